@@ -1,0 +1,64 @@
+# One command each; all of them leave a ready .venv/bin/mumian. They need make, and Python 3.11 or newer with venv: no root, no Docker.
+#
+#   make demo     the whole chain on this machine; SECONDS=30 ends it by itself, BROKER=mqtt://host:port uses a broker of yours,
+#                 REPLAY=file.csv feeds the test bench a recording, REPORT=file.json writes the verdict
+#   make test     the tests
+#   make lint     format, lint, types
+#   make check    lint, then test: what CI runs
+#   make docs     write the settings reference and the JSON Schemas anew
+#   make lock     resolve the dependencies anew and write the lock files
+#   make clean    remove what was built, .venv too
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.installed
+DEVELOPMENT := $(VENV)/.installed-dev
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --build-deps-for=editable --unsafe-package=pip \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
+PYTEST_ARGS ?=
+
+.DELETE_ON_ERROR:
+.PHONY: setup demo test lint check docs lock clean
+
+setup: $(RUNTIME)
+	@echo "ready: $(BIN)/mumian"
+
+# What pip installs is what the lock file names, by hash. Our own package is built by the setuptools of the lock file.
+$(RUNTIME): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys, venv; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --require-hashes -r requirements.lock
+	$(PIP) install --quiet --no-index --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEVELOPMENT): $(RUNTIME) requirements-dev.lock
+	$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# Make puts the values in, as words of the command: a shell may keep a SECONDS of its own.
+given = $(if $($(1)),$(2) '$($(1))')
+demo: $(RUNTIME)
+	@$(BIN)/mumian demo $(call given,SECONDS,--seconds) $(call given,BROKER,--broker) $(call given,REPLAY,--replay) $(call given,REPORT,--report)
+
+test: $(DEVELOPMENT)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(DEVELOPMENT)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+check: lint test
+
+docs: $(DEVELOPMENT)
+	$(BIN)/python -m tests.repo.generated
+
+lock: $(DEVELOPMENT)
+	$(COMPILE) --output-file=requirements.lock pyproject.toml
+	$(COMPILE) --extra=dev --constraint=requirements.lock --output-file=requirements-dev.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) build dist run *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,184 @@
+"""One door to Mumian: `mumian demo | gateway | idnode | simulate | verify | config`. Nothing but wiring.
+
+Each command imports its room only when it is called, so that a gateway doesn't carry the idnode in memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+VERSION = "0.1.0"
+EXIT_OK = 0
+EXIT_PROBLEM = 2
+"""A wrong command line (argparse's own code) or a file that can't be used as it is."""
+
+
+def _gateway_run(arguments: argparse.Namespace) -> int:
+    from gateway.cli import run
+
+    return run(arguments.file, log_format=arguments.log_format)
+
+
+def _gateway_check(arguments: argparse.Namespace) -> int:
+    from gateway.cli import check
+
+    return check(arguments.file, sys.stdout)
+
+
+def _idnode_serve(arguments: argparse.Namespace) -> int:
+    from config.documents import load
+    from idnode.settings import IdnodeSettings
+    from idnode.web.server import serve
+
+    return serve(load(arguments.file, IdnodeSettings))
+
+
+def _simulate(arguments: argparse.Namespace) -> int:
+    from simulators.cli import simulate
+
+    return simulate(arguments.file, arguments.replay)
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from simulators.verification import verify
+
+    deadbands = _deadbands(arguments.config)
+    verdict = verify(arguments.ledger, arguments.delivered, deadbands, collected=set(deadbands) or None)
+    sys.stdout.write(json.dumps(verdict.as_json(), indent=2) + "\n" if arguments.json else verdict.as_text())
+    return EXIT_OK if verdict.clean else 1
+
+
+def _deadbands(path: Path | None) -> dict[tuple[str, str], float]:
+    if path is None:
+        return {}
+    from config.documents import load
+    from gateway.settings import GatewaySettings
+
+    settings = load(path, GatewaySettings)
+    return {(device.name, tag.name): tag.deadband for device in settings.devices for tag in device.tags}
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from simulators.demo.run import DemoOptions, run_demo
+
+    return run_demo(
+        DemoOptions(
+            seconds=arguments.seconds,
+            broker=arguments.broker or None,
+            replay=arguments.replay,
+            report=arguments.report,
+            folder=arguments.folder,
+        )
+    )
+
+
+def _config_schema(arguments: argparse.Namespace) -> int:
+    from config.schema import schema_text
+
+    sys.stdout.write(schema_text(_settings_model(arguments.component)))
+    return EXIT_OK
+
+
+def _config_reference(_: argparse.Namespace) -> int:
+    from config.reference import reference_text
+
+    sys.stdout.write(reference_text({name: _settings_model(name) for name in COMPONENTS}))
+    return EXIT_OK
+
+
+COMPONENTS = ("gateway", "idnode", "plant")
+
+
+def _settings_model(component: str):  # type: ignore[no-untyped-def]
+    if component == "gateway":
+        from gateway.settings import GatewaySettings as Model
+    elif component == "idnode":
+        from idnode.settings import IdnodeSettings as Model  # type: ignore[assignment]
+    else:
+        from simulators.settings import PlantSettings as Model  # type: ignore[assignment]
+    return Model
+
+
+def _optional_path(text: str) -> Path | None:
+    return Path(text) if text else None
+
+
+def _optional_seconds(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mumian", description="Machines into data, products into identifiers.")
+    parser.add_argument("--version", action="version", version=f"mumian {VERSION}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="run the whole chain on this machine and judge it")
+    demo.add_argument("--seconds", type=_optional_seconds, default=None, help="stop after so long (default: at Ctrl-C)")
+    demo.add_argument("--broker", default=None, metavar="mqtt://HOST:PORT", help="use this broker, not the embedded one")
+    demo.add_argument("--replay", type=_optional_path, default=None, metavar="CSV", help="feed the bench this recording")
+    demo.add_argument("--report", type=_optional_path, default=None, metavar="FILE", help="write the verdict as JSON")
+    demo.add_argument("--folder", type=_optional_path, default=None, help="where it keeps its files (default: run/demo-TIME)")
+    demo.set_defaults(call=_demo)
+
+    gateway = commands.add_parser("gateway", help="read machines, publish, make products").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    run = _file_command(gateway, "run", "run a gateway until SIGTERM or Ctrl-C", _gateway_run)
+    run.add_argument("--log-format", choices=("text", "json"), default="text")
+    _file_command(gateway, "check", "print the read plan, or every mistake in the file; touches no device", _gateway_check)
+
+    idnode = commands.add_parser("idnode", help="the identifier node").add_subparsers(required=True, metavar="COMMAND")
+    _file_command(idnode, "serve", "serve until SIGTERM or Ctrl-C", _idnode_serve)
+
+    simulate = _file_command(commands, "simulate", "run the virtual plant", _simulate)
+    simulate.add_argument("--replay", type=_optional_path, default=None, metavar="CSV", help="feed the bench this recording")
+
+    verify = commands.add_parser("verify", help="compare a plant's ledger with what a subscriber received")
+    verify.add_argument("ledger", type=Path)
+    verify.add_argument("delivered", type=Path)
+    verify.add_argument("--config", type=Path, default=None, help="the gateway's file, for the tags' deadbands")
+    verify.add_argument("--json", action="store_true")
+    verify.set_defaults(call=_verify)
+
+    config = commands.add_parser("config", help="schemas and the settings reference").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    schema = config.add_parser("schema", help="print the JSON Schema of a component's file")
+    schema.add_argument("component", choices=COMPONENTS)
+    schema.set_defaults(call=_config_schema)
+    config.add_parser("reference", help="print the settings reference").set_defaults(call=_config_reference)
+    return parser
+
+
+def _file_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    summary: str,
+    call: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=summary)
+    command.add_argument("file", type=Path, metavar="FILE")
+    command.set_defaults(call=call)
+    return command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code (docs/exit-codes.md)."""
+    from config.problems import ConfigError
+
+    arguments = _parser().parse_args(argv)
+    try:
+        code: int = arguments.call(arguments)
+    except ConfigError as error:
+        for problem in error.problems:
+            sys.stderr.write(f"{problem}\n")
+        return EXIT_PROBLEM
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

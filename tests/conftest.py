@@ -1,0 +1,50 @@
+"""Fixtures for every room. What they start is in tests/services.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from tests import services
+from tests.services import Mosquitto
+
+
+class MosquittoFactory(Protocol):
+    """Starts a broker, by default one that keeps nothing; the fixture stops it when the test ends."""
+
+    def __call__(self, *, persistence: bool = False) -> Mosquitto: ...
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody has; tests.services.free_port() gives more."""
+    return services.free_port()
+
+
+@pytest.fixture
+def require_service() -> Callable[[str], str]:
+    """The path of a Debian program that the test needs; without it the test is skipped, or fails in CI."""
+    return services.require_service
+
+
+@pytest.fixture
+def start_mosquitto(tmp_path: Path) -> Iterator[MosquittoFactory]:
+    """Starts real brokers, each on a port of its own that it keeps over kill() and start()."""
+    services.require_service("mosquitto")
+    with ExitStack() as stack:
+
+        def start(*, persistence: bool = False) -> Mosquitto:
+            broker = Mosquitto(tmp_path, services.free_port(), persistence=persistence)
+            return stack.enter_context(broker)
+
+        yield start
+
+
+@pytest.fixture
+def mosquitto(start_mosquitto: MosquittoFactory) -> Mosquitto:
+    """A real broker that runs, and keeps sessions and messages over stop() and start()."""
+    return start_mosquitto(persistence=True)
