@@ -1,0 +1,1 @@
+"""How a device is read. Knows no gateway."""

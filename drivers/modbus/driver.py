@@ -1,0 +1,222 @@
+"""The Modbus TCP driver: reads the blocks of a plan, turns exceptions into statuses, writes single tags."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from drivers.base import ReadPlan
+from drivers.errors import DeviceRefused, DeviceTimeout, DeviceUnreachable
+from drivers.modbus.codec import decode
+from drivers.modbus.exceptions import Remedy, meaning
+from drivers.modbus.framing import Answer, ExceptionAnswer, Request
+from drivers.modbus.link import ModbusLink, open_link
+from drivers.modbus.plan import Block, ModbusReadPlan
+from drivers.modbus.search import Fault, Part, Search, Split, place_part
+from drivers.modbus.settings import ModbusSettings
+from drivers.modbus.writing import write_requests
+from drivers.model import Frame
+
+
+class _Poll:
+    """One read or write: its requests beyond the plain ones, the faults it meets, and whether its unit is out of reach."""
+
+    def __init__(self, link: ModbusLink, settings: ModbusSettings) -> None:
+        self.link = link
+        self.faults: list[Fault] = []
+        self.out_of_reach: ExceptionAnswer | None = None
+        """Once the device has said so, the rest isn't asked and takes the same exception."""
+        self._pause_s = min(settings.busy_pause_ms, settings.timeout_ms) / 1000
+
+    def note(self, answer: Answer) -> Answer:
+        """Take notice of an answer."""
+        if isinstance(answer, ExceptionAnswer) and meaning(answer.code).remedy is Remedy.UNIT:
+            self.out_of_reach = answer
+        return answer
+
+    async def ask(self, request: Request) -> Answer:
+        """One request, repeated once when the device is busy."""
+        if self.out_of_reach is not None:
+            return self.out_of_reach
+        answer = self.note(await self.link.submit(request))
+        if isinstance(answer, ExceptionAnswer) and meaning(answer.code).remedy is Remedy.REPEAT:
+            return await self.repeat(request)
+        return answer
+
+    async def repeat(self, request: Request) -> Answer:
+        """The one repetition, after a pause."""
+        await asyncio.sleep(self._pause_s)
+        return self.note(await self.link.submit(request))
+
+
+class ModbusDriver:
+    """One link to one Modbus TCP device (Driver, Writer)."""
+
+    def __init__(
+        self,
+        settings: ModbusSettings,
+        *,
+        clock_ns: Callable[[], int] = time.time_ns,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._settings = settings
+        self._clock_ns = clock_ns
+        self._monotonic_ns = monotonic_ns
+        self._link: ModbusLink | None = None
+        self._splits: dict[Block, Split] = {}
+        self._dropped = 0
+
+    @property
+    def dropped_answers(self) -> int:
+        """Frames that answered no outstanding request, over all connections: late, repeated or foreign."""
+        return self._dropped + (self._link.dropped if self._link else 0)
+
+    async def connect(self) -> None:
+        """See Driver.connect. Modbus TCP has no handshake, so DeviceRefused is never raised."""
+        await self.close()
+        self._splits.clear()  # It may have been restarted with another program.
+        self._link = await open_link(
+            self._settings.endpoint,
+            self._settings.unit,
+            timeout_s=self._settings.timeout_ms / 1000,
+            connect_timeout_s=self._settings.connect_timeout_ms / 1000,
+            clock_ns=self._clock_ns,
+        )
+
+    async def close(self) -> None:
+        """See Driver.close."""
+        link, self._link = self._link, None
+        if link is not None:
+            self._dropped += link.dropped
+            await link.close()
+
+    async def read(self, plan: ReadPlan) -> list[Frame]:
+        """See Driver.read; `acquired_ns` is when the last answer arrived."""
+        if not isinstance(plan, ModbusReadPlan):
+            raise TypeError("not a plan of this driver")
+        poll = _Poll(self._open_link(), self._settings)
+        pieces: list[bytes] = []
+        answers = await self._ask_whole(poll, plan.blocks)
+        for block, answer in zip(plan.blocks, answers, strict=True):
+            if isinstance(answer, bytes):
+                self._splits.pop(block, None)
+                pieces.append(answer)
+            else:
+                pieces.append(await self._read_hard(poll, block, answer))
+        image = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return decode(plan.layout, image, self._settings.name, poll.link.received_ns, poll.faults)
+
+    async def write(self, tag: int, value: object) -> None:
+        """See Writer.write. FC 5 or 6 for one coil or register, 16 for more; a device without 5 or 6 is asked with 15 or 16."""
+        poll = _Poll(self._open_link(), self._settings)
+        name = self._settings.tags[tag].name
+        code = 0
+        for request in write_requests(self._settings, tag, value):
+            answer = await poll.ask(request)
+            if isinstance(answer, bytes):
+                return
+            code = answer.code
+            if code != 1:
+                break
+        what = meaning(code)
+        text = f"{name}: exception {code} ({what.name}) on writing"
+        if what.remedy is Remedy.REPEAT:
+            raise DeviceTimeout(text)
+        if what.remedy is Remedy.UNIT:
+            raise DeviceUnreachable(text)
+        raise DeviceRefused(text)
+
+    def _open_link(self) -> ModbusLink:
+        if self._link is None:
+            raise DeviceUnreachable("not connected")
+        return self._link
+
+    async def _ask_whole(self, poll: _Poll, blocks: Sequence[Block]) -> list[Answer | None]:
+        """Ask for blocks, up to `pipeline` at once; None for those that must be read in parts or were not asked.
+
+        A block of which the device gives nothing is asked all the same: it is the sign of life, and of a change.
+        """
+        answers: list[Answer | None] = [None] * len(blocks)
+        waiting: deque[tuple[int, asyncio.Future[Answer]]] = deque()
+        for place, block in enumerate(blocks):
+            split = self._split_of(block)
+            if split is not None and split.parts:
+                continue
+            if len(waiting) >= self._settings.pipeline:
+                first, future = waiting.popleft()
+                answers[first] = poll.note(await future)
+            if poll.out_of_reach is not None:
+                break
+            waiting.append((place, poll.link.submit(block.request)))
+        for place, future in waiting:
+            answers[place] = poll.note(await future)
+        return answers
+
+    async def _read_hard(self, poll: _Poll, block: Block, answer: Answer | None) -> bytes:
+        """A block that was refused, not asked for, or is known to have holes: its data, with zeros where there are none."""
+        split = self._split_of(block)
+        if split is not None and split.parts:
+            return await self._read_split(poll, block, split)
+        if not isinstance(answer, ExceptionAnswer):
+            answer = await poll.ask(block.request)
+        elif meaning(answer.code).remedy is Remedy.REPEAT:
+            answer = await poll.repeat(block.request)
+        if isinstance(answer, bytes):
+            return answer
+        what = meaning(answer.code)
+        if what.remedy is not Remedy.SEARCH:
+            poll.faults.append((block.tags, what.status))
+        elif split is None:
+            return await self._search(poll, block, answer.code)
+        else:
+            poll.faults += split.holes
+        return bytes(block.request.data_bytes)
+
+    async def _read_split(self, poll: _Poll, block: Block, split: Split) -> bytes:
+        data = bytearray(block.request.data_bytes)
+        faults = list(split.holes)
+        for part in split.parts:
+            answer = await poll.ask(part.request)
+            if isinstance(answer, bytes):
+                place_part(block, part, answer, data)
+            elif meaning(answer.code).remedy is Remedy.SEARCH:
+                # The device has changed since: forget what was known and find out anew.
+                del self._splits[block]
+                return await self._search(poll, block, answer.code)
+            else:
+                faults.append((part.tags, meaning(answer.code).status))
+        poll.faults += faults
+        return bytes(data)
+
+    async def _search(self, poll: _Poll, block: Block, code: int) -> bytes:
+        """Find the refused tags of a block by halving it, keeping what the device gives on the way."""
+        data = bytearray(block.request.data_bytes)
+        search = Search(block, code)
+        other: list[Fault] = []
+        part: Part | None
+        while (part := search.next_part()) is not None:
+            answer = await poll.ask(part.request)
+            if isinstance(answer, bytes):
+                place_part(block, part, answer, data)
+                search.accept()
+            elif meaning(answer.code).remedy is Remedy.SEARCH:
+                search.refuse(answer.code)
+            else:
+                other.append(search.give_up(meaning(answer.code).status))
+        split = search.result(self._monotonic_ns())
+        if not other:
+            self._splits[block] = split
+        poll.faults += [*split.holes, *other]
+        return bytes(data)
+
+    def _split_of(self, block: Block) -> Split | None:
+        """What is known of the block's holes, unless it is time to try the whole again."""
+        if not self._splits:
+            return None
+        split = self._splits.get(block)
+        if split is not None and self._monotonic_ns() >= split.until_ns:
+            del self._splits[block]
+            return None
+        return split

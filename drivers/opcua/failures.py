@@ -1,0 +1,73 @@
+"""asyncua's and the system's errors become ours, once, here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from asyncua import ua
+from cryptography.exceptions import InvalidSignature
+
+from drivers.errors import DeviceMisbehaved, DeviceRefused, DeviceTimeout, DeviceUnreachable, DriverError
+
+_REFUSED = frozenset(
+    {
+        "BadUserAccessDenied",
+        "BadIdentityTokenInvalid",
+        "BadIdentityTokenRejected",
+        "BadUserSignatureInvalid",
+        "BadApplicationSignatureInvalid",
+        "BadNoValidCertificates",
+        "BadSecurityChecksFailed",
+        "BadSecurityPolicyRejected",
+        "BadSecurityModeRejected",
+        "BadSecurityModeInsufficient",
+        "BadTcpEndpointUrlInvalid",
+        "BadServerUriInvalid",
+        "BadServiceUnsupported",
+        "BadNodeIdUnknown",
+        "BadNodeIdInvalid",
+        "BadAttributeIdInvalid",
+        "BadNotReadable",
+        "BadNotWritable",
+        "BadTypeMismatch",
+        "BadOutOfRange",
+        "BadWriteNotSupported",
+    }
+)
+"""Status codes that no repetition changes (OPC UA Part 4, 7.39); every BadCertificate... besides."""
+
+_MISBEHAVED = frozenset({"BadDecodingError", "BadUnknownResponse", "BadTcpMessageTypeInvalid", "BadSequenceNumberInvalid"})
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Whatever asyncua or the system raises within becomes a DriverError whose text begins with `doing`."""
+    try:
+        yield
+    except (ua.UaError, InvalidSignature, OSError) as error:
+        raise driver_error(doing, error) from error
+
+
+def driver_error(doing: str, error: BaseException) -> DriverError:
+    """The error of ours that says what to do about `error`."""
+    if isinstance(error, DriverError):
+        return error
+    if isinstance(error, TimeoutError | ua.uaerrors.BadTimeout):
+        return DeviceTimeout(f"{doing}: no answer in time")
+    if isinstance(error, OSError):
+        return DeviceUnreachable(f"{doing}: {error.strerror or error}")
+    if isinstance(error, ua.UaStatusCodeError):
+        name = type(error).__name__
+        text = f"{doing}: {name}"
+        if name in _REFUSED or name.startswith("BadCertificate"):
+            return DeviceRefused(text)
+        return DeviceMisbehaved(text) if name in _MISBEHAVED else DeviceUnreachable(text)
+    if isinstance(error, InvalidSignature):
+        return DeviceRefused(f"{doing}: the server's signature is not that of its certificate")
+    return DeviceMisbehaved(f"{doing}: {error}")
+
+
+def status_error(doing: str, code: int) -> DriverError:
+    """The same for a status code that an answer holds for one of its items."""
+    return driver_error(doing, ua.UaStatusCodeError(code))

@@ -1,0 +1,133 @@
+"""Settings of an OPC UA server and the cross-field checks that a schema can't express."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from config.settings import Name, Settings
+from drivers.model import Kind
+from drivers.settings import Access, Mistake, TagSettings, repeated_names
+
+Endpoint = Annotated[
+    str, StringConstraints(pattern=r"^opc\.tcp://([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[^\s@]*)?$")
+]
+"""opc.tcp://host[:port][/path]; a user name or password has no place in it."""
+
+_NAMESPACE = r"(ns=[0-9]{1,5};|nsu=[^;\s]+;)?"
+_GUID = r"g=[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+_BYTES = r"b=([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
+NodeText = Annotated[str, StringConstraints(pattern=rf"^{_NAMESPACE}(i=[0-9]{{1,10}}|s=.+|{_GUID}|{_BYTES})$")]
+"""A node id as OPC UA Part 6, 5.3.1.10 writes it."""
+
+
+class Security(StrEnum):
+    """Message security; the policy is Basic256Sha256."""
+
+    NONE = "none"
+    SIGN = "sign"
+    SIGN_AND_ENCRYPT = "sign_and_encrypt"
+
+
+class ValueType(StrEnum):
+    """What the gateway makes of a value."""
+
+    FLOAT = "float"
+    INT = "int"
+    UINT64 = "uint64"
+    BOOL = "bool"
+    TEXT = "text"
+
+
+KIND_OF = {
+    ValueType.FLOAT: Kind.FLOAT,
+    ValueType.INT: Kind.INT,
+    ValueType.UINT64: Kind.UINT64,
+    ValueType.BOOL: Kind.BOOL,
+    ValueType.TEXT: Kind.TEXT,
+}
+
+
+class OpcuaTag(TagSettings):
+    """One variable of the server."""
+
+    node: NodeText
+    """Node id: nsu=<namespace uri>;s=<name>, or ns=<index>;i=<number>; the uri is looked up at every connect, so prefer it."""
+    type: ValueType = ValueType.FLOAT
+    """float (whole numbers widen to it), int (to 64 bits), uint64, bool or text (strings, times); another type is Bad."""
+    access: Access = Access.READ_ONLY
+    """read_write lets a production rule write the variable."""
+    sampling_interval_ms: float | None = Field(default=None, ge=0, le=86_400_000)
+    """Sampling interval of this variable where it differs from the device's."""
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Checks within one tag."""
+        namespace, _, identifier = self.node.rpartition(";")
+        if namespace.startswith("ns=") and namespace[3:].isdigit() and int(namespace[3:]) > 0xFFFF:
+            yield ("node",), f"namespace index {namespace[3:]} is beyond 65535", "name the namespace: nsu=<uri>;..."
+        if identifier.startswith("i=") and int(identifier[2:]) > 0xFFFF_FFFF:
+            yield ("node",), f"node number {identifier[2:]} is beyond 4294967295", None
+        if self.type in (ValueType.BOOL, ValueType.TEXT) and self.deadband > 0:
+            yield ("deadband",), f"a {self.type.value} can't have a deadband", "leave deadband out"
+
+
+class OpcuaSettings(Settings):
+    """A device that is an OPC UA server."""
+
+    name: Name
+    """The device's name; it is unique within its gateway."""
+    driver: Literal["opcua"]
+    """Always opcua."""
+    endpoint: Endpoint
+    """Address of the server: opc.tcp://host:port/path; port 4840 when left out."""
+    security: Security
+    """none, sign or sign_and_encrypt (policy Basic256Sha256). There is no default: an open connection is written by name."""
+    certificate_file: Path | None = None
+    """The gateway's certificate, PEM or DER, for sign and sign_and_encrypt; its URI is given as the application's."""
+    private_key_file: Path | None = None
+    """The key of that certificate, PEM or DER without a password, not readable by others."""
+    server_certificate_file: Path | None = None
+    """The server's certificate, PEM or DER; a server that shows another one is refused."""
+    user: str | None = None
+    """User name; left out, the session is anonymous."""
+    password_file: Path | None = None
+    """File that holds the user's password and nothing else, not readable by others."""
+    publishing_interval_ms: float = Field(default=500, ge=10, le=3_600_000)
+    """How often the server sends what has changed."""
+    sampling_interval_ms: float = Field(default=100, ge=0, le=86_400_000)
+    """How often the server looks at a variable; 0 asks for every change, where the server can."""
+    queue_size: int = Field(default=100, ge=1, le=100_000)
+    """Changes of one variable that the server keeps between two publishings; more than that, the oldest are lost and counted."""
+    keepalive_s: float = Field(default=10, gt=0, le=3600)
+    """A server with nothing to tell says so this often; silent for longer, it is given up."""
+    timeout_ms: int = Field(default=4000, ge=50, le=60_000)
+    """How long one request may go unanswered."""
+    tags: tuple[OpcuaTag, ...] = Field(min_length=1)
+    """What is subscribed to."""
+
+    @property
+    def url(self) -> str:
+        """The endpoint with its port."""
+        scheme, _, rest = self.endpoint.partition("//")
+        authority, slash, path = rest.partition("/")
+        port = "" if authority.rpartition(":")[2].isdigit() and not authority.endswith("]") else ":4840"
+        return f"{scheme}//{authority}{port}{slash}{path}"
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Checks across the device."""
+        yield from repeated_names(self.tags)
+        files = ("certificate_file", "private_key_file", "server_certificate_file")
+        for field in files:
+            given = getattr(self, field) is not None
+            if given and self.security is Security.NONE:
+                yield (field,), f"{field} has no use with security: none", "set security: sign_and_encrypt"
+            elif not given and self.security is not Security.NONE:
+                yield ("security",), f"security: {self.security.value} needs {field}", f"add {field}"
+        if self.user is not None and self.password_file is None:
+            yield ("user",), "a user needs a password_file", "add password_file"
+        if self.user is None and self.password_file is not None:
+            yield ("password_file",), "a password_file needs a user", "add user"
