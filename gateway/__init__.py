@@ -1,0 +1,1 @@
+"""When to read, and how nothing is lost."""

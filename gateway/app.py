@@ -1,0 +1,132 @@
+"""A running gateway: its tasks, their end, and the exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+from collections.abc import Awaitable, Iterable
+from enum import IntEnum
+from typing import Protocol
+
+from gateway.assembly import Gateway, Surroundings, assemble, carriers
+from gateway.clock import SystemClock
+from gateway.log import Log
+from gateway.outbox.base import OutboxBusy, OutboxError, OutboxFailed, OutboxFull
+from gateway.outbox.batch import Limits
+from gateway.outbox.sqlite import SqliteOutbox
+from gateway.report import Reporter
+from gateway.secret import SecretUnusable
+from gateway.settings import GatewaySettings
+
+CLOSE_S = 4.0
+"""How long devices and sinks may take to let go when the gateway stops."""
+
+
+class ExitCode(IntEnum):
+    """What the process ends with."""
+
+    OK = 0
+    CONFIGURATION = 2
+    OUTBOX_BUSY = 3
+    """Another gateway runs on the same outbox."""
+    STORAGE_FAILED = 4
+
+
+class Runs(Protocol):
+    """A part with a task of its own."""
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+
+
+def system_surroundings() -> Surroundings:
+    """The operating system's clocks and random numbers."""
+    return Surroundings(SystemClock(), random.uniform)
+
+
+async def run(settings: GatewaySettings, stop: asyncio.Event, around: Surroundings | None = None) -> int:
+    """Run a gateway until `stop` is set, or its storage fails.
+
+    Returns:
+        An ExitCode.
+    """
+    around = around or system_surroundings()
+    log = Log("gateway")
+    limits = Limits(settings.outbox.max_bytes, settings.outbox.max_age_s)
+    outbox = SqliteOutbox(settings.outbox.path, carriers(settings), limits, around.clock)
+    try:
+        await outbox.open()
+    except OutboxBusy as error:
+        log.alarm(str(error))
+        return ExitCode.OUTBOX_BUSY
+    except OutboxError as error:
+        log.alarm(f"the outbox can't be used: {error}")
+        return ExitCode.STORAGE_FAILED
+    try:
+        gateway = assemble(settings, outbox, around)
+        log.info(
+            f"{settings.gateway} starts with {outbox.counts().stored} stored records in {settings.outbox.path} "
+            f"(epoch {outbox.epoch}, SQLite {sqlite3.sqlite_version})"
+        )
+        code = await _serve(gateway, stop, around)
+    except SecretUnusable as error:
+        log.alarm(str(error))
+        return ExitCode.CONFIGURATION
+    except OutboxFailed as error:
+        log.alarm(f"storage failed, nothing more is accepted: {error}")
+        return ExitCode.STORAGE_FAILED
+    finally:
+        await outbox.close()
+    log.info(f"{settings.gateway} has stopped with {outbox.counts().stored} stored records")
+    return code
+
+
+async def _serve(gateway: Gateway, stop: asyncio.Event, around: Surroundings) -> int:
+    """Everything at once until stop; then polling ends, what is read is committed, what is stored is delivered for a while."""
+    reporter = Reporter(gateway, around.clock)
+    producing = _start([*gateway.pollers.items(), *gateway.pools.items()])
+    forwarding = _start([*gateway.forwarders.items(), ("status", reporter)])
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        await asyncio.wait({*producing, *forwarding, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        _raise_failures([*producing, *forwarding])
+        gateway.storage.give_up()
+        await _end(producing)
+        await _drain(gateway, around)
+    finally:
+        gateway.storage.give_up()
+        stopping.cancel()
+        await _end([*producing, *forwarding])
+    _raise_failures([*producing, *forwarding])
+    reporter.write()
+    return ExitCode.OK
+
+
+def _start(parts: Iterable[tuple[str, Runs]]) -> list[asyncio.Task[None]]:
+    return [asyncio.create_task(part.run(), name=name) for name, part in parts]
+
+
+async def _drain(gateway: Gateway, around: Surroundings) -> None:
+    drained: list[Awaitable[None]] = [forwarder.drained() for forwarder in gateway.forwarders.values()]
+    try:
+        async with around.clock.timeout_at(around.clock.monotonic() + gateway.settings.drain_s):
+            await asyncio.gather(*drained)
+    except TimeoutError:
+        left = gateway.outbox.counts().stored
+        Log("gateway").warning(f"stops with {left} records undelivered; they are kept")
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    pending = {task for task in tasks if not task.done()}
+    for task in pending:
+        task.cancel()
+    if pending:
+        await asyncio.wait(pending, timeout=CLOSE_S)
+
+
+def _raise_failures(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Raise what a task ended with; to be cancelled, or to find the disk full while stopping, is no failure."""
+    for task in tasks:
+        if task.done() and not task.cancelled() and (error := task.exception()) and not isinstance(error, OutboxFull):
+            raise error

@@ -1,0 +1,193 @@
+"""From settings to the parts of a running gateway. Opens nothing but the secrets' files; libraries are loaded when needed."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+
+from drivers.base import DevicePlan
+from drivers.model import TagTable
+from drivers.registry import DeviceSettings, compile_plan, open_driver
+from gateway.backoff import Backoff
+from gateway.checks import find_collected, find_device, find_node, tag_index
+from gateway.clock import Clock
+from gateway.filter import Filter
+from gateway.forwarder import Forwarder
+from gateway.intake import Intake
+from gateway.log import Log
+from gateway.outbox.base import Outbox, RecordKind
+from gateway.poller import Poller
+from gateway.products.cycle import Collected
+from gateway.products.event import Reported
+from gateway.products.pool import Pool
+from gateway.products.rule import Handshake, Rule, RuleSpec
+from gateway.secret import SecretUnusable, read_secret
+from gateway.settings import EpcisSettings, GatewaySettings, MqttSettings, RuleSettings
+from gateway.sinks.base import Sink
+from gateway.sinks.payload import Messages
+from gateway.storage import Storage
+
+_T = TypeVar("_T")
+_NS = 1_000_000_000
+_MQTT_LEVEL = {5: 5, "3.1.1": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a gateway takes from the world it runs in."""
+
+    clock: Clock
+    uniform: Callable[[float, float], float]
+    """Draws a number, as random.uniform does: jitter."""
+
+
+@dataclass(slots=True)
+class Gateway:
+    """The parts, by the names of the settings."""
+
+    settings: GatewaySettings
+    outbox: Outbox
+    storage: Storage
+    pools: dict[str, Pool] = field(default_factory=dict)
+    rules: dict[str, Rule] = field(default_factory=dict)
+    pollers: dict[str, Poller] = field(default_factory=dict)
+    forwarders: dict[str, Forwarder] = field(default_factory=dict)
+
+
+def carriers(settings: GatewaySettings) -> dict[str, frozenset[RecordKind]]:
+    """Which sink carries which kinds of record."""
+    kind_of = {"mqtt": RecordKind.TELEMETRY, "epcis": RecordKind.PRODUCT}
+    return {sink.name: frozenset({kind_of[sink.kind]}) for sink in settings.sinks}
+
+
+def assemble(settings: GatewaySettings, outbox: Outbox, around: Surroundings) -> Gateway:
+    """Make every part; nothing runs yet. The outbox must be open.
+
+    Raises:
+        SecretUnusable
+    """
+    storage = Storage(outbox, around.clock, Log("outbox"))
+    gateway = Gateway(settings, outbox, storage)
+    plans = {device.name: compile_plan(device) for device in settings.devices}
+    for rule in settings.products:
+        pool = gateway.pools.get(rule.pool.prefix) or _pool(settings, rule, storage, around)
+        gateway.pools[rule.pool.prefix] = pool
+        spec = rule_spec(settings, rule, plans)
+        gateway.rules[rule.name] = Rule(spec, pool, storage, Log("rule", rule=rule.name))
+    for place, device in enumerate(settings.devices):
+        gateway.pollers[device.name] = _poller(gateway, device, plans[device.name], place, around)
+    for sink in settings.sinks:
+        made = _mqtt_sink(settings, sink, outbox, around) if sink.kind == "mqtt" else _epcis_sink(sink, around)
+        gateway.forwarders[sink.name] = Forwarder(
+            outbox, made, clock=around.clock, backoff=Backoff(around.uniform), log=Log("sink", sink=sink.name)
+        )
+    return gateway
+
+
+def rule_spec(settings: GatewaySettings, rule: RuleSettings, plans: dict[str, DevicePlan]) -> RuleSpec:
+    """A rule with its names resolved. The settings have no mistakes."""
+    device = find_device(settings, rule.device)
+    assert device is not None  # as below: the settings' own checks have made sure
+    plan = plans[device.name]
+    order = None if rule.order is None else tag_index(device, rule.order)
+    complete = _known(tag_index(device, rule.complete))
+    handshake = Handshake(
+        complete=complete,
+        ack=_known(tag_index(device, rule.ack)),
+        part=_known(tag_index(device, rule.part)),
+        order=order,
+        is_polled=not any(scan.subscribed for scan in plan.scans if complete in scan.plan.tags),
+    )
+    reported = []
+    for name in rule.collect:
+        found = find_collected(settings, rule, name)
+        assert found is not None
+        source, index = found
+        tag = source.tags[index]
+        kind = plans[source.name].tags.kinds[index]
+        reported.append(Reported(Collected(name, source.name, tag.name, index), kind, tag.unit, tag.measurement))
+    return RuleSpec(rule.name, settings.gateway, device.name, handshake, plan.tags.kinds, tuple(reported))
+
+
+def make_filter(table: TagTable, device: DeviceSettings, heartbeat_s: float) -> Filter:
+    """The filter of a device: each tag's deadband, and its heartbeat or the gateway's."""
+    deadbands = np.array([tag.deadband for tag in device.tags], np.float64)
+    heartbeats = [heartbeat_s if tag.heartbeat_s is None else tag.heartbeat_s for tag in device.tags]
+    return Filter(table, deadbands, (np.array(heartbeats) * _NS).astype(np.int64))
+
+
+def _poller(gateway: Gateway, device: DeviceSettings, plan: DevicePlan, place: int, around: Surroundings) -> Poller:
+    rules = [rule for rule in gateway.rules.values() if device.name in rule.spec.devices]
+    report = make_filter(plan.tags, device, gateway.settings.heartbeat_s)
+    return Poller(
+        plan,
+        open_driver(device, plan),
+        Intake(plan.tags, report, gateway.storage, rules),
+        clock=around.clock,
+        backoff=Backoff(around.uniform),
+        log=Log("device", device=device.name),
+        place=place,
+    )
+
+
+def _pool(settings: GatewaySettings, rule: RuleSettings, storage: Storage, around: Surroundings) -> Pool:
+    from gateway.products.leases import HttpLeases
+
+    node = _known(find_node(settings, rule))
+    return Pool(
+        rule.pool.prefix,
+        HttpLeases(node.url, _token(node), settings.gateway),
+        storage,
+        count=rule.pool.count,
+        low_water=rule.pool.low_water,
+        clock=around.clock,
+        backoff=Backoff(around.uniform),
+        log=Log("pool", prefix=rule.pool.prefix),
+    )
+
+
+def _mqtt_sink(settings: GatewaySettings, sink: MqttSettings, outbox: Outbox, around: Surroundings) -> Sink:
+    from gateway.sinks.mqtt import MqttSink, MqttTarget
+
+    host, port = sink.endpoint
+    target = MqttTarget(
+        host,
+        port,
+        sink.client_id or f"mumian-{settings.gateway}",
+        version=_MQTT_LEVEL[sink.version],
+        tls=_tls(sink) if sink.is_tls else None,
+        username=sink.username,
+        password=None if sink.password_file is None else read_secret(sink.password_file),
+        keepalive_s=sink.keepalive_s,
+        acknowledge_s=sink.acknowledge_s,
+    )
+    messages = Messages(settings.gateway, outbox.epoch, sink.topic, outbox.note)
+    return MqttSink(sink.name, target, messages, window=sink.window, clock=around.clock)
+
+
+def _tls(sink: MqttSettings) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=None if sink.ca_file is None else str(sink.ca_file))
+    except (OSError, ssl.SSLError) as error:
+        raise SecretUnusable(f"{sink.ca_file}: no usable certificates: {error}") from error
+
+
+def _epcis_sink(sink: EpcisSettings, around: Surroundings) -> Sink:
+    from gateway.sinks.epcis import EpcisSink
+
+    return EpcisSink(sink.name, sink.url, _token(sink), window=sink.window, clock=around.clock)
+
+
+def _token(sink: EpcisSettings) -> str | None:
+    return None if sink.token_file is None else read_secret(sink.token_file)
+
+
+def _known(found: _T | None) -> _T:
+    """What the settings' own checks have made sure of."""
+    if found is None:
+        raise ValueError("these settings have mistakes")
+    return found

@@ -1,0 +1,98 @@
+"""The commands of the gateway: run, check."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+from config.documents import load
+from config.problems import ConfigError
+from drivers.registry import DeviceSettings, compile_plan
+from gateway.app import ExitCode
+from gateway.app import run as run_gateway
+from gateway.log import LogFormat, write_to_stderr
+from gateway.settings import GatewaySettings
+
+_NS = 1_000_000_000
+
+
+def run(path: Path, log_format: LogFormat | str = LogFormat.TEXT) -> int:
+    """`mumian gateway run FILE`: until SIGTERM or SIGINT.
+
+    Returns:
+        0 stopped in order, 2 the settings or a secret can't be used, 3 the outbox is in use, 4 the storage failed.
+    """
+    write_to_stderr(LogFormat(log_format))
+    try:
+        settings = load(path, GatewaySettings)
+    except ConfigError as error:
+        _tell(error)
+        return ExitCode.CONFIGURATION
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_run_until_signal(settings))
+
+
+def check(path: Path, out: TextIO) -> int:
+    """`mumian gateway check FILE`: print what would be read, without touching a device; or every mistake with its line.
+
+    Returns:
+        0, or 2 when the file can't be used.
+    """
+    try:
+        settings = load(path, GatewaySettings)
+    except ConfigError as error:
+        for problem in error.problems:
+            out.write(f"{problem}\n")
+        return ExitCode.CONFIGURATION
+    out.write(f"gateway {settings.gateway}: {len(settings.devices)} devices\n")
+    total = sum([_print_device(device, out) for device in settings.devices])
+    out.write(f"\nin all {total:.4g} requests/s\n")
+    for sink in settings.sinks:
+        out.write(f"sink {sink.name}: {sink.kind} {sink.url}\n")
+    for rule in settings.products:
+        out.write(f"rule {rule.name}: {rule.device}.{rule.complete} -> {rule.pool.prefix}, collects {len(rule.collect)} tags\n")
+    return ExitCode.OK
+
+
+def _print_device(device: DeviceSettings, out: TextIO) -> float:
+    """Print a device's plan; returns its requests per second."""
+    plan = compile_plan(device)
+    out.write(f"\ndevice {device.name}: {device.driver}, {len(plan.tags.names)} tags\n")
+    rate = 0.0
+    for scan in plan.scans:
+        period_s = scan.period_ns / _NS
+        requests = scan.plan.requests()
+        if scan.subscribed:
+            out.write(f"  pushed, published every {period_s:g} s\n")
+        else:
+            rate += len(requests) / period_s
+            out.write(f"  polled every {period_s:g} s: {len(requests)} requests, {len(requests) / period_s:.4g}/s\n")
+        for request in requests:
+            out.write(f"    {request.text}: {', '.join(request.tags)}\n")
+    return rate
+
+
+def _tell(error: ConfigError) -> None:
+    for problem in error.problems:
+        sys.stderr.write(f"{problem}\n")
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where there is one (not on Windows)."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+async def _run_until_signal(settings: GatewaySettings) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return await run_gateway(settings, stop)

@@ -1,0 +1,122 @@
+"""Takes what was read of one device onto disk: telemetry, and what the production rules make of it, in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+
+import numpy as np
+
+from drivers.model import Frame, TagTable, reading_count
+from gateway.filter import Filter
+from gateway.outbox.base import Entry, RecordKind
+from gateway.outbox.codec import encode_record, encode_table, table_digest, table_key
+from gateway.products.rule import Draft, Rule
+from gateway.storage import Storage
+
+
+class Intake:
+    """The way of one device's readings to the disk. Used by the device's task only."""
+
+    def __init__(self, table: TagTable, report: Filter, storage: Storage, rules: Sequence[Rule]) -> None:
+        """`rules`: those that look at this device."""
+        self.table = table
+        self.readings = 0
+        """Readings taken, reported or not."""
+        self.wake = asyncio.Event()
+        """Set when a rule that waited may go on though nothing was read."""
+        self.rules = sorted(rules, key=lambda rule: rule.spec.name)
+        self._filter = report
+        self._storage = storage
+        self._stored_table = encode_table(table)
+        self._digest = table_digest(self._stored_table)
+        self._table_key = table_key(self._digest)
+        for rule in self.own_rules:
+            rule.pool.refilled.append(self.wake)
+
+    @property
+    def own_rules(self) -> list[Rule]:
+        """Rules whose handshake is with this device."""
+        return [rule for rule in self.rules if rule.spec.device == self.table.device]
+
+    async def take(self, frames: Sequence[Frame]) -> None:
+        """Return when all that must outlive us is on disk. Without frames the rules only look again.
+
+        Raises:
+            OutboxFull: only while the gateway stops; the readings count as unreported.
+            OutboxFailed
+        """
+        async with AsyncExitStack() as locks:
+            for rule in self.rules:  # in the order of their names, so that two devices can't wait for each other
+                await locks.enter_async_context(rule.lock)
+            drafts = [(rule, rule.draft(self.table.device, frames)) for rule in self.rules]
+            entries = self._records(self._filter.pick(frames))
+            for _, draft in drafts:
+                entries += draft.entries
+            try:
+                if entries or self._notes(drafts, entries):
+                    await self._storage.append(entries, lambda: self._notes(drafts, entries))
+            except BaseException:
+                self._filter.take_back()
+                for rule, draft in drafts:
+                    rule.discard(draft)
+                raise
+            self._filter.accept()
+            for rule, draft in drafts:
+                rule.apply(draft)
+        self.readings += reading_count(frames)
+
+    async def take_repeats(self, now_ns: int) -> None:
+        """Report again what is due by its heartbeat though the device pushed nothing. Rules don't count it as readings."""
+        entries = self._records(self._filter.pick(self._filter.repeats(now_ns)))
+        if not entries:
+            return
+        try:
+            await self._storage.append(entries, lambda: self._notes([], entries))
+        except BaseException:
+            self._filter.take_back()
+            raise
+        self._filter.accept()
+
+    def next_heartbeat_ns(self) -> int | None:
+        """See Filter.next_heartbeat_ns."""
+        return self._filter.next_heartbeat_ns()
+
+    def forget(self) -> None:
+        """The link is gone: the rules of this device know nothing of its tags any more."""
+        for rule in self.own_rules:
+            rule.forget()
+
+    def _notes(self, drafts: Sequence[tuple[Rule, Draft]], entries: Sequence[Entry]) -> Mapping[str, bytes]:
+        notes: dict[str, bytes] = {}
+        if entries and self._storage.note(self._table_key) is None:
+            notes[self._table_key] = self._stored_table
+        for rule, draft in drafts:
+            notes.update(rule.notes(draft))
+        return notes
+
+    def _records(self, frames: Sequence[Frame]) -> list[Entry]:
+        return [
+            Entry(RecordKind.TELEMETRY, encode_record(self._digest, group), reading_count(group)) for group in together(frames)
+        ]
+
+
+def together(frames: Sequence[Frame]) -> list[list[Frame]]:
+    """Frames that may share a record: taken at one instant, no tag twice. Their order is kept."""
+    groups: list[list[Frame]] = []
+    tags: set[int] = set()
+    for frame in frames:
+        own = set(frame.tags.tolist())
+        if groups and groups[-1][0].acquired_ns == frame.acquired_ns and tags.isdisjoint(own):
+            groups[-1].append(frame)
+            tags |= own
+        else:
+            groups.append([frame])
+            tags = own
+    return groups
+
+
+def all_tags(table: TagTable) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+    """(n,) the index of every tag."""
+    return np.arange(len(table.names), dtype=np.int32)

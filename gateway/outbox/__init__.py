@@ -1,0 +1,1 @@
+"""Store and forward: every record on disk until each sink's acknowledgement."""

@@ -1,0 +1,204 @@
+"""What the bytes of a telemetry record mean. Pure; opens nothing.
+
+A record names its tag table by digest, and the table is kept beside it in the outbox (a note): a change of the configuration
+never touches the backlog. All integers are little-endian.
+
+    record  version u8 (1) | digest 16 bytes | frames u16 | frame ...
+    frame   acquired_ns i64 | column u8 | flags u8 | n u32
+            tags n * i32 | status n * u32 unless ALL_GOOD | source_ns n * i64 if SOURCED
+            values n * 8 bytes, or length u32 and a MessagePack array for a list column
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from drivers.model import Column, Frame, Kind, TagTable
+
+VERSION = 1
+DIGEST_BYTES = 16
+
+_Number = TypeVar("_Number", bound=np.generic)
+
+_HEAD = struct.Struct("<B16sH")
+_FRAME = struct.Struct("<qBBI")
+_LENGTH = struct.Struct("<I")
+_CHECK = struct.Struct("<qB")
+_LIST = 3
+_DTYPES: tuple[np.dtype[np.float64], np.dtype[np.int64], np.dtype[np.uint64]] = (
+    np.dtype("<f8"),
+    np.dtype("<i8"),
+    np.dtype("<u8"),
+)
+_TAGS: np.dtype[np.int32] = np.dtype("<i4")
+_STATUS: np.dtype[np.uint32] = np.dtype("<u4")
+_TIMES: np.dtype[np.int64] = np.dtype("<i8")
+_COLUMN_OF = {"f": 0, "i": 1, "u": 2}
+_ALL_GOOD = 1
+_SOURCED = 2
+
+
+class RecordDamaged(ValueError):
+    """The bytes are not a record of any known version: cut, or altered."""
+
+
+class RecordUnknown(ValueError):
+    """A record that this program can't read: of a later version, or of a tag table that the outbox doesn't hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """A decoded record: the frames, and the table that names their tags."""
+
+    table: TagTable
+    frames: list[Frame]
+
+
+class _StoredTable(msgspec.Struct, frozen=True):
+    device: str
+    names: tuple[str, ...]
+    kinds: tuple[int, ...]
+    units: tuple[str | None, ...]
+
+
+def encode_table(table: TagTable) -> bytes:
+    """The table as it is kept in the outbox."""
+    return msgspec.msgpack.encode(_StoredTable(table.device, table.names, tuple(int(kind) for kind in table.kinds), table.units))
+
+
+def decode_table(stored: bytes) -> TagTable:
+    """The inverse of encode_table().
+
+    Raises:
+        RecordDamaged
+    """
+    try:
+        table = msgspec.msgpack.decode(stored, type=_StoredTable)
+        return TagTable(table.device, table.names, tuple(Kind(kind) for kind in table.kinds), table.units)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise RecordDamaged(f"tag table: {error}") from error
+
+
+def table_digest(stored: bytes) -> bytes:
+    """The 16 bytes by which records name a table; equal tables have equal digests."""
+    return hashlib.blake2b(stored, digest_size=DIGEST_BYTES).digest()
+
+
+def table_key(digest: bytes) -> str:
+    """The name of the note that holds the table of that digest."""
+    return f"table/{digest.hex()}"
+
+
+def checksum(seq: int, kind: int, payload: bytes) -> int:
+    """CRC-32 over a stored record, its seq and kind included, so that a row that changed places is found too."""
+    return zlib.crc32(payload, zlib.crc32(_CHECK.pack(seq, kind)))
+
+
+def encode_record(digest: bytes, frames: Sequence[Frame]) -> bytes:
+    """Frames of one device as a record.
+
+    Args:
+        digest: of the table that their tags index.
+        frames: up to 65535, each as drivers/model.py describes.
+    """
+    parts = [_HEAD.pack(VERSION, digest, len(frames))]
+    for frame in frames:
+        parts += _encode_frame(frame)
+    return b"".join(parts)
+
+
+def _encode_frame(frame: Frame) -> list[bytes]:
+    flags = 0
+    columns = [np.ascontiguousarray(frame.tags, _TAGS).tobytes()]
+    if frame.status.any():
+        columns.append(np.ascontiguousarray(frame.status, _STATUS).tobytes())
+    else:
+        flags |= _ALL_GOOD
+    if frame.source_ns is not None:
+        flags |= _SOURCED
+        columns.append(np.ascontiguousarray(frame.source_ns, _TIMES).tobytes())
+    if isinstance(frame.values, list):
+        column = _LIST
+        packed = msgspec.msgpack.encode(frame.values)
+        columns += [_LENGTH.pack(len(packed)), packed]
+    else:
+        column = _COLUMN_OF[frame.values.dtype.kind]
+        columns.append(np.ascontiguousarray(frame.values, _DTYPES[column]).tobytes())
+    return [_FRAME.pack(frame.acquired_ns, column, flags, len(frame.tags)), *columns]
+
+
+def decode_record(payload: bytes, table_of: Callable[[bytes], TagTable | None]) -> Telemetry:
+    """A record as frames and names. The arrays are read-only views of `payload`.
+
+    Args:
+        table_of: the table of a digest, None when it isn't known.
+
+    Raises:
+        RecordDamaged, RecordUnknown
+    """
+    if not payload:
+        raise RecordDamaged("the record is empty")
+    if payload[0] != VERSION:
+        raise RecordUnknown(f"record version {payload[0]}; this program reads version {VERSION}")
+    try:
+        _, digest, count = _HEAD.unpack_from(payload)
+        table = table_of(digest)
+        if table is None:
+            raise RecordUnknown(f"tag table {digest.hex()} is not in this outbox")
+        frames = []
+        at = _HEAD.size
+        for _ in range(count):
+            frame, at = _decode_frame(payload, at, table)
+            frames.append(frame)
+    except (struct.error, msgspec.DecodeError) as error:
+        raise RecordDamaged(f"the record is cut or altered: {error}") from error
+    if at != len(payload):
+        raise RecordDamaged(f"{len(payload) - at} bytes behind the last frame")
+    return Telemetry(table, frames)
+
+
+def _decode_frame(payload: bytes, at: int, table: TagTable) -> tuple[Frame, int]:
+    acquired_ns, column, flags, n = _FRAME.unpack_from(payload, at)
+    at += _FRAME.size
+    tags, at = _take(payload, at, n, _TAGS)
+    if n and (int(tags.min()) < 0 or int(tags.max()) >= len(table.names)):
+        raise RecordDamaged("a tag index lies outside its table")
+    if flags & _ALL_GOOD:
+        status = np.zeros(n, np.uint32)
+    else:
+        status, at = _take(payload, at, n, _STATUS)
+    source = None
+    if flags & _SOURCED:
+        source, at = _take(payload, at, n, _TIMES)
+    values: Column
+    if column == _LIST:
+        (length,) = _LENGTH.unpack_from(payload, at)
+        at += _LENGTH.size
+        packed = payload[at : at + length]
+        if len(packed) != length:
+            raise RecordDamaged("the record ends inside a column")
+        values = msgspec.msgpack.decode(packed, type=list)
+        if len(values) != n:
+            raise RecordDamaged("a list column of the wrong length")
+        at += length
+    elif column < len(_DTYPES):
+        values, at = _take(payload, at, n, _DTYPES[column])  # type: ignore[assignment]
+    else:
+        raise RecordDamaged(f"column type {column} doesn't exist")
+    return Frame(table.device, acquired_ns, tags, values, status, source), at
+
+
+def _take(payload: bytes, at: int, n: int, dtype: np.dtype[_Number]) -> tuple[npt.NDArray[_Number], int]:
+    end = at + n * dtype.itemsize
+    if end > len(payload):
+        raise RecordDamaged("the record ends inside a column")
+    return np.frombuffer(payload, dtype, n, at), end

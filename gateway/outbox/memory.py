@@ -1,0 +1,109 @@
+"""The outbox in memory: the same contract without the disk, for tests and for tools that need no durability."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from gateway.outbox.base import Counts, Entry, OutboxError, OutboxFailed, Record, RecordKind
+from gateway.outbox.batch import SIZE, Limits, counted_as
+from gateway.outbox.floors import Floors
+
+
+class MemoryOutbox:
+    """The Outbox contract on a list. `refusal`, when set, is raised by append() in place of storing."""
+
+    def __init__(self, carriers: Mapping[str, frozenset[RecordKind]], limits: Limits | None = None) -> None:
+        self.refusal: OutboxError | None = None
+        self._epoch = secrets.token_hex(8)
+        self._floors = Floors(carriers)
+        self._limits = limits or Limits()
+        self._records: list[Record] = []
+        self._notes: dict[str, bytes] = {}
+        self._refused: dict[int, tuple[str, str]] = {}
+        """By seq: the sink that refused the record, and why."""
+        self._last_seq = self._produced = self._removed = self._readings = self._bytes = 0
+        self._dropped: Counter[str] = Counter()
+        self._stored = asyncio.Event()
+        self._closed = False
+
+    async def open(self) -> None:
+        """Nothing to open."""
+
+    @property
+    def epoch(self) -> str:
+        return self._epoch
+
+    async def append(self, entries: Sequence[Entry], notes: Mapping[str, bytes] | None = None) -> range:
+        if self._closed:
+            raise OutboxFailed("the outbox is closed")
+        if self.refusal is not None:
+            raise self.refusal
+        span = range(self._last_seq + 1, self._last_seq + 1 + len(entries))
+        for entry in entries:
+            self._last_seq += 1
+            self._records.append(Record(self._last_seq, entry.kind, entry.payload))
+            self._readings += entry.readings
+            self._bytes += len(entry.payload)
+        self._produced += len(entries)
+        self._notes.update(notes or {})
+        self._bound()
+        self._stored.set()
+        self._stored = asyncio.Event()
+        await asyncio.sleep(0)
+        return span
+
+    def read(self, after: int, limit: int, kinds: frozenset[RecordKind]) -> list[Record]:
+        found: list[Record] = []
+        for record in self._records[bisect_right(self._records, after, key=lambda record: record.seq) :]:
+            if len(found) == limit:
+                break
+            if record.kind in kinds:
+                found.append(record)
+        return found
+
+    async def wait(self, after: int, kinds: frozenset[RecordKind]) -> None:
+        while not self.read(after, 1, kinds):
+            await self._stored.wait()
+
+    def cursor(self, sink: str) -> int:
+        return self._floors.cursor(sink)
+
+    async def acknowledge(self, sink: str, seq: int) -> None:
+        if not self._floors.advance(sink, seq):
+            return
+        trims = self._floors.trims()
+        for kind, (_, floor) in trims.items():
+            for record in [record for record in self._records if record.kind is kind and record.seq <= floor]:
+                refusal = self._refused.get(record.seq)
+                self._remove(record, None if refusal is None else counted_as(refusal[1]))
+        self._floors.trimmed(trims)
+
+    async def quarantine(self, sink: str, seq: int, reason: str) -> None:
+        self._refused.setdefault(seq, (sink, reason))
+
+    def note(self, key: str) -> bytes | None:
+        return self._notes.get(key)
+
+    def counts(self) -> Counts:
+        return Counts(self._produced, self._removed, len(self._records), dict(self._dropped), self._readings)
+
+    async def close(self) -> None:
+        self._closed = True
+
+    def _bound(self) -> None:
+        for record in [record for record in self._records if record.kind is RecordKind.TELEMETRY]:
+            if self._bytes <= self._limits.max_bytes:
+                return
+            self._remove(record, SIZE)
+
+    def _remove(self, record: Record, dropped: str | None) -> None:
+        self._records.remove(record)
+        self._bytes -= len(record.payload)
+        if dropped is None:
+            self._removed += 1
+        else:
+            self._dropped[dropped] += 1

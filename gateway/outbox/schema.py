@@ -1,0 +1,41 @@
+"""The tables of an outbox file, by numbered step. A step that has been released is never changed."""
+
+from __future__ import annotations
+
+APPLICATION_ID = 0x4D554D49
+"""PRAGMA application_id: "MUMI"."""
+
+STEPS: tuple[str, ...] = (
+    """
+    CREATE TABLE book (
+        epoch TEXT NOT NULL,
+        produced INTEGER NOT NULL DEFAULT 0,
+        removed INTEGER NOT NULL DEFAULT 0,
+        stored INTEGER NOT NULL DEFAULT 0,
+        stored_bytes INTEGER NOT NULL DEFAULT 0,
+        readings INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE TABLE dropped (reason TEXT PRIMARY KEY, records INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE record (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        kind INTEGER NOT NULL,
+        at_ns INTEGER NOT NULL,
+        crc INTEGER NOT NULL,
+        payload BLOB NOT NULL
+    );
+    CREATE INDEX record_product ON record (seq) WHERE kind = 2;
+    CREATE TABLE quarantine (
+        seq INTEGER PRIMARY KEY,
+        kind INTEGER NOT NULL,
+        at_ns INTEGER NOT NULL,
+        sink TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        payload BLOB NOT NULL
+    );
+    CREATE TABLE cursor (sink TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE note (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+    """,
+)
+
+VERSION = len(STEPS)
+"""PRAGMA user_version of a file that all steps have been applied to."""

@@ -1,0 +1,325 @@
+"""The outbox on SQLite: WAL, synchronous=FULL, group commit.
+
+One connection, in a thread of its own, writes and checkpoints; reads go through a second one that can't write, in the event loop,
+where a point read costs less than a change of threads. (SQLite before 3.51.3 can corrupt a WAL when two connections race a
+checkpoint.) Appends that wait while a commit is under way share the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import aiosqlite
+
+from gateway.clock import Clock, SystemClock
+from gateway.outbox import store
+from gateway.outbox.base import (
+    Counts,
+    Entry,
+    OutboxBusy,
+    OutboxError,
+    OutboxFailed,
+    OutboxFull,
+    Record,
+    RecordKind,
+)
+from gateway.outbox.batch import Batch, Books, Limits, commit, of_kind
+from gateway.outbox.codec import checksum
+from gateway.outbox.floors import Floors
+
+GATHER_S = 0.005
+"""How long an append waits for others to share its commit."""
+LAZY_S = 0.1
+"""How long an acknowledgement may wait for an append to share its commit."""
+FULL_PAUSE_S = 1.0
+"""How long acknowledgements that found the disk full wait before they are tried again."""
+_BATCH_ENTRIES = 4096
+
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Append:
+    """A caller of append() that waits."""
+
+    entries: Sequence[Entry]
+    notes: Mapping[str, bytes]
+    stored: asyncio.Future[range]
+
+
+class SqliteOutbox:
+    """The Outbox contract on one file. Made without I/O; open() first."""
+
+    def __init__(
+        self,
+        path: Path,
+        carriers: Mapping[str, frozenset[RecordKind]],
+        limits: Limits | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """`carriers`: the sinks by name, and which kinds each carries; a record goes once all who carry its kind have it."""
+        self._path = path
+        self._floors = Floors(carriers)
+        self._limits = limits or Limits()
+        self._clock = clock or SystemClock()
+        self._lock: int | None = None
+        self._writer: aiosqlite.Connection | None = None
+        self._raw: sqlite3.Connection | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._committing: asyncio.Task[None] | None = None
+        self._failure: OutboxFailed | None = None
+        self._closing = False
+        self._waiting: list[_Append] = []
+        self._batch = Batch()
+        """Acknowledgements and quarantines that wait for a commit."""
+        self._wake = asyncio.Event()
+        self._lazy: asyncio.TimerHandle | None = None
+        self._gathering: asyncio.TimerHandle | None = None
+        self._is_due = False
+        """Acknowledgements have waited long enough for an append."""
+        self._committed = asyncio.Event()
+        """Set, and replaced, at each commit that stored records."""
+
+    async def open(self) -> None:
+        """Take the file, making it when it isn't there.
+
+        Raises:
+            OutboxBusy: another process owns it.
+            OutboxFull: no space to make it.
+            OutboxFailed: it can't be used: another program's file, a later version's, a disk error.
+        """
+        try:
+            self._lock = _take_lock(self._path)
+            self._raw = raw = await asyncio.to_thread(store.connect, self._path)
+            self._writer = aiosqlite.Connection(lambda: raw, 64)
+            await self._writer
+            opened = await self._in_writer(store.load)
+            self._reader = store.connect_reader(self._path)
+        except (sqlite3.Error, OSError) as error:
+            await self.close()
+            raise store.translate(error, self._path) from error
+        except OutboxError:
+            await self.close()
+            raise
+        self._epoch = opened.epoch
+        self._last_seq = opened.last_seq
+        self._last_of_kind = opened.last_of_kind
+        self._books = opened.books
+        self._notes = opened.notes
+        self._floors.restore(opened.cursors)
+        self._committing = asyncio.create_task(self._commit_for_ever(), name="outbox commit")
+
+    @property
+    def epoch(self) -> str:
+        return self._epoch
+
+    async def append(self, entries: Sequence[Entry], notes: Mapping[str, bytes] | None = None) -> range:
+        self._check()
+        if not entries and not notes:
+            return range(self._last_seq + 1, self._last_seq + 1)
+        waiting = _Append(entries, notes or {}, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        if self._gathering is None:
+            self._gathering = asyncio.get_running_loop().call_later(GATHER_S, self._wake.set)
+        return await waiting.stored
+
+    def read(self, after: int, limit: int, kinds: frozenset[RecordKind]) -> list[Record]:
+        if self._reader is None:
+            raise OutboxFailed(f"{self._path} is closed")
+        wanted = " OR ".join(of_kind(kind) for kind in sorted(kinds))
+        query = f"SELECT seq, kind, crc, payload FROM record WHERE seq > ? AND ({wanted}) ORDER BY seq LIMIT ?"  # noqa: S608
+        records: list[Record] = []
+        try:
+            while len(records) < limit:
+                rows = self._reader.execute(query, (after, limit - len(records))).fetchall()
+                records += [Record(row[0], RecordKind(row[1]), row[3]) for row in rows if self._is_sound(*row)]
+                if not rows:
+                    break
+                after = rows[-1][0]
+        except sqlite3.Error as error:
+            raise store.translate(error, self._path) from error
+        return records
+
+    def _is_sound(self, seq: int, kind: int, crc: int, payload: bytes) -> bool:
+        if checksum(seq, kind, payload) == crc:
+            return True
+        if seq not in self._batch.damaged and self._failure is None:
+            self._batch.damaged.append(seq)
+            self._commit_soon(0.0)
+        return False
+
+    async def wait(self, after: int, kinds: frozenset[RecordKind]) -> None:
+        while not any(self._last_of_kind[kind] > after for kind in kinds):
+            await self._committed.wait()
+
+    def cursor(self, sink: str) -> int:
+        return self._floors.cursor(sink)
+
+    async def acknowledge(self, sink: str, seq: int) -> None:
+        if self._floors.advance(sink, seq):
+            self._batch.cursors[sink] = seq
+            self._commit_soon(LAZY_S)
+
+    async def quarantine(self, sink: str, seq: int, reason: str) -> None:
+        self._batch.refused.append((seq, sink, reason))
+        self._commit_soon(LAZY_S)
+
+    def note(self, key: str) -> bytes | None:
+        return self._notes.get(key)
+
+    def counts(self) -> Counts:
+        books = self._books
+        return Counts(books.produced, books.removed, books.stored, books.dropped, books.readings)
+
+    async def close(self) -> None:
+        self._closing = True
+        self._wake.set()
+        if self._committing is not None:
+            await self._committing
+            self._committing = None
+        for timer in (self._lazy, self._gathering):
+            if timer is not None:
+                timer.cancel()
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        if self._writer is not None:
+            with suppress(sqlite3.Error, ValueError):  # all that was promised is on disk; a checkpoint is only a service
+                await self._writer.close()
+            self._writer = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise OutboxFailed(str(self._failure)) from self._failure
+        if self._closing:
+            raise OutboxFailed(f"{self._path} is closed")
+
+    def _commit_soon(self, delay_s: float) -> None:
+        if self._lazy is None and not self._closing:
+            self._lazy = asyncio.get_running_loop().call_later(delay_s, self._wake_lazily)
+
+    def _wake_lazily(self) -> None:
+        self._is_due = True
+        self._wake.set()
+
+    async def _commit_for_ever(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            self._gathering = None
+            while self._waiting or (self._is_dirty() and (self._is_due or self._closing)):
+                if not await self._commit_once():
+                    break
+            self._is_due = False
+            if self._closing:
+                return
+
+    def _is_dirty(self) -> bool:
+        return bool(self._batch.cursors or self._batch.refused or self._batch.damaged)
+
+    async def _commit_once(self) -> bool:
+        """One transaction; False when it failed and there is nothing to go on with at once."""
+        if self._lazy is not None:
+            self._lazy.cancel()
+            self._lazy = None
+        self._is_due = False
+        appends = self._take_appends()
+        batch, self._batch = self._batch, Batch()
+        batch.trims = self._floors.trims()
+        spans = self._fill(batch, appends)
+        now_ns = self._clock.now_ns()
+        try:
+            books = await self._in_writer(partial(commit, books=self._books, batch=batch, limits=self._limits, now_ns=now_ns))
+        except (sqlite3.Error, OSError) as error:
+            self._give_back(batch, appends, store.translate(error, self._path))
+            return False
+        self._settle(batch, books)
+        for append, span in zip(appends, spans, strict=True):
+            if not append.stored.done():
+                append.stored.set_result(span)
+        return True
+
+    def _take_appends(self) -> list[_Append]:
+        count = size = 0
+        for append in self._waiting:
+            size += len(append.entries)
+            if count and size > _BATCH_ENTRIES:
+                break
+            count += 1
+        taken, self._waiting = self._waiting[:count], self._waiting[count:]
+        return taken
+
+    def _fill(self, batch: Batch, appends: Sequence[_Append]) -> list[range]:
+        seq = self._last_seq
+        at_ns = self._clock.now_ns()
+        spans = []
+        for append in appends:
+            first = seq + 1
+            for entry in append.entries:
+                seq += 1
+                crc = checksum(seq, entry.kind, entry.payload)
+                batch.records.append((seq, int(entry.kind), at_ns, crc, entry.payload))
+                batch.readings += entry.readings
+            spans.append(range(first, seq + 1))
+            batch.notes.update(append.notes)
+        return spans
+
+    def _settle(self, batch: Batch, books: Books) -> None:
+        self._books = books
+        self._notes.update(batch.notes)
+        self._floors.trimmed(batch.trims)
+        if batch.records:
+            self._last_seq = batch.records[-1][0]
+            for seq, kind, *_ in batch.records:
+                self._last_of_kind[RecordKind(kind)] = seq
+            self._committed.set()
+            self._committed = asyncio.Event()
+
+    def _give_back(self, batch: Batch, appends: Sequence[_Append], error: OutboxError) -> None:
+        """Nothing of the batch was stored: acknowledgements are kept for later, appends are told."""
+        if isinstance(error, OutboxFull):
+            batch.cursors.update(self._batch.cursors)
+            self._batch.cursors = batch.cursors
+            self._batch.refused = batch.refused + self._batch.refused
+            self._batch.damaged = batch.damaged + self._batch.damaged
+            if self._is_dirty():
+                self._commit_soon(FULL_PAUSE_S)
+            told = appends
+        else:
+            self._failure = OutboxFailed(str(error))
+            told = [*appends, *self._waiting]
+            self._waiting = []
+        for append in told:
+            if not append.stored.done():
+                append.stored.set_exception(type(error)(str(error)))
+
+    async def _in_writer(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Run `work` in the writer's thread. aiosqlite's own methods would cross to the thread once a statement."""
+        assert self._writer is not None
+        result: _T = await self._writer._execute(work, self._raw)  # type: ignore[no-untyped-call]
+        return result
+
+
+def _take_lock(path: Path) -> int:
+    lock = path.with_name(path.name + ".lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise OutboxBusy(f"another gateway runs on {path}") from error
+    return descriptor

@@ -1,0 +1,72 @@
+"""When each scan class of a device is due: absolute times on the monotonic clock, so that no delay adds up. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+LATE_FRACTION = 0.1
+"""A poll that begins later than this part of its period after its due time is counted as late."""
+_SLOT_S = 0.001
+_SPREAD_S = 1.0
+
+
+def phase_s(place: int, period_s: float) -> float:
+    """When, within its first period, the device at that place of the list is first polled.
+
+    A few devices stay close together, so that they share a commit; a thousand are spread over a second or their period.
+    """
+    return place * _SLOT_S % min(period_s, _SPREAD_S)
+
+
+@dataclass(slots=True)
+class _Line:
+    period_s: float
+    due_s: float
+
+
+class Timetable:
+    """The due times of one device's polled scan classes, and how well they are kept."""
+
+    def __init__(self, periods_s: Sequence[float], place: int = 0) -> None:
+        """`place`: of the device in the list. start() first."""
+        self._lines = [_Line(period, phase_s(place, period)) for period in periods_s]
+        self._has_started = False
+        self.polls = 0
+        self.late = 0
+        """Polls that began late."""
+        self.skipped = 0
+        """Due times that passed without a poll: an earlier poll was under way, or the device was away."""
+
+    def next(self) -> tuple[int, float]:
+        """The scan class that is due first, and when."""
+        index = min(range(len(self._lines)), key=lambda i: self._lines[i].due_s)
+        return index, self._lines[index].due_s
+
+    def begin(self, index: int, now_s: float) -> None:
+        """A poll of that class begins."""
+        line = self._lines[index]
+        self.polls += 1
+        if now_s - line.due_s > line.period_s * LATE_FRACTION:
+            self.late += 1
+
+    def end(self, index: int, now_s: float) -> None:
+        """That poll is done, its readings are on disk. Of the due times that have passed since, only the last is made up for."""
+        line = self._lines[index]
+        line.due_s += line.period_s
+        passed = int((now_s - line.due_s) // line.period_s)
+        if passed > 0:
+            self.skipped += passed
+            line.due_s += passed * line.period_s
+
+    def start(self, now_s: float) -> None:
+        """The device is there. Due times that passed while it was away are counted as skipped, the next ones hold."""
+        if not self._has_started:
+            self._has_started = True
+            for line in self._lines:
+                line.due_s += now_s
+        for line in self._lines:
+            passed = int(-(-(now_s - line.due_s) // line.period_s))
+            if passed > 0:
+                self.skipped += passed
+                line.due_s += passed * line.period_s

@@ -1,0 +1,1 @@
+"""Northbound: each sink carries records from the outbox to one place."""
