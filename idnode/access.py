@@ -1,0 +1,140 @@
+"""Who asks, and what they may do.
+
+Secrets have 256 random bits and are kept as SHA-256 only: nothing can be guessed from a digest, and the time that a
+look-up by it takes tells a client nothing about other secrets. Whatever is wrong with a token, the answer is the same.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+import stat
+from dataclasses import dataclass
+from enum import Enum
+from hashlib import sha256
+from pathlib import Path
+
+from idnode.enterprise import Enterprise, Role, Visibility
+from idnode.store.base import Tokens
+
+_SECRET_BYTES = 32
+
+
+class Kind(Enum):
+    """Who a caller is."""
+
+    ANYBODY = "anybody"
+    MEMBER = "member"
+    """Bears an enterprise's token."""
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whoever sent a request."""
+
+    kind: Kind
+    author: str = ""
+    """How what they change is signed."""
+    enterprise: str = ""
+    role: Role | None = None
+    digest: bytes = b""
+    """Of a member's token."""
+
+    def may_read(self, enterprise: Enterprise) -> bool:
+        """Whether this caller may know what the enterprise has registered."""
+        return enterprise.visibility is Visibility.PUBLIC or self.belongs_to(enterprise)
+
+    def belongs_to(self, enterprise: Enterprise) -> bool:
+        """Whether this caller is of the house."""
+        return self.kind is Kind.ADMIN or (self.kind is Kind.MEMBER and self.enterprise == enterprise.id)
+
+    def may_register(self, enterprise: Enterprise) -> bool:
+        """Whether this caller may register under the enterprise's prefix."""
+        return self.belongs_to(enterprise) and (self.kind is Kind.ADMIN or self.role in (Role.GATEWAY, Role.REGISTRAR))
+
+    def is_gateway_of(self, enterprise: Enterprise) -> bool:
+        """Whether this caller may lease and capture for the enterprise."""
+        return self.kind is Kind.MEMBER and self.role is Role.GATEWAY and self.enterprise == enterprise.id
+
+
+ANYBODY = Caller(Kind.ANYBODY)
+
+
+class BadToken(Exception):
+    """An Authorization header that names nobody. It isn't said why."""
+
+
+class BadTokenFile(Exception):
+    """The administrator's token can't be read or isn't kept well; the message names the file and what mends it."""
+
+
+def new_secret() -> str:
+    """A new token, to be shown once."""
+    return secrets.token_urlsafe(_SECRET_BYTES)
+
+
+def digest_of(secret: str) -> bytes:
+    """What the node keeps of a token: SHA-256."""
+    return sha256(secret.encode()).digest()
+
+
+def identify(authorization: str | None, tokens: Tokens, admin: bytes) -> Caller:
+    """Who an Authorization header says is asking.
+
+    Args:
+        authorization: `Bearer <token>`; None is anybody.
+        admin: digest of the administrator's token.
+
+    Raises:
+        BadToken
+    """
+    if authorization is None:
+        return ANYBODY
+    scheme, _, secret = authorization.partition(" ")
+    digest = digest_of(secret.strip())
+    if scheme.lower() != "bearer":
+        raise BadToken
+    if hmac.compare_digest(digest, admin):
+        return Caller(Kind.ADMIN, "admin")
+    token = tokens.token(digest)
+    if token is None or not hmac.compare_digest(token.digest, digest):
+        raise BadToken
+    return Caller(Kind.MEMBER, f"{token.enterprise}:{token.label}", token.enterprise, token.role, digest)
+
+
+def read_admin_token(path: Path) -> bytes:
+    """The digest of the administrator's token; the file is made, with a new token, when it isn't there.
+
+    Raises:
+        BadTokenFile
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            return _read_existing(path)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            secret = new_secret()
+            file.write(secret + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise BadTokenFile(f"{path}: {error.strerror}") from error
+    return digest_of(secret)
+
+
+def _read_existing(path: Path) -> bytes:
+    with path.open("rb") as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        content = file.read(1024)
+    if mode & 0o077:
+        raise BadTokenFile(
+            f"{path}: others can read it (mode {mode:04o}); chmod 600 {path}, and replace the token if they may have"
+        )
+    secret = content.decode("ascii", "replace").strip()
+    if len(secret) < _SECRET_BYTES or not secret.isascii() or not secret.isprintable() or " " in secret:
+        raise BadTokenFile(f"{path}: holds no token of at least {_SECRET_BYTES} characters; remove it to get a new one")
+    return digest_of(secret)

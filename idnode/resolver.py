@@ -1,0 +1,92 @@
+"""The resolver: what an identifier means, for this caller. Every protocol that answers for the node is a thin face of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import Enum
+
+from idnode.access import Caller, Kind
+from idnode.enterprise import Enterprise
+from idnode.identifier import Identifier
+from idnode.record import DEFAULT_TTL_S, Data, Format, HandleValue, Permission, Record
+from idnode.store.base import Store
+
+URL_INDEX = 1
+
+
+class Verdict(Enum):
+    """How a resolution ends."""
+
+    FOUND = "found"
+    UNKNOWN = "unknown"
+    """Not registered."""
+    ANONYMOUS = "anonymous"
+    """Only the house may know, and nobody said who asks."""
+    FORBIDDEN = "forbidden"
+    """Only the house may know, and this caller isn't of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What the resolver answers. Record and values only where the verdict is FOUND."""
+
+    identifier: Identifier
+    verdict: Verdict
+    enterprise: Enterprise | None = None
+    record: Record | None = None
+    values: tuple[HandleValue, ...] = ()
+    """Those that the caller may read, by index."""
+
+
+class Resolver:
+    """Answers for one node."""
+
+    def __init__(self, store: Store, base_url: str) -> None:
+        """`base_url`: what stands before an identifier in its public address, without a slash at the end."""
+        self._store = store
+        self._base_url = base_url
+
+    def address(self, identifier: Identifier) -> str:
+        """The identifier's public address."""
+        return f"{self._base_url}/{identifier.path}"
+
+    def resolve(self, identifier: Identifier, caller: Caller, as_of_ms: int | None = None) -> Resolution:
+        """What the identifier means, or why this caller isn't told; microseconds, never waits.
+
+        A caller who may not read an enterprise's records gets the same answer whether one exists or not.
+        """
+        enterprise = self._store.enterprise_of(identifier.prefix)
+        if enterprise is None:
+            return Resolution(identifier, Verdict.UNKNOWN)
+        if not caller.may_read(enterprise):
+            verdict = Verdict.ANONYMOUS if caller.kind is Kind.ANYBODY else Verdict.FORBIDDEN
+            return Resolution(identifier, verdict)
+        record = self._store.record(identifier, as_of_ms)
+        if record is None:
+            return Resolution(identifier, Verdict.UNKNOWN, enterprise)
+        needed = Permission.ADMIN_READ | Permission.PUBLIC_READ if caller.belongs_to(enterprise) else Permission.PUBLIC_READ
+        values = tuple(value for value in record.values if value.permissions & needed)
+        return Resolution(identifier, Verdict.FOUND, enterprise, record, self._with_address(identifier, record, values))
+
+    def _with_address(self, identifier: Identifier, record: Record, values: tuple[HandleValue, ...]) -> tuple[HandleValue, ...]:
+        """The values, headed by the address of the page where the record has no URL: that is the node's affair."""
+        if any(value.index == URL_INDEX or value.type == "URL" for value in record.values):
+            return values
+        data = Data(Format.STRING, self.address(identifier))
+        own = HandleValue(URL_INDEX, "URL", data, DEFAULT_TTL_S, timestamp_ms=record.since_ms)
+        return (own, *values)
+
+
+def matching(values: Collection[HandleValue], indexes: Collection[int], types: Collection[str]) -> tuple[HandleValue, ...]:
+    """The values asked for: those with one of the indexes or of the types, all when neither is given.
+
+    A type that ends in a dot stands for all that begin with it (Handle wire protocol, RESOLUTION).
+    """
+    if not indexes and not types:
+        return tuple(values)
+    exact = frozenset(types)
+    stems = tuple(kind for kind in types if kind.endswith("."))
+    return tuple(
+        value for value in values if value.index in indexes or value.type in exact or (stems and value.type.startswith(stems))
+    )

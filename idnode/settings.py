@@ -1,0 +1,137 @@
+"""The settings of an identifier node."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, StringConstraints
+
+from config.settings import FilePath, Mistake, Settings
+from idnode.identifier import PREFIX_PATTERN
+
+Listen = Annotated[str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z.-]{1,253}):[0-9]{1,5}$")]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True)]
+
+
+class NodeName(Settings):
+    """A name in both languages of the pages."""
+
+    zh: Text
+    """In Chinese."""
+    en: Text
+    """In English."""
+
+
+class Exposure(StrEnum):
+    """Who can reach the node."""
+
+    LOOPBACK = "loopback"
+    NETWORK = "network"
+
+
+class StoreSettings(Settings):
+    """Where the node keeps what it knows."""
+
+    path: FilePath = Path("idnode.db")
+    """The SQLite file; made when absent, with mode 0600. One process owns it."""
+
+
+class CaptureSettings(Settings):
+    """Limits of one request."""
+
+    most_bytes: int = Field(1_048_576, ge=1024, le=67_108_864)
+    """The longest request body that is read."""
+    most_events: int = Field(1000, ge=1, le=100_000)
+    """The most events in one captured document."""
+    deepest_nesting: int = Field(32, ge=8, le=100)
+    """How many objects and lists of a JSON body may stand within one another."""
+    body_timeout_s: float = Field(30.0, gt=0, le=600)
+    """How long a client may take to send a body."""
+
+
+class IdnodeSettings(Settings):
+    """A second-level identifier node."""
+
+    node_prefix: Annotated[str, StringConstraints(pattern=f"^{PREFIX_PATTERN}$")]
+    """The node's own prefix, such as 88.100; enterprises get the prefixes below it: 88.100.1, 88.100.2, ..."""
+    name: NodeName
+    """The node's name, as its pages show it."""
+    listen: Listen = "127.0.0.1:8080"
+    """Address and port; port 0 takes a free one. IPv6 in brackets: [::1]:8080."""
+    exposure: Exposure = Exposure.LOOPBACK
+    """Who can reach it: only this machine (loopback), or others too (network). Beyond loopback put a TLS proxy before it."""
+    public_url: Annotated[str, StringConstraints(max_length=200)] | None = None
+    """What stands before an identifier in its public address and QR code, e.g. https://id.example.cn; else the listen address."""
+    time_zone: str = "Asia/Shanghai"
+    """The zone in which pages show times, by its IANA name."""
+    store: StoreSettings = StoreSettings()
+    """Where the node keeps what it knows."""
+    admin_token_file: FilePath = Path("idnode-admin.token")
+    """The file that holds the administrator's token; made with mode 0600 and a new token when absent."""
+    capture: CaptureSettings = CaptureSettings()
+    """Limits of one request."""
+
+    @property
+    def host(self) -> str:
+        """The listen address without brackets."""
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The listen port; 0 is any free one."""
+        return int(self.listen.rpartition(":")[2])
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """What is wrong though each field by itself is right."""
+        if self.port > 65535:
+            yield ("listen",), f"port {self.port} is above 65535", None
+        reach = _reach(self.host)
+        if reach is None:
+            yield ("listen",), f"{self.host} is no IP address", "write an address, such as 127.0.0.1 or 0.0.0.0"
+        elif reach is Exposure.NETWORK and self.exposure is Exposure.LOOPBACK:
+            yield ("listen",), f"{self.host} can be reached by other machines", "set exposure: network if that is meant"
+        if self.public_url is not None and not _is_base(self.public_url):
+            yield ("public_url",), "is no address such as https://id.example.cn", "no path, no query, no slash at the end"
+        if not _is_zone(self.time_zone):
+            yield ("time_zone",), f"{self.time_zone} is no known time zone", "such as Asia/Shanghai or UTC"
+
+
+def _reach(host: str) -> Exposure | None:
+    if host == "localhost":
+        return Exposure.LOOPBACK
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return None
+    return Exposure.LOOPBACK if loopback else Exposure.NETWORK
+
+
+def _is_base(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        fits = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
+    bare = not (parts.path or parts.query or parts.fragment or parts.username or parts.password)
+    return (
+        fits
+        and bare
+        and parts.scheme in ("http", "https")
+        and url.isascii()
+        and url.isprintable()
+        and not url.endswith(("?", "#"))
+    )
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (OSError, ValueError, KeyError):  # ZoneInfoNotFoundError is a KeyError
+        return False
+    return True

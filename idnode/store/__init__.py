@@ -1,0 +1,1 @@
+"""Where identifiers, enterprises and events are kept."""

@@ -1,0 +1,123 @@
+"""The one connection that writes, on a thread of its own, and the group commit of those who wait for it.
+
+While one batch is being committed the operations of other requests queue; together they are the next batch. So a commit, which
+costs a millisecond of waiting for the disk, is shared by as many as come in that time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from idnode.store.base import StoreFailed, StoreFull, StoreRefused
+
+T = TypeVar("T")
+Operation = Callable[[sqlite3.Connection], T]
+"""Reads and writes within a transaction that it neither begins nor ends; raises StoreRefused to have its changes undone."""
+LARGEST_BATCH = 512
+
+
+class Writer:
+    """Owns a connection made with check_same_thread=False and isolation_level=None."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="idnode-writer")
+        self._waiting: list[tuple[Operation[Any], asyncio.Future[Any]]] = []
+        self._pump: asyncio.Task[None] | None = None
+        self._failure: StoreFailed | None = None
+        self._failed = asyncio.Event()
+
+    async def run(self, operation: Operation[T]) -> T:
+        """Do `operation` in a transaction and return its result when it is durable.
+
+        Raises:
+            StoreRefused: what the operation raised; its changes are undone, those of its batch are not.
+            StoreFull: nothing of the batch was changed.
+            StoreFailed: nothing of the batch was changed, and nothing more is accepted.
+        """
+        if self._failure is not None:
+            raise StoreFailed(str(self._failure))
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((operation, future))
+        if self._pump is None or self._pump.done():
+            self._pump = asyncio.create_task(self._work(), name="idnode-writer")
+        return await future
+
+    async def wait_failure(self) -> StoreFailed:
+        """Wait until the disk has failed."""
+        await self._failed.wait()
+        assert self._failure is not None
+        return self._failure
+
+    async def close(self) -> None:
+        """Finish what waits, then close the connection."""
+        if self._pump is not None:
+            await self._pump
+        self._thread.shutdown()
+        self._connection.close()
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            batch = self._waiting[:LARGEST_BATCH]
+            del self._waiting[:LARGEST_BATCH]
+            outcomes = await loop.run_in_executor(self._thread, self._commit, [operation for operation, _ in batch])
+            if self._failure is not None:
+                self._failed.set()
+            for (_, future), outcome in zip(batch, outcomes, strict=True):
+                if future.done():  # whoever asked has gone
+                    continue
+                if isinstance(outcome, BaseException):
+                    future.set_exception(outcome)
+                else:
+                    future.set_result(outcome)
+
+    def _commit(self, operations: list[Operation[Any]]) -> list[Any]:
+        """On the thread: all operations in one transaction. Each one's result, or the exception that it gets."""
+        if self._failure is not None:
+            return [StoreFailed(str(self._failure))] * len(operations)
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            outcomes = [self._attempt(operation) for operation in operations]
+            self._connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 it is handed to all who wait: none of them may think it done
+            self._roll_back()
+            return [self._translated(error)] * len(operations)
+        return outcomes
+
+    def _attempt(self, operation: Operation[Any]) -> Any:
+        self._connection.execute("SAVEPOINT operation")
+        try:
+            outcome = operation(self._connection)
+        except StoreRefused as refusal:
+            self._connection.execute("ROLLBACK TO operation")
+            outcome = refusal
+        self._connection.execute("RELEASE operation")
+        return outcome
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:  # SQLite may have rolled back by itself
+            try:
+                self._connection.execute("ROLLBACK")
+            except sqlite3.Error as error:
+                self._translated(error)
+
+    def _translated(self, error: Exception) -> Exception:
+        translated = translate(error)
+        if isinstance(translated, StoreFailed) and self._failure is None:
+            self._failure = translated
+        return translated
+
+
+def translate(error: Exception) -> Exception:
+    """What a caller can do about an error of SQLite; a fault of ours (a wrong statement, a wrong thread) stays what it is."""
+    if not isinstance(error, sqlite3.OperationalError) and type(error) is not sqlite3.DatabaseError:
+        return error
+    name = getattr(error, "sqlite_errorname", "")
+    if name == "SQLITE_FULL":
+        return StoreFull("the disk is full")
+    return StoreFailed(f"{error} ({name})" if name else str(error))

@@ -1,0 +1,1 @@
+"""The node over HTTP. FastAPI, Starlette and uvicorn are known here only."""

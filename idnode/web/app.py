@@ -1,0 +1,79 @@
+"""The application: all routes but the hot ones, and every error as a problem document."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from idnode.store.base import StoreError
+from idnode.web import documentation, enterprises, events, identifiers, people
+from idnode.web.front import Front
+from idnode.web.models import HealthAnswer
+from idnode.web.node import Node, store_problem
+from idnode.web.openapi import describe
+from idnode.web.problems import MEDIA_TYPE, Problem, not_found, unprocessable
+
+_ABOUT = """Registers identifiers, resolves them, and keeps the trace of each product (EPCIS 2.0).
+
+Besides what is listed here, every identifier has its own address, `/{prefix}/{suffix}` (a page, or JSON by `Accept`), and answers
+the Handle JSON API at `/api/handles/{prefix}/{suffix}`."""
+
+
+def make_app(node: Node) -> ASGIApp:
+    """The whole node as one ASGI application."""
+    application = FastAPI(
+        title=node.settings.name.en,
+        version="1",
+        description=_ABOUT,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    application.state.node = node
+    for part in (enterprises, identifiers, events, people, documentation):
+        application.include_router(part.router)
+    application.add_api_route("/healthz", _health, response_model=HealthAnswer, tags=["node"])
+    application.openapi = lambda: describe(application)  # type: ignore[method-assign]
+    _add_error_answers(application)
+    return Front(node, application)
+
+
+async def _health() -> HealthAnswer:
+    """The node answers."""
+    return HealthAnswer(status="ok")
+
+
+def _add_error_answers(application: FastAPI) -> None:
+    @application.exception_handler(Problem)
+    async def _problem(_: Request, problem: Problem) -> Response:
+        return _answer(problem)
+
+    @application.exception_handler(StoreError)
+    async def _store(_: Request, error: StoreError) -> Response:
+        return _answer(store_problem(error))
+
+    @application.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> Response:
+        status = HTTPStatus(error.status_code)
+        if status is HTTPStatus.NOT_FOUND:
+            return _answer(not_found(f"there is no {request.url.path[:200]}"))
+        return _answer(Problem(status, str(error.detail), headers=error.headers))
+
+    @application.exception_handler(RequestValidationError)
+    async def _parameters(_: Request, error: RequestValidationError) -> Response:
+        mistakes = [("/" + "/".join(map(str, each["loc"])), str(each["msg"])) for each in error.errors()[:20]]
+        return _answer(unprocessable("; ".join(f"{at}: {why}" for at, why in mistakes[:3]), mistakes))
+
+    @application.exception_handler(Exception)
+    async def _fault(_: Request, __: Exception) -> Response:
+        # The framework raises it on to the server, which logs it; the client learns nothing of what is inside.
+        return _answer(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the node made a mistake; nothing is wrong with the request"))
+
+
+def _answer(problem: Problem) -> Response:
+    return Response(problem.body(), problem.status, problem.headers, MEDIA_TYPE)

@@ -1,0 +1,91 @@
+"""The Handle face: GET /api/handles/{prefix}/{suffix} (Handle.Net technical manual, chapter 14)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from enum import IntEnum
+
+import msgspec
+
+from idnode.record import HandleValue
+from idnode.resolver import Resolution, Verdict, matching
+from idnode.web.answers import OPEN_TO_ALL_SITES, Answer
+
+
+class ResponseCode(IntEnum):
+    """Handle protocol response codes."""
+
+    SUCCESS = 1
+    ERROR = 2
+    HANDLE_NOT_FOUND = 100
+    INVALID_HANDLE = 102
+    VALUES_NOT_FOUND = 200
+    INSUFFICIENT_PERMISSIONS = 401
+    AUTHENTICATION_NEEDED = 402
+
+
+_STATUS = {
+    ResponseCode.SUCCESS: 200,
+    ResponseCode.ERROR: 400,
+    ResponseCode.HANDLE_NOT_FOUND: 404,
+    ResponseCode.INVALID_HANDLE: 400,
+    ResponseCode.VALUES_NOT_FOUND: 200,
+    ResponseCode.INSUFFICIENT_PERMISSIONS: 403,
+    ResponseCode.AUTHENTICATION_NEEDED: 401,
+}
+_REFUSALS = {
+    Verdict.UNKNOWN: ResponseCode.HANDLE_NOT_FOUND,
+    Verdict.ANONYMOUS: ResponseCode.AUTHENTICATION_NEEDED,
+    Verdict.FORBIDDEN: ResponseCode.INSUFFICIENT_PERMISSIONS,
+}
+_LARGEST_INDEX = 2**31 - 1
+
+
+def handle_answer(resolution: Resolution, asked: str, query: Mapping[str, Sequence[str]]) -> Answer:
+    """Answer a resolution.
+
+    Args:
+        asked: the handle as the client wrote it, which clients compare with.
+        query: `index` and `type` choose values; `pretty` indents. Others are ignored, as Handle servers do.
+    """
+    pretty = _is_on(query.get("pretty"))
+    if resolution.verdict is not Verdict.FOUND:
+        return refusal(_REFUSALS[resolution.verdict], asked, pretty=pretty)
+    indexes = query.get("index", ())
+    if not all(index.isascii() and index.isdigit() and 0 < int(index) <= _LARGEST_INDEX for index in indexes):
+        return refusal(ResponseCode.ERROR, asked, "index is a positive integer", pretty=pretty)
+    values = matching(resolution.values, frozenset(map(int, indexes)), query.get("type", ()))
+    code = ResponseCode.SUCCESS if values else ResponseCode.VALUES_NOT_FOUND
+    return _answer(code, {"handle": asked, "values": [value_json(value) for value in values]}, pretty=pretty)
+
+
+def refusal(code: ResponseCode, asked: str, message: str | None = None, *, pretty: bool = False) -> Answer:
+    """An answer without values."""
+    content: dict[str, object] = {"handle": asked}
+    if message is not None:
+        content["message"] = message
+    return _answer(code, content, pretty=pretty)
+
+
+def value_json(value: HandleValue) -> dict[str, object]:
+    """A value as the Handle JSON API writes it."""
+    return {
+        "index": value.index,
+        "type": value.type,
+        "data": {"format": value.data.format, "value": value.data.value},
+        "ttl": value.ttl_s,
+        "timestamp": f"{datetime.fromtimestamp(value.timestamp_ms // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}",
+    }
+
+
+def _answer(code: ResponseCode, content: dict[str, object], *, pretty: bool) -> Answer:
+    whole = {"responseCode": int(code), **content}
+    body = json.dumps(whole, ensure_ascii=False, indent=2).encode() if pretty else msgspec.json.encode(whole)
+    challenge = ((b"www-authenticate", b"Bearer"),) if code is ResponseCode.AUTHENTICATION_NEEDED else ()
+    return Answer(_STATUS[code], body, b"application/json;charset=UTF-8", (OPEN_TO_ALL_SITES, *challenge))
+
+
+def _is_on(values: Sequence[str] | None) -> bool:
+    return values is not None and values[-1].lower() in ("", "true", "1")

@@ -1,0 +1,166 @@
+"""Bodies of requests and answers, as the OpenAPI description shows them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+
+from config.settings import Name
+from idnode.enterprise import Role
+from idnode.record import DEFAULT_PERMISSIONS, DEFAULT_TTL_S, MOST_VALUES, TEXT_FORMATS, Data, Format, HandleValue
+
+MOST_REGISTRATIONS = 2000
+"""In one batch, as second-level nodes limit it."""
+MOST_LEASED = 10_000
+ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+
+
+class Body(BaseModel):
+    """Unknown fields are refused, and a number isn't read out of text."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+class NameBody(Body):
+    """A name in both languages of the pages."""
+
+    zh: ShortText
+    en: ShortText
+
+
+class EnterpriseOrder(Body):
+    """A new enterprise."""
+
+    id: Name
+    name: NameBody
+    public: bool = True
+    """Whether anyone may read what it registers."""
+
+
+class EnterpriseAnswer(BaseModel):
+    """An enterprise and the prefix that is its own."""
+
+    id: str
+    name: NameBody
+    prefix: str
+    public: bool
+
+
+class TokenOrder(Body):
+    """A new token."""
+
+    label: Name
+    role: Annotated[Role, Field(strict=False)]
+    """gateway: lease, capture, register. registrar: register. reader: read what isn't public."""
+
+
+class TokenAnswer(BaseModel):
+    """A token, shown this once: the node keeps its digest only."""
+
+    token: str
+    label: str
+    role: Role
+
+
+class DataBody(Body):
+    """A value's data."""
+
+    format: Annotated[Format, Field(strict=False)] = Format.STRING
+    value: JsonValue
+    """Text for string, base64 and hex; else an object or a list."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> DataBody:
+        if self.format in TEXT_FORMATS and not isinstance(self.value, str):
+            raise ValueError(f"format {self.format} has text as its value")
+        if self.format not in TEXT_FORMATS and not isinstance(self.value, dict | list):
+            raise ValueError(f"format {self.format} has an object or a list as its value")
+        return self
+
+
+class ValueBody(Body):
+    """A value, as in Handle."""
+
+    index: int = Field(ge=1, le=2**31 - 1)
+    type: Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[!-~]+$")]
+    data: DataBody | Annotated[str, StringConstraints(max_length=65_536)]
+    """Text, or format and value."""
+    ttl: int = Field(DEFAULT_TTL_S, ge=0, le=2**31 - 1)
+    """Seconds for which an answer may be kept."""
+    permissions: Annotated[str, StringConstraints(pattern=r"^[01]{4}$")] = f"{DEFAULT_PERMISSIONS:04b}"
+    """Admin read, admin write, public read, public write."""
+
+    def as_value(self) -> HandleValue:
+        """In the domain's form."""
+        data = Data(Format.STRING, self.data) if isinstance(self.data, str) else Data(self.data.format, self.data.value)
+        return HandleValue(self.index, self.type, data, self.ttl, int(self.permissions, 2))
+
+
+Values = Annotated[list[ValueBody], Field(max_length=MOST_VALUES)]
+
+
+class ValuesOrder(Body):
+    """The values that an identifier is to have."""
+
+    values: Values
+
+    @model_validator(mode="after")
+    def _indexes_differ(self) -> ValuesOrder:
+        indexes = [value.index for value in self.values]
+        if len(set(indexes)) < len(indexes):
+            raise ValueError("two values have the same index")
+        return self
+
+    def as_values(self) -> tuple[HandleValue, ...]:
+        """In the domain's form."""
+        return tuple(value.as_value() for value in self.values)
+
+
+class RegistrationOrder(ValuesOrder):
+    """An identifier to be registered."""
+
+    handle: str
+    """prefix/suffix"""
+
+
+class BatchOrder(Body):
+    """Identifiers to be registered, each by itself."""
+
+    registrations: Annotated[list[JsonValue], Field(max_length=MOST_REGISTRATIONS)]
+    """Each as in a single registration."""
+
+
+class Outcome(BaseModel):
+    """What became of one registration of a batch."""
+
+    handle: str | None
+    status: Literal["created", "exists", "invalid", "forbidden"]
+    detail: str | None = None
+
+
+class BatchAnswer(BaseModel):
+    """What became of a batch, in its order."""
+
+    outcomes: list[Outcome]
+
+
+class LeaseRequest(Body):
+    """How many suffixes are wanted, and for whom."""
+
+    count: int = Field(ge=1, le=MOST_LEASED)
+    holder: Name
+
+
+class LeaseAnswer(BaseModel):
+    """Suffixes that nobody else has or will get."""
+
+    lease: str
+    prefix: str
+    suffixes: list[str]
+
+
+class HealthAnswer(BaseModel):
+    """The node answers."""
+
+    status: Literal["ok"]

@@ -1,0 +1,96 @@
+"""The face for people: a resolution as a page, in the reader's language."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from zoneinfo import ZoneInfo
+
+from idnode.product import UNTOLD, Reading, making
+from idnode.record import TEXT_FORMATS
+from idnode.resolver import Resolution, Verdict
+from idnode.web.answers import Answer
+from idnode.web.node import Node
+from idnode.web.pages import rendering
+from idnode.web.pages.language import Language
+from idnode.web.pages.model import CycleValue, ProductPage
+
+MEDIA_TYPE = b"text/html; charset=utf-8"
+_POLICY = (b"content-security-policy", rendering.CONTENT_SECURITY_POLICY.encode())
+_SHOWN_APART = frozenset({"MADE", "PRODUCT", "PART", "READ_POINT", "ORDER", "EPCIS_EVENT"})
+"""Types of the values that follow from the commissioning event, which the page tells in its own words."""
+
+
+def resolution_page(node: Node, resolution: Resolution, language: Language) -> Answer:
+    """The page of an identifier, or the one that says why there is none."""
+    handle, name = str(resolution.identifier), node_name(node)
+    match resolution.verdict:
+        case Verdict.FOUND:
+            return page(rendering.render_product(_product(node, resolution), language), language)
+        case Verdict.UNKNOWN:
+            return page(rendering.render_not_found(handle, language, name), language, HTTPStatus.NOT_FOUND)
+        case _:
+            return page(rendering.render_forbidden(handle, language, name), language, HTTPStatus.FORBIDDEN)
+
+
+def bad_identifier_page(node: Node, text: str, language: Language) -> Answer:
+    """The page for text that is no identifier."""
+    return page(rendering.render_bad_identifier(text, language, node_name(node)), language, HTTPStatus.BAD_REQUEST)
+
+
+def home_page(node: Node, language: Language) -> Answer:
+    """The node's front page."""
+    return page(rendering.render_home(node_name(node), language), language)
+
+
+def page(text: str, language: Language, status: HTTPStatus = HTTPStatus.OK) -> Answer:
+    """Rendered HTML as an answer."""
+    headers = (
+        _POLICY,
+        (b"content-language", language.tag.encode()),
+        (b"vary", b"Accept, Accept-Language"),
+        (b"cache-control", b"no-cache"),
+    )
+    return Answer(status, text.encode(), MEDIA_TYPE, headers)
+
+
+def node_name(node: Node) -> dict[str, str]:
+    """The node's name by language."""
+    return {"zh": node.settings.name.zh, "en": node.settings.name.en}
+
+
+def _product(node: Node, resolution: Resolution) -> ProductPage:
+    record, enterprise = resolution.record, resolution.enterprise
+    assert record is not None  # the verdict is FOUND
+    assert enterprise is not None
+    event = None if record.event_id is None else node.store.event(record.event_id)
+    made = UNTOLD if event is None else making(json.loads(event.content))
+    address = node.resolver.address(resolution.identifier)
+    told = _SHOWN_APART if event is not None else frozenset()
+    return ProductPage(
+        handle=str(resolution.identifier),
+        address=address,
+        maker={"zh": enterprise.name.zh, "en": enterprise.name.en},
+        node=node_name(node),
+        product=made.product,
+        made_at=None if made.made_ms is None else _moment(made.made_ms, node.settings.time_zone),
+        gateway=made.gateway,
+        machine=made.machine,
+        order=made.order,
+        part=made.part,
+        cycle=tuple(_cycle_value(reading) for reading in made.readings),
+        other_values=tuple(
+            (value.type, str(value.data.value))
+            for value in resolution.values
+            if value.type not in told and value.data.format in TEXT_FORMATS and value.data.value != address
+        ),
+    )
+
+
+def _moment(epoch_ms: int, zone: str) -> datetime:
+    return (datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=epoch_ms)).astimezone(ZoneInfo(zone))
+
+
+def _cycle_value(reading: Reading) -> CycleValue:
+    return CycleValue(reading.tag, reading.unit, reading.count, reading.minimum, reading.mean, reading.maximum, reading.last)

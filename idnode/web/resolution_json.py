@@ -1,0 +1,70 @@
+"""Our own face: a resolution as JSON, for GET /{prefix}/{suffix} and /v1/identifiers."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from epcis.timestamps import from_epoch_ms
+from idnode.enterprise import Enterprise
+from idnode.record import HandleValue
+from idnode.resolver import Resolution, Resolver, Verdict
+from idnode.web.problems import Problem, forbidden, not_found, unauthenticated
+
+
+def resolution_json(resolution: Resolution, resolver: Resolver) -> dict[str, object]:
+    """A resolution as JSON.
+
+    Raises:
+        Problem: 404, 401 or 403 when there is nothing to be told.
+    """
+    record, enterprise = resolution.record, resolution.enterprise
+    if resolution.verdict is not Verdict.FOUND or record is None or enterprise is None:
+        raise refusal(resolution)
+    identifier = resolution.identifier
+    links = {
+        "page": resolver.address(identifier),
+        "handle": f"/api/handles/{identifier.path}",
+        "events": f"/events?MATCH_anyEPC={quote(identifier.uri, safe='')}",
+    }
+    if record.event_id is not None:
+        links["commissioning"] = f"/events/{quote(record.event_id, safe='')}"
+    return {
+        "identifier": str(identifier),
+        "enterprise": enterprise_json(enterprise),
+        "version": record.version,
+        "since": from_epoch_ms(record.since_ms),
+        "values": [_value(value) for value in resolution.values],
+        "links": links,
+    }
+
+
+def enterprise_json(enterprise: Enterprise) -> dict[str, object]:
+    """An enterprise as JSON."""
+    return {
+        "id": enterprise.id,
+        "name": {"zh": enterprise.name.zh, "en": enterprise.name.en},
+        "prefix": enterprise.prefix,
+        "public": enterprise.visibility == "public",
+    }
+
+
+def refusal(resolution: Resolution) -> Problem:
+    """Why there is nothing to be told, for a verdict that isn't FOUND."""
+    match resolution.verdict:
+        case Verdict.ANONYMOUS:
+            return unauthenticated()
+        case Verdict.FORBIDDEN:
+            return forbidden(f"{resolution.identifier.prefix} is not open to this token")
+        case _:
+            return not_found(f"{resolution.identifier} is not registered")
+
+
+def _value(value: HandleValue) -> dict[str, object]:
+    return {
+        "index": value.index,
+        "type": value.type,
+        "data": {"format": value.data.format, "value": value.data.value},
+        "ttl": value.ttl_s,
+        "permissions": f"{value.permissions:04b}",
+        "timestamp": from_epoch_ms(value.timestamp_ms),
+    }

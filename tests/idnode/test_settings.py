@@ -1,0 +1,91 @@
+"""An operator's idnode.yaml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from config.documents import load
+from config.problems import ConfigError
+from idnode.settings import Exposure, IdnodeSettings
+
+SAMPLE = Path(__file__).resolve().parents[2] / "config" / "samples" / "idnode.yaml"
+
+
+def written(folder: Path, **changes: Any) -> Path:
+    content = {"node_prefix": "88.100", "name": {"zh": "节点", "en": "Node"}, **changes}
+    path = folder / "idnode.yaml"
+    path.write_text(yaml.safe_dump(content, allow_unicode=True), "utf-8")
+    return path
+
+
+def test_the_sample_loads_and_shows_the_defaults() -> None:
+    settings = load(SAMPLE, IdnodeSettings)
+    assert (settings.host, settings.port, settings.exposure) == ("127.0.0.1", 8080, Exposure.LOOPBACK)
+    assert settings.store.path == SAMPLE.parent / "run" / "idnode.db"
+    assert settings.admin_token_file == SAMPLE.parent / "run" / "idnode-admin.token"
+    assert settings.capture == IdnodeSettings.model_fields["capture"].default
+
+
+def test_little_need_be_written(tmp_path: Path) -> None:
+    settings = load(written(tmp_path), IdnodeSettings)
+    assert (settings.listen, settings.public_url, settings.time_zone) == ("127.0.0.1:8080", None, "Asia/Shanghai")
+
+
+@pytest.mark.parametrize(
+    ("listen", "host", "port"), [("127.0.0.1:0", "127.0.0.1", 0), ("[::1]:8080", "::1", 8080), ("localhost:80", "localhost", 80)]
+)
+def test_loopback_needs_no_word_more(tmp_path: Path, listen: str, host: str, port: int) -> None:
+    settings = load(written(tmp_path, listen=listen), IdnodeSettings)
+    assert (settings.host, settings.port) == (host, port)
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:8080", "[::]:8080", "192.168.1.5:80"])
+def test_the_network_has_to_be_asked_for(tmp_path: Path, listen: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        load(written(tmp_path, listen=listen), IdnodeSettings)
+    (problem,) = refusal.value.problems
+    assert problem.field == "listen"
+    assert problem.line > 0
+    assert "exposure: network" in str(problem)
+    assert load(written(tmp_path, listen=listen, exposure="network"), IdnodeSettings).listen == listen
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("node_prefix", "10.1000"),
+        ("node_prefix", "88"),
+        ("listen", "8080"),
+        ("listen", "127.0.0.1:99999"),
+        ("listen", "example.org:80"),
+        ("exposure", "everyone"),
+        ("public_url", "id.example.cn"),
+        ("public_url", "https://id.example.cn/"),
+        ("public_url", "https://id.example.cn?x=1"),
+        ("public_url", "https://user:pw@id.example.cn"),
+        ("public_url", "ftp://id.example.cn"),
+        ("public_url", "http://[::1"),
+        ("time_zone", "Mars/Olympus"),
+        ("time_zone", "../../etc/passwd"),
+        ("time_zone", ""),
+        ("name", {"zh": "节点"}),
+        ("capture", {"most_bytes": 10}),
+        ("capture", {"most_events": 0}),
+        ("adminn_token_file", "x"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(tmp_path: Path, field: str, value: Any) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        load(written(tmp_path, **{field: value}), IdnodeSettings)
+    assert all(problem.field.startswith(field) and problem.line > 0 for problem in refusal.value.problems)
+
+
+def test_three_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    path = written(tmp_path, listen="0.0.0.0:80", time_zone="Moon", public_url="nowhere")
+    with pytest.raises(ConfigError) as refusal:
+        load(path, IdnodeSettings)
+    assert {problem.field for problem in refusal.value.problems} == {"listen", "time_zone", "public_url"}
