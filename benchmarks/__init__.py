@@ -1,0 +1,1 @@
+"""Each speed claim as a command: `python -m benchmarks.NAME --json`."""

@@ -1,0 +1,1 @@
+"""What the world does: a virtual plant over real protocols, and the ledger that says what it served. Knows no gateway."""

@@ -1,0 +1,251 @@
+"""What the plant served, and what it saw acknowledged: the truth that deliveries are judged by.
+
+Writing costs the servers an append to a deque; a thread of its own puts the rows into SQLite a few times a second. The file is a
+test instrument that lives as long as its machine: it is written with `synchronous=OFF`, since a power cut ends the test anyway
+and an fsync would compete with the gateway's for the same disk.
+
+One connection writes and checkpoints; readers open the file read-only.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from config.problems import ConfigError, Problem
+
+SCHEMA_VERSION = 1
+FLUSH_S = 0.1
+"""The longest that a row waits for its transaction."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS served (
+    id INTEGER PRIMARY KEY,
+    device TEXT NOT NULL,
+    connection INTEGER NOT NULL,
+    block TEXT NOT NULL,
+    served_ns INTEGER NOT NULL,
+    acknowledged INTEGER NOT NULL DEFAULT 0,
+    readings TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS parts (
+    part INTEGER PRIMARY KEY,
+    order_number TEXT NOT NULL,
+    started_ns INTEGER NOT NULL,
+    completed_ns INTEGER NOT NULL,
+    acknowledged_ns INTEGER
+);
+"""
+
+Value = bool | int | float | str
+Reading = tuple[str, Value, int | None]
+"""(tag, engineering value, the device's own time in ms or None)"""
+
+
+class LedgerError(Exception):
+    """The plant can't write its ledger. Says which file and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One response or notification that left the plant."""
+
+    id: int
+    device: str
+    connection: int
+    block: str
+    served_ns: int
+    acknowledged: bool
+    """The device saw proof that the client had it safe."""
+    readings: list[Reading]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part that the bench completed."""
+
+    part: int
+    order_number: str
+    started_ns: int
+    completed_ns: int
+    acknowledged_ns: int | None
+
+
+class _Write(Enum):
+    """What the thread may be told to write, in the order in which a transaction does it."""
+
+    SERVED = "INSERT INTO served (id, device, connection, block, served_ns, readings) VALUES (?, ?, ?, ?, ?, ?)"
+    PROOF = "UPDATE served SET acknowledged = 1 WHERE id = ?"
+    PART = "INSERT INTO parts (part, order_number, started_ns, completed_ns) VALUES (?, ?, ?, ?)"
+    PART_PROOF = "UPDATE parts SET acknowledged_ns = ? WHERE part = ?"
+
+
+class Ledger:
+    """The writer; a context manager. An existing file is continued, so a restarted plant goes on with its part numbers.
+
+    Args:
+        path: its folder is made when it is missing.
+        seed: of the plant, for the record.
+        failed: called once, from the writer's thread, when the file can't be written any more; close() raises the same.
+
+    Raises:
+        LedgerError: it can't be opened.
+    """
+
+    def __init__(self, path: Path, seed: int, failed: Callable[[LedgerError], None] | None = None) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        except (OSError, sqlite3.Error) as error:
+            raise LedgerError(f"{path}: {error}") from error
+        try:
+            self._open(seed)
+        except sqlite3.Error as error:
+            self._database.close()
+            raise LedgerError(f"{path}: {error}") from error
+        # Appended to by the event loop, emptied by the thread: both ends of a deque are safe without a lock.
+        self._waiting: deque[tuple[_Write, tuple[Any, ...]]] = deque()
+        self._failed = failed
+        self._failure: LedgerError | None = None
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ledger")
+        self._thread.start()
+
+    def _open(self, seed: int) -> None:
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = OFF")
+        self._database.executescript(_SCHEMA)
+        facts = {"schema": str(SCHEMA_VERSION), "seed": str(seed), "opened_ns": str(time.time_ns())}
+        self._database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", facts.items())
+        self._ids = itertools.count(self._highest("SELECT max(id) FROM served") + 1)
+        self._connections = itertools.count(self._highest("SELECT max(connection) FROM served") + 1)
+        self.last_part = self._highest("SELECT max(part) FROM parts")
+        """The highest part number in the file when it was opened, 0 for none."""
+
+    def _highest(self, query: str) -> int:
+        (value,) = self._database.execute(query).fetchone()
+        return value or 0
+
+    def new_connection(self) -> int:
+        """A number for a TCP connection or a subscription, never given before."""
+        return next(self._connections)
+
+    def serve(self, device: str, connection: int, block: str, served_ns: int, readings: Sequence[Reading]) -> int:
+        """Record what leaves the plant now; returns the row's id. `readings` must not change afterwards."""
+        row = next(self._ids)
+        self._waiting.append((_Write.SERVED, (row, device, connection, block, served_ns, readings)))
+        return row
+
+    def acknowledge(self, row: int) -> None:
+        """The client has proved that it has the row safe."""
+        self._waiting.append((_Write.PROOF, (row,)))
+
+    def complete(self, part: int, order_number: str, started_ns: int, completed_ns: int) -> None:
+        """A part is made."""
+        self._waiting.append((_Write.PART, (part, order_number, started_ns, completed_ns)))
+
+    def acknowledge_part(self, part: int, acknowledged_ns: int) -> None:
+        """The client raised the handshake's bit for the part."""
+        self._waiting.append((_Write.PART_PROOF, (acknowledged_ns, part)))
+
+    def close(self) -> None:
+        """Write what waits and close. Safe twice.
+
+        Raises:
+            LedgerError: something recorded is not in the file.
+        """
+        self._closing.set()
+        self._thread.join()
+        self._database.close()
+        if self._failure is not None:
+            raise self._failure
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _run(self) -> None:
+        try:
+            while not self._closing.wait(FLUSH_S):
+                self._flush()
+            self._flush()
+        except (sqlite3.Error, msgspec.MsgspecError) as error:
+            self._failure = LedgerError(f"{self.path}: {error}")
+            if self._failed is not None:
+                self._failed(self._failure)
+
+    def _flush(self) -> None:
+        rows: dict[_Write, list[tuple[Any, ...]]] = {write: [] for write in _Write}
+        while self._waiting:
+            write, row = self._waiting.popleft()
+            rows[write].append(row)
+        if not any(rows.values()):
+            return
+        encode = msgspec.json.Encoder().encode
+        rows[_Write.SERVED] = [(*row, encode(readings).decode()) for *row, readings in rows[_Write.SERVED]]
+        self._database.execute("BEGIN IMMEDIATE")
+        for write, values in rows.items():
+            self._database.executemany(write.value, values)
+        self._database.execute("COMMIT")
+
+
+def open_read_only(path: Path) -> sqlite3.Connection:
+    """A read-only connection; the caller closes it.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    if not path.is_file():
+        raise unusable(path, "no such file")
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+
+
+def unusable(path: Path, reason: str) -> ConfigError:
+    """The error for a file that is not what it should be."""
+    return ConfigError([Problem(path, 0, "", reason)])
+
+
+def read_served(path: Path) -> Iterator[Served]:
+    """Every row, in the order served. A running plant may be read; its last FLUSH_S may not be there yet.
+
+    Raises:
+        ConfigError: there is no such file, or it is not a ledger.
+    """
+    decode = msgspec.json.Decoder(list[tuple[str, Value, int | None]]).decode
+    query = "SELECT id, device, connection, block, served_ns, acknowledged, readings FROM served ORDER BY id"
+    with closing(open_read_only(path)) as database:
+        try:
+            for row_id, device, connection, block, served_ns, acknowledged, readings in database.execute(query):
+                yield Served(row_id, device, connection, block, served_ns, bool(acknowledged), decode(readings))
+        except (sqlite3.Error, msgspec.MsgspecError) as error:
+            raise unusable(path, f"not a ledger: {error}") from error
+
+
+def read_parts(path: Path) -> list[Part]:
+    """Every completed part, ascending.
+
+    Raises:
+        ConfigError: as read_served().
+    """
+    query = "SELECT part, order_number, started_ns, completed_ns, acknowledged_ns FROM parts ORDER BY part"
+    with closing(open_read_only(path)) as database:
+        try:
+            return [Part(*row) for row in database.execute(query)]
+        except sqlite3.Error as error:
+            raise unusable(path, f"not a ledger: {error}") from error

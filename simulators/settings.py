@@ -1,0 +1,65 @@
+"""The settings of the virtual plant: `mumian simulate FILE`."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import Field
+
+from config.settings import FilePath, Mistake, Settings
+
+
+class Exposure(StrEnum):
+    """Who may reach the plant's servers, which ask nobody for a name."""
+
+    LOOPBACK = "loopback"
+    NETWORK = "network"
+
+
+class PlantSettings(Settings):
+    """A small pump factory: a press, an energy meter, a test bench."""
+
+    seed: int = Field(default=1, ge=0, le=2**63 - 1)
+    """The same seed gives the same plant: states, noise, cycle values, order numbers."""
+    host: str = Field(default="127.0.0.1", min_length=1)
+    """Address that the three servers listen on: an IP address."""
+    exposure: Exposure = Exposure.LOOPBACK
+    """loopback refuses a host that other machines can reach; network allows it, and then anybody there can read the plant."""
+    press_port: int = Field(default=5020, ge=0, le=65535)
+    """Modbus TCP port of the press; 0 takes a free one."""
+    meter_port: int = Field(default=5021, ge=0, le=65535)
+    """Modbus TCP port of the energy meter; 0 takes a free one."""
+    bench_port: int = Field(default=4840, ge=0, le=65535)
+    """OPC UA port of the test bench; 0 takes a free one."""
+    sample_s: float = Field(default=0.2, ge=0.005, le=60)
+    """How often the bench samples while a part is tested, in seconds."""
+    cycle_s: float = Field(default=3.0, ge=0.005, le=3600)
+    """How long a test cycle lasts, in seconds."""
+    replay: FilePath | None = None
+    """A recording for the bench (CSV with `;`, columns as in SKAB), one row per sample; left out, the signals are seeded."""
+    ledger: FilePath = Path("run/ledger.db")
+    """SQLite file for everything served and every part made; an existing one is continued."""
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """Host against exposure, one port for two servers, a cycle shorter than a sample."""
+        yield from self._host_mistakes()
+        ports = [("press_port", self.press_port), ("meter_port", self.meter_port), ("bench_port", self.bench_port)]
+        for index, (name, port) in enumerate(ports):
+            earlier = next((other for other, used in ports[:index] if used == port != 0), None)
+            if earlier:
+                yield (name,), f"port {port} is {earlier} already", "give each server its own port, or 0"
+        if self.cycle_s < self.sample_s:
+            yield ("cycle_s",), f"a cycle of {self.cycle_s:g} s is shorter than one sample ({self.sample_s:g} s)", None
+
+    def _host_mistakes(self) -> Iterator[Mistake]:
+        try:
+            address = ipaddress.ip_address(self.host)
+        except ValueError:
+            yield ("host",), f"{self.host!r} is not an IP address", "127.0.0.1 keeps the plant to this machine"
+            return
+        if not address.is_loopback and self.exposure is Exposure.LOOPBACK:
+            mend = "127.0.0.1 keeps it here; `exposure: network` opens it"
+            yield ("host",), f"{self.host} lets other machines reach a plant that asks nobody for a name", mend

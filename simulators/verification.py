@@ -1,0 +1,264 @@
+"""The plant's ledger against what a subscriber received: nothing lost, altered or out of order is a computed answer."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from simulators.histories import History, Match, TagVerdict
+from simulators.ledger import Value, open_read_only, read_served, unusable
+
+EXAMPLES_PER_KIND = 5
+_NS_PER_MS = 1_000_000
+_COUNTS = ("read", "delivered", "filtered", "lost", "reordered", "heartbeats", "bad", "cut")
+
+Tag = tuple[str, str]
+"""(device, tag)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer. Totals are sums over the tags; see TagVerdict for what each counts."""
+
+    tags: tuple[TagVerdict, ...]
+    messages: int
+    """Received, repeats included."""
+    repeated: int
+    """Messages whose (gateway, epoch, seq) had come before, byte for byte the same."""
+    malformed: int
+    """Messages that aren't telemetry, and repeats that differ from what they repeat; counted as altered."""
+    age_ms_p50: float | None
+    """From the instant of service (Modbus) or the device's own time (OPC UA) to the subscriber; None without a reading."""
+    age_ms_p99: float | None
+    examples: tuple[str, ...]
+    """The first findings of each kind, in words."""
+
+    @property
+    def read(self) -> int:
+        return self._sum("read")
+
+    @property
+    def delivered(self) -> int:
+        return self._sum("delivered")
+
+    @property
+    def filtered(self) -> int:
+        return self._sum("filtered")
+
+    @property
+    def lost(self) -> int:
+        return self._sum("lost")
+
+    @property
+    def altered(self) -> int:
+        return self._sum("altered") + self.malformed
+
+    @property
+    def reordered(self) -> int:
+        return self._sum("reordered")
+
+    @property
+    def heartbeats(self) -> int:
+        return self._sum("heartbeats")
+
+    @property
+    def bad(self) -> int:
+        return self._sum("bad")
+
+    @property
+    def cut(self) -> int:
+        return self._sum("cut")
+
+    @property
+    def clean(self) -> bool:
+        """Nothing lost, altered or out of order. Repeats are no fault: they can be told by their identity."""
+        return not (self.lost or self.altered or self.reordered)
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, for a file."""
+        totals = {name: getattr(self, name) for name in (*_COUNTS, "altered")}
+        tags = [{**asdict(tag), "read": tag.read} for tag in self.tags]
+        return {"clean": self.clean, **totals, **asdict(self), "tags": tags, "examples": list(self.examples)}
+
+    def as_text(self) -> str:
+        """A few lines for a person."""
+        lines = [
+            f"read {self.read}, delivered {self.delivered}, filtered {self.filtered}, lost {self.lost}, "
+            f"altered {self.altered}, reordered {self.reordered}",
+            f"messages {self.messages}, repeated {self.repeated}; heartbeats {self.heartbeats}, bad {self.bad}, cut {self.cut}",
+        ]
+        if self.age_ms_p50 is not None:
+            lines.append(f"age at the subscriber: p50 {self.age_ms_p50:.1f} ms, p99 {self.age_ms_p99:.1f} ms")
+        lines += self.examples
+        lines.append("clean" if self.clean else "NOT clean")
+        return "\n".join(lines) + "\n"
+
+    def _sum(self, name: str) -> int:
+        return sum(getattr(tag, name) for tag in self.tags)
+
+
+class Telemetry(msgspec.Struct):
+    """The part of a message's payload that is judged."""
+
+    t: int
+    values: dict[str, Value | None]
+    source_t: dict[str, int] = msgspec.field(default_factory=dict)
+    status: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """A row of the subscriber's file."""
+
+    id: int
+    received_ns: int
+    identity: tuple[str, str, int]
+    device: str
+    payload: str
+
+
+class _Findings:
+    """The first few of each kind."""
+
+    def __init__(self) -> None:
+        self._by_kind: dict[str, list[str]] = {}
+
+    def add(self, kind: str, text: str | None) -> None:
+        if text is not None:
+            found = self._by_kind.setdefault(kind, [])
+            if len(found) < EXAMPLES_PER_KIND:
+                found.append(text)
+
+    def all(self) -> tuple[str, ...]:
+        return tuple(text for found in self._by_kind.values() for text in found)
+
+
+def verify(
+    ledger: Path,
+    delivered: Path,
+    deadbands: Mapping[Tag, float],
+    collected: Collection[Tag] | None = None,
+) -> Verdict:
+    """Judge a run.
+
+    Args:
+        ledger: what the plant served (simulators/ledger.py).
+        delivered: what a subscriber received: a table messages(id, received_ns, gateway, epoch, seq, device, payload).
+        deadbands: absolute, in engineering units; 0 for a tag that isn't in it.
+        collected: the tags that the gateway was told to collect; None: every tag that it read. A block read may cover more.
+
+    Raises:
+        ConfigError: a file is missing, is not what it should be, or the ledger contradicts itself.
+    """
+    judgement = _Judgement(_read_histories(ledger))
+    for message in _read_messages(delivered):
+        judgement.take(message)
+    return judgement.verdict(deadbands, collected)
+
+
+class _Judgement:
+    """A verdict in the making."""
+
+    def __init__(self, histories: dict[Tag, History]) -> None:
+        self._histories = histories
+        self._payloads: dict[tuple[str, str, int], int] = {}
+        self._findings = _Findings()
+        self._ages_ns: list[int] = []
+        self._messages = self._repeated = self._malformed = 0
+
+    def take(self, message: _Message) -> None:
+        """The next message, in the order received."""
+        self._messages += 1
+        payload = hash(message.payload)
+        earlier = self._payloads.get(message.identity)
+        if earlier is None:
+            self._payloads[message.identity] = payload
+            self._deliver(message)
+        elif earlier == payload:
+            self._repeated += 1
+        else:
+            self._refuse(f"message {message.id} repeats {message.identity} with other bytes")
+
+    def verdict(self, deadbands: Mapping[Tag, float], collected: Collection[Tag] | None) -> Verdict:
+        """What it comes to, once all messages are taken."""
+        tags = []
+        for tag, history in sorted(self._histories.items()):
+            if collected is None or tag in collected:
+                verdict, losses = history.judge(deadbands.get(tag, 0.0))
+                tags.append(verdict)
+                for loss in losses[:EXAMPLES_PER_KIND]:
+                    self._findings.add("loss", loss)
+        self._ages_ns.sort()
+        p50, p99 = (_percentile_ms(self._ages_ns, share) for share in (0.5, 0.99))
+        return Verdict(tuple(tags), self._messages, self._repeated, self._malformed, p50, p99, self._findings.all())
+
+    def _deliver(self, message: _Message) -> None:
+        try:
+            telemetry = msgspec.json.decode(message.payload, type=Telemetry)
+        except msgspec.MsgspecError as error:
+            self._refuse(f"message {message.id} is not telemetry: {error}")
+            return
+        for tag, value in telemetry.values.items():
+            history = self._histories.get((message.device, tag))
+            if history is None:
+                history = self._histories[message.device, tag] = History(message.device, tag)
+            match = _match(history, tag, value, telemetry, message)
+            self._findings.add("reading", match.finding)
+            if match.age_ns is not None:
+                self._ages_ns.append(match.age_ns)
+
+    def _refuse(self, finding: str) -> None:
+        self._malformed += 1
+        self._findings.add("message", finding)
+
+
+def _match(history: History, tag: str, value: Value | None, telemetry: Telemetry, message: _Message) -> Match:
+    status = telemetry.status.get(tag, "Good")
+    if value is not None and not status.startswith("Bad"):
+        return history.deliver(value, telemetry.t, telemetry.source_t.get(tag), message.received_ns)
+    if value is not None:
+        return history.report_wrong(f"{value!r} in message {message.id} though its status is {status}")
+    if status == "Good":
+        return history.report_wrong(f"no value in message {message.id}, and no status that says why")
+    return history.report_bad()
+
+
+def _read_histories(ledger: Path) -> dict[Tag, History]:
+    histories: dict[Tag, History] = {}
+    asked: set[tuple[int, str, str]] = set()
+    for row in read_served(ledger):
+        for tag, value, source_ms in row.readings:
+            history = histories.get((row.device, tag))
+            if history is None:
+                history = histories[row.device, tag] = History(row.device, tag)
+            first = (row.connection, row.device, tag) not in asked
+            asked.add((row.connection, row.device, tag))
+            try:
+                history.serve(value, row.served_ns, source_ms, row.acknowledged, first)
+            except ValueError as error:
+                raise unusable(ledger, f"contradicts itself: {error}") from error
+    for history in histories.values():
+        history.seal()
+    return histories
+
+
+def _read_messages(delivered: Path) -> Iterator[_Message]:
+    query = "SELECT id, received_ns, gateway, epoch, seq, device, payload FROM messages ORDER BY id"
+    with closing(open_read_only(delivered)) as database:
+        try:
+            for row_id, received_ns, gateway, epoch, seq, device, payload in database.execute(query):
+                yield _Message(row_id, received_ns, (gateway, epoch, seq), device, payload)
+        except sqlite3.Error as error:
+            raise unusable(delivered, f"not a subscriber's file: {error}") from error
+
+
+def _percentile_ms(ages_ns: list[int], share: float) -> float | None:
+    """Nearest rank, of sorted ages."""
+    return ages_ns[ceil(share * len(ages_ns)) - 1] / _NS_PER_MS if ages_ns else None
