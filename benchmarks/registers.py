@@ -9,6 +9,7 @@ import asyncio
 import json
 import struct
 import sys
+from typing import cast
 
 import uvloop
 
@@ -24,8 +25,7 @@ class _Server(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         assert self._transport is not None

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
-from config.problems import Location
-from config.settings import Name, Settings
+from config.settings import Mistake, Name, Settings
 
-Mistake = tuple[Location, str, str | None]
-"""Where (relative to the section), what is wrong, and what mends it."""
 
-Measurement = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z]{1,63}$")]
+@dataclass(frozen=True, slots=True)
+class Form:
+    """An annotation of a text with a form that a person needs told in words; the pattern goes into the JSON Schema."""
+
+    pattern: str
+    must_be: str
+    """Ends the sentence "... must be"."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(schema), "pattern": self.pattern}
+
+    def _check(self, text: str) -> str:
+        if re.fullmatch(self.pattern, text) is None:
+            raise ValueError(f"must be {self.must_be}, not {text or 'empty'}")
+        return text
+
+
+Measurement = Annotated[str, Form(r"^[A-Z][A-Za-z]{1,63}$", "a GS1 measurement type such as Temperature")]
 """A GS1 measurement type as EPCIS 2.0 spells it: Temperature, VolumeFlowRate."""
 
 

@@ -69,7 +69,9 @@ async def run(settings: GatewaySettings, stop: asyncio.Event, around: Surroundin
             f"{settings.gateway} starts with {outbox.counts().stored} stored records in {settings.outbox.path} "
             f"(epoch {outbox.epoch}, SQLite {sqlite3.sqlite_version})"
         )
-        code = await _serve(gateway, stop, around)
+        reporter = Reporter(gateway, around.clock)
+        await _serve(gateway, reporter, stop, around)
+        reporter.keep_depths()
     except SecretUnusable as error:
         log.alarm(str(error))
         return ExitCode.CONFIGURATION
@@ -78,13 +80,13 @@ async def run(settings: GatewaySettings, stop: asyncio.Event, around: Surroundin
         return ExitCode.STORAGE_FAILED
     finally:
         await outbox.close()
+    reporter.write()
     log.info(f"{settings.gateway} has stopped with {outbox.counts().stored} stored records")
-    return code
+    return ExitCode.OK
 
 
-async def _serve(gateway: Gateway, stop: asyncio.Event, around: Surroundings) -> int:
+async def _serve(gateway: Gateway, reporter: Reporter, stop: asyncio.Event, around: Surroundings) -> None:
     """Everything at once until stop; then polling ends, what is read is committed, what is stored is delivered for a while."""
-    reporter = Reporter(gateway, around.clock)
     producing = _start([*gateway.pollers.items(), *gateway.pools.items()])
     forwarding = _start([*gateway.forwarders.items(), ("status", reporter)])
     stopping = asyncio.create_task(stop.wait(), name="stop")
@@ -99,8 +101,6 @@ async def _serve(gateway: Gateway, stop: asyncio.Event, around: Surroundings) ->
         stopping.cancel()
         await _end([*producing, *forwarding])
     _raise_failures([*producing, *forwarding])
-    reporter.write()
-    return ExitCode.OK
 
 
 def _start(parts: Iterable[tuple[str, Runs]]) -> list[asyncio.Task[None]]:

@@ -29,6 +29,7 @@ class Reporter:
         self._path = status_path(gateway.settings.outbox.path)
         self._readings: dict[str, int] = {}
         self._looked_at = clock.monotonic()
+        self._depths: dict[str, int] | None = None
 
     async def run(self) -> None:
         """Write until cancelled."""
@@ -37,6 +38,10 @@ class Reporter:
             self.write()
             due += PERIOD_S
             await self._clock.sleep_until(due)
+
+    def keep_depths(self) -> None:
+        """The outbox is about to be closed and can't be read then; its books are whole only when it is."""
+        self._depths = {name: forwarder.depth() for name, forwarder in self._gateway.forwarders.items()}
 
     def write(self) -> None:
         """Replace the file. A full disk only makes the status stale."""
@@ -64,7 +69,7 @@ class Reporter:
                 name: {
                     "state": forwarder.state,
                     "trouble": forwarder.trouble,
-                    "depth": forwarder.depth(),
+                    "depth": forwarder.depth() if self._depths is None else self._depths[name],
                     "in_flight": forwarder.in_flight,
                     "acknowledged": forwarder.acknowledged,
                     "rejected": forwarder.rejected,

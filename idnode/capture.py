@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from epcis.checks import Flaw
 from epcis.documents import MUMIAN_CONTEXT, take_apart
 from epcis.event_hash import Context, event_id, is_event_hash
 from epcis.timestamps import to_epoch_ms
-from epcis.validation import Flaw, document_flaws, event_flaws
+from epcis.validation import document_flaws, event_flaws
 from idnode.commissioning import canonical_epc, links, named, registrations
 from idnode.event import CaptureError, ErrorBehaviour, NewEvent
 from idnode.identifier import Identifier, InvalidIdentifier, parse_uri

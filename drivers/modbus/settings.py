@@ -6,16 +6,17 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
-from config.settings import Name, Settings
+from config.settings import Mistake, Name, Settings
 from drivers.modbus.datatypes import REGISTERS, Area, ByteOrder, DataType
-from drivers.settings import Access, Mistake, TagSettings, repeated_names
+from drivers.settings import Access, Form, TagSettings, repeated_names
 
 LAST_ADDRESS = 65535
 DEFAULT_PORT = 502
 
-HostPort = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$")]
+_HOST = r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])"
+HostPort = Annotated[str, Form(rf"^{_HOST}(:[0-9]{{1,5}})?$", "host, host:port or [IPv6 address]:port")]
 """host, host:port or [IPv6]:port."""
 
 

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
-from config.settings import Name, Settings
+from config.settings import FilePath, Mistake, Name, Settings
 from drivers.model import Kind
-from drivers.settings import Access, Mistake, TagSettings, repeated_names
+from drivers.settings import Access, Form, TagSettings, repeated_names
 
-Endpoint = Annotated[
-    str, StringConstraints(pattern=r"^opc\.tcp://([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[^\s@]*)?$")
-]
+_HOST = r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])"
+Endpoint = Annotated[str, Form(rf"^opc\.tcp://{_HOST}(:[0-9]{{1,5}})?(/[^\s@]*)?$", "opc.tcp://host:port, perhaps with a /path")]
 """opc.tcp://host[:port][/path]; a user name or password has no place in it."""
 
 _NAMESPACE = r"(ns=[0-9]{1,5};|nsu=[^;\s]+;)?"
 _GUID = r"g=[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 _BYTES = r"b=([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
-NodeText = Annotated[str, StringConstraints(pattern=rf"^{_NAMESPACE}(i=[0-9]{{1,10}}|s=.+|{_GUID}|{_BYTES})$")]
+NodeText = Annotated[
+    str, Form(rf"^{_NAMESPACE}(i=[0-9]{{1,10}}|s=.+|{_GUID}|{_BYTES})$", "a node id such as nsu=urn:plant;s=pump or ns=2;i=1001")
+]
 """A node id as OPC UA Part 6, 5.3.1.10 writes it."""
 
 
@@ -86,15 +86,15 @@ class OpcuaSettings(Settings):
     """Address of the server: opc.tcp://host:port/path; port 4840 when left out."""
     security: Security
     """none, sign or sign_and_encrypt (policy Basic256Sha256). There is no default: an open connection is written by name."""
-    certificate_file: Path | None = None
+    certificate_file: FilePath | None = None
     """The gateway's certificate, PEM or DER, for sign and sign_and_encrypt; its URI is given as the application's."""
-    private_key_file: Path | None = None
+    private_key_file: FilePath | None = None
     """The key of that certificate, PEM or DER without a password, not readable by others."""
-    server_certificate_file: Path | None = None
+    server_certificate_file: FilePath | None = None
     """The server's certificate, PEM or DER; a server that shows another one is refused."""
     user: str | None = None
     """User name; left out, the session is anonymous."""
-    password_file: Path | None = None
+    password_file: FilePath | None = None
     """File that holds the user's password and nothing else, not readable by others."""
     publishing_interval_ms: float = Field(default=500, ge=10, le=3_600_000)
     """How often the server sends what has changed."""

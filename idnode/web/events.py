@@ -47,6 +47,13 @@ def _versions(node: Node) -> dict[str, str]:
     }
 
 
+@router.options("/capture", status_code=HTTPStatus.NO_CONTENT, response_model=None)
+@router.options("/events", status_code=HTTPStatus.NO_CONTENT, response_model=None, include_in_schema=False)
+async def abilities(node: NodeOf) -> Response:
+    """What this takes: versions and limits, in the headers (EPCIS 2.0, 12.6)."""
+    return Response(status_code=HTTPStatus.NO_CONTENT, headers={"Allow": "OPTIONS, GET, POST", **_versions(node)})
+
+
 @router.post("/capture", status_code=HTTPStatus.ACCEPTED, openapi_extra=_document_body, response_model=None)
 async def capture(request: Request, node: NodeOf, caller: KnownCaller) -> Response:
     """Capture an EPCISDocument. All its events are durable before this answers, and repeating it is safe."""

@@ -24,11 +24,13 @@ from idnode.web.node import Node
 
 EXIT_OK = 0
 EXIT_SETTINGS = 2
-"""Something in the settings can't be used here: the address is taken, the token file is open to others."""
+"""Something in the settings can't be used here: the token file is open to others."""
 EXIT_BUSY = 3
 """Another process owns the store."""
 EXIT_STORAGE = 4
 """The storage failed, at the start or later."""
+EXIT_ADDRESS = 5
+"""It can't listen on the address."""
 _GRACE_S = 5
 
 
@@ -41,8 +43,10 @@ def serve(settings: IdnodeSettings) -> int:
     try:
         admin = read_admin_token(settings.admin_token_file)
         listener = _listen(settings)
-    except (BadTokenFile, _CannotListen) as error:
+    except BadTokenFile as error:
         return _fail(EXIT_SETTINGS, error)
+    except _CannotListen as error:
+        return _fail(EXIT_ADDRESS, error)
     with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings, admin, listener))
 

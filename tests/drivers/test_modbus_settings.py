@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from config.settings import Mistake
 from drivers.modbus.settings import ModbusSettings, ModbusTag
-from drivers.settings import Mistake
 
 
 def device(*tags: dict[str, Any], **other: Any) -> ModbusSettings:

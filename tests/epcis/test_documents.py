@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from epcis.checks import MOST_FLAWS
 from epcis.documents import MUMIAN_CONTEXT, document, query_document, take_apart
-from epcis.validation import MOST_FLAWS, document_flaws
+from epcis.validation import document_flaws
 
 from . import events as shapes
 from .reference import CONTEXT

@@ -26,11 +26,14 @@ ROOT = Path(__file__).resolve().parents[2]
 ADMIN = "a" * 40
 BASE = "http://id.test"
 LAUNCH = """
+import resource
 import sys
 from pathlib import Path
 from config.documents import load
 from idnode.settings import IdnodeSettings
 from idnode.web.server import serve
+if sys.argv[2] != "0":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 sys.exit(serve(load(Path(sys.argv[1]), IdnodeSettings)))
 """
 
@@ -132,9 +135,9 @@ class Servers:
         path.write_text(json.dumps(content, ensure_ascii=False), "utf-8")  # JSON is YAML
         return path
 
-    def launch(self, **changes: Any) -> subprocess.Popen[str]:
-        """Start a process; it may refuse."""
-        command = [sys.executable, "-c", LAUNCH, str(self.settings(**changes))]
+    def launch(self, largest_file_bytes: int = 0, **changes: Any) -> subprocess.Popen[str]:
+        """Start a process; it may refuse. No file of its may grow beyond `largest_file_bytes`, unless that is 0."""
+        command = [sys.executable, "-c", LAUNCH, str(self.settings(**changes)), str(largest_file_bytes)]
         return subprocess.Popen(
             command,
             cwd=ROOT,
@@ -144,9 +147,9 @@ class Servers:
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
 
-    def start(self, **changes: Any) -> Server:
+    def start(self, largest_file_bytes: int = 0, **changes: Any) -> Server:
         """Start a server and wait until it answers."""
-        process = self.launch(**changes)
+        process = self.launch(largest_file_bytes, **changes)
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -89,6 +92,21 @@ async def test_the_description_is_complete_in_itself(house: House) -> None:
     text = (await house.client.get("/openapi.json")).text
     assert '"null"' not in text
     assert "HTTPValidationError" not in text
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(house: House) -> None:
+    limits = house.node.settings.capture.model_copy(update={"body_timeout_s": 0.01})
+    impatient = dataclasses.replace(house.node, settings=house.node.settings.model_copy(update={"capture": limits}))
+
+    async def never() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    transport = httpx.ASGITransport(make_app(impatient))
+    headers = {**house.bearer("gateway"), "Content-Type": "application/json"}
+    async with httpx.AsyncClient(transport=transport, base_url=BASE) as client, asyncio.timeout(5):
+        answer = await client.post("/capture", content=never(), headers=headers)
+    assert (answer.status_code, answer.headers["content-type"]) == (408, "application/problem+json")
 
 
 class _Broken(MemoryStore):

@@ -121,9 +121,17 @@ async def test_the_front_page_finds_a_product(driver: Chromedriver, node: Server
 async def test_the_documentation_runs_within_its_policy(driver: Chromedriver, node: Server, tmp_path: Path) -> None:
     with driver.session(DESKTOP, tmp_path / "profile") as browser:
         browser.open(f"{node.url}/docs")
-        browser.run(
-            "return new Promise(done => { const see = () =>"
-            " document.querySelector('.opblock') ? done() : requestAnimationFrame(see); see(); })"
+        wait = (
+            "const selector = arguments[0]; return new Promise(done => { const see = () =>"
+            " document.querySelector(selector) ? done() : requestAnimationFrame(see); see(); })"
         )
+        browser.run(wait, ".opblock")
         assert "/capture" in browser.text("#swagger-ui")
+        browser.click("#operations-EPCIS-list_events_events_get button.opblock-summary-control")
+        browser.run(wait, ".try-out__btn")
+        browser.click(".try-out__btn")
+        browser.run(wait, ".execute")
+        browser.click(".execute")
+        browser.run(wait, ".live-responses-table .microlight")
+        assert "EPCISQueryDocument" in browser.text(".live-responses-table")
         assert browser.console() == []

@@ -74,7 +74,7 @@ async def test_a_taken_port_is_said_and_nothing_is_made(servers: Servers) -> Non
         port = taken.getsockname()[1]
         process = servers.launch(listen=f"127.0.0.1:{port}")
         _, errors = process.communicate(timeout=20)
-    assert process.returncode == 2
+    assert process.returncode == 5
     assert f"127.0.0.1:{port}" in errors
     assert "Traceback" not in errors
     assert not (servers.folder / "idnode.db").exists()
@@ -87,6 +87,39 @@ async def test_a_store_that_cannot_be_read_is_said(servers: Servers) -> None:
     assert process.returncode == 4
     assert "idnode.db" in errors
     assert "Traceback" not in errors
+
+
+async def test_when_the_disk_fails_nothing_more_is_acknowledged_and_it_ends(servers: Servers) -> None:
+    server = servers.start(largest_file_bytes=400_000)
+    tokens = {"admin": server.admin}
+    acknowledged = 0
+    async with httpx.AsyncClient(base_url=server.url) as client:
+        await move_in(client, tokens)
+        headers = {"Authorization": f"Bearer {tokens['gateway']}"}
+        for number in range(1, 1000):
+            answer = await client.post("/capture", json=document([product(number)], CREATED), headers=headers)
+            if answer.status_code != 202:
+                break
+            acknowledged += 1
+        assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+    _, errors = server.process.communicate(timeout=20)
+    assert server.process.returncode == 4
+    assert errors.startswith("mumian idnode: disk I/O error")
+    again = servers.start()
+    async with httpx.AsyncClient(base_url=again.url) as client:
+        for number in range(1, acknowledged + 1):
+            assert (await client.get(f"/api/handles/88.100.1/P{number:08d}")).status_code == 200
+    assert again.stop() == 0
+
+
+async def test_a_token_file_that_others_can_read_is_refused(servers: Servers) -> None:
+    path = servers.folder / "admin.token"
+    path.write_text("x" * 43)
+    path.chmod(0o644)
+    process = servers.launch()
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert "chmod 600" in errors
 
 
 async def test_addresses_bear_the_public_name_or_the_own(servers: Servers) -> None:
