@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 VERSION = "0.1.0"
 EXIT_OK = 0
@@ -68,7 +70,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     return run_demo(
         DemoOptions(
             seconds=arguments.seconds,
-            broker=arguments.broker or None,
+            broker=arguments.broker,
             replay=arguments.replay,
             report=arguments.report,
             folder=arguments.folder,
@@ -103,12 +105,27 @@ def _settings_model(component: str):  # type: ignore[no-untyped-def]
     return Model
 
 
-def _optional_path(text: str) -> Path | None:
+def _path(text: str) -> Path | None:
     return Path(text) if text else None
 
 
-def _optional_seconds(text: str) -> float | None:
-    return float(text) if text else None
+def _seconds(text: str) -> float | None:
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, such as 30")
+    return seconds
+
+
+def _broker(text: str) -> str | None:
+    url = urlsplit(text)
+    if text and (url.scheme != "mqtt" or not url.hostname):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a broker's address, such as mqtt://127.0.0.1:1883")
+    return text or None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -117,11 +134,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="run the whole chain on this machine and judge it")
-    demo.add_argument("--seconds", type=_optional_seconds, default=None, help="stop after so long (default: at Ctrl-C)")
-    demo.add_argument("--broker", default=None, metavar="mqtt://HOST:PORT", help="use this broker, not the embedded one")
-    demo.add_argument("--replay", type=_optional_path, default=None, metavar="CSV", help="feed the bench this recording")
-    demo.add_argument("--report", type=_optional_path, default=None, metavar="FILE", help="write the verdict as JSON")
-    demo.add_argument("--folder", type=_optional_path, default=None, help="where it keeps its files (default: run/demo-TIME)")
+    demo.add_argument("--seconds", type=_seconds, default=None, help="stop after so long (default: at Ctrl-C)")
+    demo.add_argument(
+        "--broker", type=_broker, default=None, metavar="mqtt://HOST:PORT", help="use this broker, not the embedded one"
+    )
+    demo.add_argument("--replay", type=_path, default=None, metavar="CSV", help="feed the bench this recording")
+    demo.add_argument("--report", type=_path, default=None, metavar="FILE", help="write the verdict as JSON")
+    demo.add_argument("--folder", type=_path, default=None, help="where it keeps its files (default: run/demo-TIME)")
     demo.set_defaults(call=_demo)
 
     gateway = commands.add_parser("gateway", help="read machines, publish, make products").add_subparsers(
@@ -135,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     _file_command(idnode, "serve", "serve until SIGTERM or Ctrl-C", _idnode_serve)
 
     simulate = _file_command(commands, "simulate", "run the virtual plant", _simulate)
-    simulate.add_argument("--replay", type=_optional_path, default=None, metavar="CSV", help="feed the bench this recording")
+    simulate.add_argument("--replay", type=_path, default=None, metavar="CSV", help="feed the bench this recording")
 
     verify = commands.add_parser("verify", help="compare a plant's ledger with what a subscriber received")
     verify.add_argument("ledger", type=Path)

@@ -103,6 +103,7 @@ class _Document:
     def _take(self, errors: Sequence[ErrorDetails]) -> bool:
         """Report and cut what a validation found; False when the document's top can't stand."""
         found = [(error, locate(self.root, error)) for error in errors]
+        found = [(error, place) for error, place in found if not _is_miscount(error, place)]
         rename, harmless = self._take_unknown(found)
         meant = {(*path[:-1], name) for path, name in rename.items()}
         by_target: dict[Location, list[tuple[ErrorDetails, Place]]] = {}
@@ -187,3 +188,9 @@ class _Document:
 
     def _known(self, section: Place) -> list[str]:
         return keys(models_at(self._model, self.root, section.path))
+
+
+def _is_miscount(error: ErrorDetails, place: Place) -> bool:
+    """pydantic counts the valid items of a list only: one that is short because of an invalid item isn't short."""
+    written = place.node.value
+    return error["type"] == "too_short" and isinstance(written, list) and len(written) >= error["ctx"]["min_length"]

@@ -122,7 +122,7 @@ class Writer(Protocol):
     """A driver that can write. Only the handshake of a production rule does so, and only to the tag that the rule names."""
 
     async def write(self, tag: int, value: object) -> None:
-        """Write one tag by its index and return when the device has confirmed.
+        """Write one tag by its index and return when the device has confirmed. May be called while receive() waits.
 
         Raises:
             DeviceUnreachable: not confirmed; it may or may not have been written.

@@ -7,6 +7,7 @@ acknowledged records from its place on, so that what lies beyond a gap is sent a
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable
 from enum import StrEnum
 
@@ -47,8 +48,10 @@ class Forwarder:
         self._log = log
         self._away_at: float | None = None
         self._online_at = 0.0
-        self._waiting: dict[int, bool] = {}
-        """Seqs handed over and not behind the cursor yet, in order; True: done with."""
+        self._order: deque[int] = deque()
+        """Seqs handed over and not behind the cursor yet, ascending."""
+        self._open: set[int] = set()
+        """Those of them that are neither acknowledged nor rejected."""
         self._sent = 0
         self._moved = asyncio.Event()
 
@@ -60,7 +63,7 @@ class Forwarder:
     @property
     def in_flight(self) -> int:
         """Records handed over and not acknowledged."""
-        return sum(not done for done in self._waiting.values())
+        return len(self._open)
 
     def depth(self) -> int:
         """Records that wait for this sink, those in flight included; counted up to DEPTH_CAP."""
@@ -88,68 +91,72 @@ class Forwarder:
             await self._moved.wait()
 
     async def _carry(self) -> None:
-        """Send and acknowledge over one connection."""
+        """Send and acknowledge over one connection, until it breaks."""
         self._sent = self._outbox.cursor(self.name)
-        self._waiting = {}
-        acknowledging = asyncio.ensure_future(self._sink.acknowledged())
-        arriving = asyncio.ensure_future(self._outbox.wait(self._sent, self._sink.kinds))
+        self._forget()
+        sending = asyncio.ensure_future(self._send_for_ever())
+        acknowledging = asyncio.ensure_future(self._acknowledge_for_ever())
         try:
-            while True:
-                watched = {acknowledging} if self._is_window_full() else {acknowledging, arriving}
-                await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-                if acknowledging.done():
-                    await self._settle(acknowledging.result())
-                    acknowledging = asyncio.ensure_future(self._sink.acknowledged())
-                if arriving.done():
-                    await self._send()
-                    arriving = asyncio.ensure_future(self._outbox.wait(self._sent, self._sink.kinds))
+            await asyncio.wait({sending, acknowledging}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            sending.cancel()
             acknowledging.cancel()
-            arriving.cancel()
-            await asyncio.gather(acknowledging, arriving, return_exceptions=True)
+            outcomes = await asyncio.gather(acknowledging, sending, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
 
-    def _is_window_full(self) -> bool:
-        return self.in_flight >= self._sink.window
+    async def _send_for_ever(self) -> None:
+        while True:
+            await self._outbox.wait(self._sent, self._sink.kinds)
+            while (room := self._sink.window - self.in_flight) <= 0:
+                self._moved.clear()
+                await self._moved.wait()
+            records = self._outbox.read(self._sent, room, self._sink.kinds)
+            if not records:
+                continue  # dropped while the window was full
+            seqs = [record.seq for record in records]
+            self._order.extend(seqs)
+            self._open.update(seqs)
+            self._sent = records[-1].seq
+            self._sink.send(records)
+            await self._settle(())
 
-    async def _send(self) -> None:
-        room = self._sink.window - self.in_flight
-        records = self._outbox.read(self._sent, room, self._sink.kinds) if room > 0 else []
-        if not records:
-            return
-        self._waiting.update((record.seq, False) for record in records)
-        self._sent = records[-1].seq
-        self._sink.send(records)
-        await self._settle(())
+    async def _acknowledge_for_ever(self) -> None:
+        while True:
+            await self._settle(await self._sink.acknowledged())
 
     async def _settle(self, seqs: Iterable[int]) -> None:
         """Those are with the other side for good; those that the sink rejected go to the quarantine."""
         for seq in seqs:
-            if self._waiting.get(seq) is False:
-                self._waiting[seq] = True
+            if seq in self._open:
+                self._open.discard(seq)
                 self.acknowledged += 1
                 self._recover()
         for seq, reason in self._sink.rejected():
-            if self._waiting.get(seq) is False:
+            if seq in self._open:
                 self._log.alarm(f"record {seq} is set aside: {reason}")
                 await self._outbox.quarantine(self.name, seq, reason)
-                self._waiting[seq] = True
+                self._open.discard(seq)
                 self.rejected += 1
         through = 0
-        for seq, done in self._waiting.items():
-            if not done:
-                break
-            through = seq
+        while self._order and self._order[0] not in self._open:
+            through = self._order.popleft()
         if through:
             await self._outbox.acknowledge(self.name, through)
-            self._waiting = {seq: done for seq, done in self._waiting.items() if seq > through}
-            self._moved.set()
+        self._moved.set()
+
+    def _forget(self) -> None:
+        """What was unacknowledged will be sent again."""
+        self._order.clear()
+        self._open.clear()
 
     async def _lose(self, error: SinkError) -> None:
         now = self._clock.monotonic()
         if self.state is SinkState.ONLINE and now - self._online_at >= STEADY_S:
             self._backoff.reset()
         state = SinkState.REFUSED if isinstance(error, SinkRefused) else SinkState.AWAY
-        self._waiting = {}
+        self._forget()
         await self._sink.close()
         if self._away_at is None:
             self._away_at = now

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +14,16 @@ import pytest
 
 from tests import services
 from tests.services import Mosquitto
+
+
+def pytest_unconfigure() -> None:
+    """A test that ended before it closed its database leaves a thread that Python would wait for, for ever: fail instead."""
+    left = [thread.name for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
+    if left:
+        sys.stdout.write(f"threads left by tests: {', '.join(left)}\n")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 class MosquittoFactory(Protocol):

@@ -38,7 +38,7 @@ from gateway.outbox.floors import Floors
 
 GATHER_S = 0.005
 """How long an append waits for others to share its commit."""
-LAZY_S = 0.1
+LAZY_S = 0.25
 """How long an acknowledgement may wait for an append to share its commit."""
 FULL_PAUSE_S = 1.0
 """How long acknowledgements that found the disk full wait before they are tried again."""
@@ -137,11 +137,12 @@ class SqliteOutbox:
         if self._reader is None:
             raise OutboxFailed(f"{self._path} is closed")
         wanted = " OR ".join(of_kind(kind) for kind in sorted(kinds))
-        query = f"SELECT seq, kind, crc, payload FROM record WHERE seq > ? AND ({wanted}) ORDER BY seq LIMIT ?"  # noqa: S608
+        # Not beyond what _settle() has seen: the reader sees a commit before this loop knows the notes stored with it.
+        query = f"SELECT seq, kind, crc, payload FROM record WHERE seq > ? AND seq <= ? AND ({wanted}) ORDER BY seq LIMIT ?"  # noqa: S608
         records: list[Record] = []
         try:
             while len(records) < limit:
-                rows = self._reader.execute(query, (after, limit - len(records))).fetchall()
+                rows = self._reader.execute(query, (after, self._last_seq, limit - len(records))).fetchall()
                 records += [Record(row[0], RecordKind(row[1]), row[3]) for row in rows if self._is_sound(*row)]
                 if not rows:
                     break
@@ -159,7 +160,8 @@ class SqliteOutbox:
         return False
 
     async def wait(self, after: int, kinds: frozenset[RecordKind]) -> None:
-        while not any(self._last_of_kind[kind] > after for kind in kinds):
+        # The newest seq alone won't do: that record may have been dropped, and the caller would come back at once, for ever.
+        while not (any(self._last_of_kind[kind] > after for kind in kinds) and self.read(after, 1, kinds)):
             await self._committed.wait()
 
     def cursor(self, sink: str) -> int:

@@ -66,7 +66,10 @@ class Subscriber:
         self._database.executescript(_SCHEMA)
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = _SESSION_EXPIRY_S
-        self._client.connect(self._host, self._port, keepalive=10, clean_start=False, properties=properties)
+        try:
+            self._client.connect(self._host, self._port, keepalive=10, clean_start=False, properties=properties)
+        except OSError as error:
+            raise type(error)(error.errno, f"the broker at {self._host}:{self._port}: {error.strerror or error}") from error
         self._client.loop_start()
         if not self._subscribed.wait(timeout_s):
             raise TimeoutError(f"the broker at {self._host}:{self._port} did not confirm the subscription")

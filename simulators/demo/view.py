@@ -52,6 +52,12 @@ class Progress:
     def products(self) -> int:
         return sum(int(rule.get("made", 0)) for rule in self.status.get("products", {}).values())
 
+    @property
+    def links(self) -> Mapping[str, str]:
+        """Where to click: the parts of the chain, and the page of the newest product."""
+        made = [rule["identifier"] for rule in self.status.get("products", {}).values() if rule.get("identifier")]
+        return {**self.urls, "product": f"{self.urls['idnode']}/{made[-1]}"} if made else self.urls
+
 
 def show(looks: Iterator[Progress], seconds: float | None, stop: threading.Event) -> None:
     """Show the chain until `stop` is set or `seconds` are over."""
@@ -142,7 +148,7 @@ def _picture(look: Progress, elapsed_s: float, seconds: float | None) -> Group:
             str(sink.get("in_flight", 0)),
         )
     links = Table.grid(padding=(0, 2))
-    for name, url in look.urls.items():
+    for name, url in look.links.items():
         links.add_row(name, Text(url, style=f"link {url}" if url.startswith("http") else ""))
     remaining = f" / {seconds:.0f}" if seconds is not None else ""
     counts = Text(

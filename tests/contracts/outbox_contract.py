@@ -283,8 +283,7 @@ class DurableOutboxContract(OutboxContract):
         for kills_after in (1, 2, 7, 23, 40):
             child = subprocess.Popen([sys.executable, "-m", self.child, str(tmp_path)], stdout=subprocess.PIPE, text=True)
             assert child.stdout is not None
-            for _ in range(kills_after):
-                acknowledged.append(int(child.stdout.readline()))
+            acknowledged += [int(child.stdout.readline()) for _ in range(kills_after)]
             child.send_signal(signal.SIGKILL)
             acknowledged += [int(line) for line in child.stdout.read().splitlines()]
             child.wait()

@@ -56,7 +56,7 @@ def test_it_writes_down_each_message_and_counts_repeats_and_strangers(broker: st
 
 def test_a_broker_that_is_not_there_is_an_error_at_once(tmp_path: Path) -> None:
     subscriber = Subscriber(tmp_path / "delivered.db", "mqtt://127.0.0.1:9", "mumian/#", "witness")
-    with pytest.raises(ConnectionRefusedError):
+    with pytest.raises(ConnectionRefusedError, match=r"the broker at 127\.0\.0\.1:9: Connection refused"):
         subscriber.start(5)
     subscriber.stop()
 

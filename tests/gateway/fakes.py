@@ -14,7 +14,7 @@ import numpy as np
 
 from drivers.base import DevicePlan, Notification, ReadPlan, RequestLine, Scan
 from drivers.errors import DriverError
-from drivers.model import Frame, Kind, TagTable
+from drivers.model import Column, Frame, Kind, TagTable
 from gateway.log import Log
 from gateway.outbox.base import Record, RecordKind
 from gateway.sinks.base import SinkError, SinkUnreachable
@@ -147,7 +147,7 @@ def frame(
     dtype: type = np.float64,
 ) -> Frame:
     """A frame from plain lists; a list column for text."""
-    column = list(values) if dtype is object else np.array(values, dtype)
+    column: Column = list(values) if dtype is object else np.array(values, dtype)
     return Frame(
         device,
         at_ns,

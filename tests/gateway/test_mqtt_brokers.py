@@ -74,8 +74,12 @@ def delivered(path: Path) -> list[tuple[int, str]]:
         return [(seq, payload) for seq, payload in database.execute("SELECT seq, payload FROM messages ORDER BY id")]
 
 
-async def quiet(subscriber: Subscriber) -> None:
-    await asyncio.to_thread(subscriber.wait_quiet, 0.3, 20)
+async def received(subscriber: Subscriber, count: int) -> None:
+    """Return once the witness has so many messages, and nothing more comes; it may have to connect again first."""
+    async with asyncio.timeout(GUARD_S):
+        while subscriber.received < count:
+            await asyncio.to_thread(subscriber.wait_quiet, 0.2, 5)
+    await asyncio.to_thread(subscriber.wait_quiet, 0.2, 5)
 
 
 async def test_everything_arrives_once_and_in_order_at_the_embedded_broker(tmp_path: Path) -> None:
@@ -85,7 +89,7 @@ async def test_everything_arrives_once_and_in_order_at_the_embedded_broker(tmp_p
         await works.produce(300)
         await works.drained()
         await works.stop()
-        await quiet(subscriber)
+        await received(subscriber, 300)
     assert [seq for seq, _ in delivered(path)] == list(range(1, 301))
     assert json.loads(delivered(path)[0][1])["values"] == {"speed": 1.5}
 
@@ -99,7 +103,7 @@ async def test_everything_arrives_once_and_in_order_at_mosquitto(mosquitto: Mosq
         await works.produce(300)
         await works.drained()
         await works.stop()
-        await quiet(subscriber)
+        await received(subscriber, 300)
     assert [seq for seq, _ in delivered(path)] == list(range(1, 301))
 
 
@@ -116,7 +120,7 @@ async def test_a_broker_that_is_restarted_in_mid_run_costs_repeats_and_no_messag
         await works.produce(100)
         await works.drained()
         await works.stop()
-        await quiet(subscriber)
+        await received(subscriber, 2100)
     payloads: dict[int, set[str]] = {}
     for seq, payload in delivered(path):
         payloads.setdefault(seq, set()).add(payload)

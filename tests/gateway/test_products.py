@@ -169,7 +169,7 @@ async def test_a_kill_between_request_and_store_gets_the_same_lease_again(at: in
         leases.kills.step()
         return span
 
-    outbox.append = killable  # type: ignore[method-assign, assignment]
+    outbox.append = killable  # type: ignore[method-assign]
     with pytest.raises(Killed):
         await PoolBench(outbox, leases).pool._refill()
     leases.kills.at = None

@@ -153,12 +153,12 @@ def test_check_prints_what_would_be_read() -> None:
     text = out.getvalue()
     for expected in (
         "device press: modbus, 6 tags",
-        "polled every 0.2 s: 2 requests, 10/s",
+        "polled every 0.25 s: 2 requests, 8/s",
         "read discrete inputs 0-3 (4): light_red, light_yellow, light_green, door_open",
         "read holding registers 0-19 (20): voltage_l1",
         "pushed, published every 0.1 s",
         "subscribe to 13 nodes",
-        "in all 15 requests/s",
+        "in all 12 requests/s",
         "rule pump: bench.cycle_complete -> 88.100.1",
     ):
         assert expected in text

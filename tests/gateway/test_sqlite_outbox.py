@@ -108,6 +108,23 @@ async def test_concurrent_appends_share_commits(path: Path) -> None:
     await outbox.close()
 
 
+async def test_a_record_is_not_seen_before_the_notes_that_were_stored_with_it(path: Path) -> None:
+    outbox = await opened(path)
+    seen: list[bytes] = []
+    settle = outbox._settle
+
+    def look_first(*arguments: object) -> None:
+        # On disk, and so visible to the reading connection, but not yet known to this process.
+        seen.extend(payloads(outbox))
+        settle(*arguments)  # type: ignore[arg-type]
+
+    outbox._settle = look_first  # type: ignore[method-assign, assignment]
+    await outbox.append([reading("a")], {"tag table": b"names"})
+    assert seen == []
+    assert payloads(outbox) == [b"a"]
+    await outbox.close()
+
+
 async def test_an_acknowledgement_is_committed_soon_without_an_append(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "LAZY_S", 0.0)
     outbox = await opened(path)
@@ -120,7 +137,7 @@ async def test_an_acknowledgement_is_committed_soon_without_an_append(path: Path
         if outbox.counts().removed:
             removed.set()
 
-    outbox._settle = settling  # type: ignore[method-assign]
+    outbox._settle = settling  # type: ignore[method-assign, assignment]
     for sink in ("broker", "second"):
         await outbox.acknowledge(sink, 2)
     async with asyncio.timeout(10):
@@ -143,6 +160,22 @@ async def test_a_damaged_record_costs_that_record_and_never_the_start(path: Path
     assert_balanced(outbox)
     await outbox.close()
     assert look(path, "SELECT seq, reason FROM quarantine") == [(2, "damaged")]
+
+
+async def test_nobody_is_woken_for_a_record_that_is_gone(path: Path) -> None:
+    outbox = await opened(path)
+    await outbox.append([reading("a")])
+    await outbox.close()
+    change(path, "UPDATE record SET crc = crc + 1 WHERE seq = 1")
+    outbox = await opened(path)
+    waiting = asyncio.create_task(outbox.wait(0, frozenset({RecordKind.TELEMETRY})))
+    done, _ = await asyncio.wait({waiting}, timeout=0.05)
+    assert not done
+    await outbox.append([reading("b")])
+    async with asyncio.timeout(10):
+        await waiting
+    assert payloads(outbox) == [b"b"]
+    await outbox.close()
 
 
 async def test_the_limit_counts_sound_records_only(path: Path) -> None:
