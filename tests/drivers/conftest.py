@@ -1,4 +1,4 @@
-"""Hypothesis without deadlines (a busy machine is no failure), a guard on every coroutine, one OPC UA server for all tests."""
+"""A guard on every coroutine, and one OPC UA server for all tests."""
 
 from __future__ import annotations
 
@@ -10,14 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
 
 from tests.drivers.opcua_server import OpcuaServer
 
 GUARD_S = 30.0
-
-settings.register_profile("drivers", deadline=None)
-settings.load_profile("drivers")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -18,7 +18,7 @@ TAG = ("press", "current")
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    wait_ms: float
+    wait_us: int
     value: float
     delay_ms: float
     """From service to arrival."""
@@ -28,7 +28,7 @@ class Poll:
 POLLS = st.lists(
     st.builds(
         Poll,
-        wait_ms=st.floats(0.2, 50),
+        wait_us=st.integers(1_000, 50_000),  # a gateway polls every 10 ms at the most; times in messages are whole ms
         value=st.floats(-5, 5).map(lambda x: round(x, 1)),
         delay_ms=st.floats(0, 0.1),
         heartbeat=st.booleans(),
@@ -44,10 +44,11 @@ def history(polls: list[Poll], sourced: bool) -> tuple[list[Service], list[Messa
     services: list[Service] = []
     messages: list[Message] = []
     needed: list[bool] = []
-    now_ms = 0.0
+    now_us = 0
     last: float | None = None
     for number, poll in enumerate(polls):
-        now_ms += poll.wait_ms
+        now_us += poll.wait_us
+        now_ms = now_us / 1000
         source_ms = 3 * number if sourced else None
         services.append(Service(now_ms, {"current": poll.value}, source_ms=source_ms))
         changed = last is None or abs(poll.value - last) > DEADBAND
