@@ -9,7 +9,17 @@ from pathlib import Path
 
 from pydantic import Field
 
+from config.problems import Location
 from config.settings import FilePath, Mistake, Settings
+from simulators.faults.script import Fault, StuckFault
+from simulators.registers import METER_MAP, PRESS_MAP
+from simulators.transport_settings import Transport
+
+DEVICES = {
+    "press": tuple(point.tag for point in PRESS_MAP.points),
+    "meter": tuple(point.tag for point in METER_MAP.points),
+}
+"""The Modbus devices, and the tags of each."""
 
 
 class Exposure(StrEnum):
@@ -42,17 +52,50 @@ class PlantSettings(Settings):
     """A recording for the bench (CSV with `;`, columns as in SKAB), one row per sample; left out, the signals are seeded."""
     ledger: FilePath = Path("run/ledger.db")
     """SQLite file for everything served and every part made; an existing one is continued."""
+    transports: tuple[Transport, ...] = ()
+    """Further ways to the press and the meter: serial frames over TCP, pseudo terminals, TLS."""
+    faults: tuple[Fault, ...] = ()
+    """What goes wrong with which Modbus device, and when."""
+    patience_s: float = Field(default=0.0, ge=0, le=3600)
+    """How long a client is sure to wait: an answer that came later than this is not demanded of it."""
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Host against exposure, one port for two servers, a cycle shorter than a sample."""
+        """Host against exposure, one port for two servers, a cycle shorter than a sample, devices that there are not."""
         yield from self._host_mistakes()
-        ports = [("press_port", self.press_port), ("meter_port", self.meter_port), ("bench_port", self.bench_port)]
-        for index, (name, port) in enumerate(ports):
-            earlier = next((other for other, used in ports[:index] if used == port != 0), None)
-            if earlier:
-                yield (name,), f"port {port} is {earlier} already", "give each server its own port, or 0"
+        yield from self._port_mistakes()
+        yield from self._device_mistakes()
         if self.cycle_s < self.sample_s:
             yield ("cycle_s",), f"a cycle of {self.cycle_s:g} s is shorter than one sample ({self.sample_s:g} s)", None
+
+    def _port_mistakes(self) -> Iterator[Mistake]:
+        ports: list[tuple[Location, int]] = [
+            (("press_port",), self.press_port),
+            (("meter_port",), self.meter_port),
+            (("bench_port",), self.bench_port),
+        ]
+        ports += [(("transports", index, "port"), getattr(way, "port", 0)) for index, way in enumerate(self.transports)]
+        for index, (place, port) in enumerate(ports):
+            earlier = next((other for other, used in ports[:index] if used == port != 0), None)
+            if earlier:
+                name = f"transports[{earlier[1]}].port" if len(earlier) > 1 else earlier[0]
+                yield place, f"port {port} is {name} already", "give each server its own port, or 0"
+
+    def _device_mistakes(self) -> Iterator[Mistake]:
+        names = ", ".join(DEVICES)
+        for index, fault in enumerate(self.faults):
+            if fault.device not in DEVICES:
+                yield ("faults", index, "device"), f"there is no Modbus device {fault.device!r}", f"one of {names}"
+            elif isinstance(fault, StuckFault):
+                for place, tag in enumerate(fault.tags):
+                    if tag not in DEVICES[fault.device]:
+                        known = ", ".join(DEVICES[fault.device])
+                        yield ("faults", index, "tags", place), f"{fault.device} has no tag {tag!r}", f"one of {known}"
+        for index, way in enumerate(self.transports):
+            if way.device not in DEVICES:
+                yield ("transports", index, "device"), f"there is no Modbus device {way.device!r}", f"one of {names}"
+            earlier = [other for other in self.transports[:index] if (other.device, other.kind) == (way.device, way.kind)]
+            if earlier:
+                yield ("transports", index), f"{way.device} has {way.kind.value} already", None
 
     def _host_mistakes(self) -> Iterator[Mistake]:
         try:
