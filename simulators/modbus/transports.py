@@ -8,6 +8,7 @@ import select
 import ssl
 import tty
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from simulators.listening import CannotListen, endpoint
@@ -91,6 +92,11 @@ class SerialLine:
     def address(self) -> str:
         return self._path
 
+    @property
+    def has_client(self) -> bool:
+        """Whether somebody has the path open, as far as was seen."""
+        return self._connection is not None
+
     async def open(self, connect: MakeConnection) -> None:
         self._connect = connect
         if self._master < 0:
@@ -99,7 +105,10 @@ class SerialLine:
             self._path = os.ttyname(slave)
             os.close(slave)
             os.set_blocking(self._master, False)
-        self._look()
+        else:
+            self._drain()
+        if self._connection is None:
+            self._look()
 
     def close(self) -> None:
         self._connect = None
@@ -157,9 +166,16 @@ class SerialLine:
             connection.connection_lost(None)
 
     def end_connection(self) -> None:
-        """The device ends it: the line goes dead for this client until it opens the path again."""
-        if self._connection is not None:
-            self._connection.connection_lost(None)
+        """The device has begun anew, or pretends that the line was cut: for a client that stays, a new connection begins."""
+        self._hang_up()
+        if self._connect is not None and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(LOOK_S, self._look)
+
+    def _drain(self) -> None:
+        """What was said while the device was off is heard by nobody."""
+        with suppress(OSError):  # Nothing there (BlockingIOError), or no client (EIO).
+            while os.read(self._master, _READ_BYTES):
+                pass
 
 
 class _Terminal(asyncio.Transport):
