@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
+from simulators import replaying
 from simulators.faults.schedule import lab_for
 from simulators.ledger import Ledger
 from simulators.listening import CannotListen, Clock, endpoint
@@ -17,6 +18,7 @@ from simulators.modbus_server import ModbusDevice
 from simulators.plant.meter import BenchLoad, Meter
 from simulators.plant.press import Press
 from simulators.registers import METER_MAP, PRESS_MAP, meter_raw, press_raw
+from simulators.replaying import Recording
 from simulators.settings import PlantSettings
 from simulators.transport_settings import AnyTransport, StreamTransport, TlsTransport, TransportKind
 
@@ -36,18 +38,22 @@ def make_devices(
     ledger: Ledger,
     clock: Clock,
     failed: Callable[[CannotListen], None] | None = None,
+    recordings: Mapping[str, Recording] | None = None,
 ) -> dict[str, ModbusDevice]:
-    """The press and the meter, powered up now; nothing listens yet.
+    """The press, the meter and the recorded devices, powered up now; nothing listens yet.
 
     Args:
+        recordings: what read_recordings() gave.
         load: what the bench draws, which the meter measures.
         failed: called when a device can't listen again after an outage.
     """
     origin_ns = clock()
     press = Press(settings.seed)
     meter = Meter(settings.seed, press, load)
-    labs = {name: lab_for(settings.faults, name, settings.seed, settings.patience_s) for name in ("press", "meter")}
-    return {
+    recordings = recordings or {}
+    names = ("press", "meter", *recordings)
+    labs = {name: lab_for(settings.faults, name, settings.seed, settings.patience_s) for name in names}
+    plant = {
         "press": ModbusDevice(
             "press",
             PRESS_MAP,
@@ -67,6 +73,30 @@ def make_devices(
             failed=failed,
         ),
     }
+    recorded = {
+        name: ModbusDevice(
+            name,
+            recording.points,
+            lambda ns, of=recording: of.raw(ns - origin_ns),  # type: ignore[misc]
+            ledger,
+            clock,
+            lab=labs[name],
+            habit=lambda block, ns, of=recording: of.habit(block, ns - origin_ns),  # type: ignore[misc]
+            unit=recording.unit,
+            failed=failed,
+        )
+        for name, recording in recordings.items()
+    }
+    return {**plant, **recorded}
+
+
+def read_recordings(settings: PlantSettings) -> dict[str, Recording]:
+    """The recordings that the settings name.
+
+    Raises:
+        ConfigError
+    """
+    return {recorded.name: replaying.read(recorded.file) for recorded in settings.recordings}
 
 
 def prepare_ways(settings: PlantSettings) -> Ways:
@@ -97,6 +127,7 @@ async def serving_modbus(
         CannotListen
     """
     ports = {"press": settings.press_port, "meter": settings.meter_port}
+    ports |= {recorded.name: recorded.port for recorded in settings.recordings}
     addresses = {}
     async with AsyncExitStack() as stack:
         for name, device in devices.items():

@@ -48,6 +48,7 @@ class ModbusDevice:
         *,
         lab: Lab | None = None,
         habit: Callable[[Block, int], Habit] | None = None,
+        unit: int = UNIT,
         failed: Callable[[CannotListen], None] | None = None,
     ) -> None:
         """Prepare, without I/O. The plant's time, by which the fault script goes, begins now.
@@ -55,6 +56,7 @@ class ModbusDevice:
         Args:
             lab: the faults of this device.
             habit: by block and the device's own time; None: answers at once, and has every address of its map.
+            unit: its unit identifier.
             failed: called when the device can't listen again after an outage.
         """
         self.name = name
@@ -63,6 +65,7 @@ class ModbusDevice:
         self._clock = clock
         self._lab = lab or Lab(Schedule((), name, 0))
         self._habit = habit
+        self._unit = unit
         self._origin_ns = clock()
         self._gauge = Gauge(points, sample, self._origin_ns)
         self._doors = Doors(self, failed)
@@ -101,7 +104,7 @@ class ModbusDevice:
 
     def _answer(self, client: Client, request: Request, waited_ns: int) -> Play | None:
         """What goes out for a request; it is in the ledger then."""
-        if request.unit != UNIT and not client.framing.answers_for_others:
+        if request.unit != self._unit and not client.framing.answers_for_others:
             return None
         self._requests += 1
         now_ns = self._clock()
@@ -128,7 +131,7 @@ class ModbusDevice:
         """Source: MODBUS Messaging on TCP/IP V1.0b, 4.4.3 (unit); MODBUS/TCP Security V2.1, 8 (role)."""
         if not client.is_admitted:
             return ExceptionCode.ILLEGAL_FUNCTION
-        if request.unit != UNIT:
+        if request.unit != self._unit:
             return ExceptionCode.UNIT_OUT_OF_REACH
         block = decode_read(request.pdu)
         if isinstance(block, Block) and not self._points.holds(block):

@@ -10,11 +10,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from simulators import recording
 from simulators.ledger import Ledger, LedgerError
 from simulators.listening import CannotListen, Clock, check_free, endpoint
-from simulators.modbus_plant import Ways, make_devices, prepare_ways, serving_modbus
+from simulators.modbus_plant import Ways, make_devices, prepare_ways, read_recordings, serving_modbus
 from simulators.opcua_server import BenchServer
 from simulators.plant.bench import Bench
 from simulators.plant.meter import BenchLoad
 from simulators.plant.signals import RecordedSignals, SeededSignals, Signals
+from simulators.replaying import Recording
 from simulators.settings import PlantSettings
 
 _S = 1_000_000_000
@@ -35,12 +36,13 @@ async def run(
         ready: called once, when all servers listen.
 
     Raises:
-        ConfigError: the recording or a TLS file can't be used.
+        ConfigError: a recording or a TLS file can't be used.
         CannotListen: a port is taken, at the start or after an outage; nothing is left open.
         LedgerError: the ledger can't be written; the servers are stopped first.
     """
     signals = _signals(settings)
     ways = prepare_ways(settings)
+    recordings = read_recordings(settings)
     for port in (settings.press_port, settings.meter_port, settings.bench_port):
         if port:
             check_free(settings.host, port)
@@ -51,7 +53,7 @@ async def run(
         loop.call_soon_threadsafe(_break, broken, error)
 
     with Ledger(settings.ledger, settings.seed, fail, clock) as ledger:
-        async with _serving(settings, signals, ways, ledger, clock, fail) as (endpoints, bench):
+        async with _serving(settings, signals, recordings, ways, ledger, clock, fail) as (endpoints, bench):
             ready(endpoints)
             program = asyncio.create_task(bench.run())
             stopping = asyncio.create_task(stop.wait())
@@ -78,12 +80,18 @@ def _signals(settings: PlantSettings) -> Signals:
 
 @asynccontextmanager
 async def _serving(
-    settings: PlantSettings, signals: Signals, ways: Ways, ledger: Ledger, clock: Clock, failed: Callable[[CannotListen], None]
+    settings: PlantSettings,
+    signals: Signals,
+    recordings: dict[str, Recording],
+    ways: Ways,
+    ledger: Ledger,
+    clock: Clock,
+    failed: Callable[[CannotListen], None],
 ) -> AsyncIterator[tuple[Endpoints, BenchServer]]:
     """All servers, listening; closed in any case."""
     origin_ns = clock()
     load = BenchLoad()
-    devices = make_devices(settings, load, ledger, clock, failed)
+    devices = make_devices(settings, load, ledger, clock, failed, recordings)
     program = Bench(settings.seed, signals, round(settings.sample_s * _S), round(settings.cycle_s * _S), ledger.last_part + 1)
     bench = BenchServer(program, ledger, clock, lambda ns, on: load.switch(ns - origin_ns, on))
     async with AsyncExitStack() as stack:

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import Field
 
 from config.problems import Location
-from config.settings import FilePath, Mistake, Settings
+from config.settings import FilePath, Mistake, Name, Settings
 from simulators.faults.script import Fault, StuckFault
 from simulators.registers import METER_MAP, PRESS_MAP
 from simulators.transport_settings import Transport
@@ -20,6 +20,8 @@ DEVICES = {
     "meter": tuple(point.tag for point in METER_MAP.points),
 }
 """The Modbus devices, and the tags of each."""
+_TAKEN = ("bench", "ledger")
+"""What the ready line names beside them."""
 
 
 class Exposure(StrEnum):
@@ -27,6 +29,17 @@ class Exposure(StrEnum):
 
     LOOPBACK = "loopback"
     NETWORK = "network"
+
+
+class RecordedDevice(Settings):
+    """A device that answers as a recorded one did (`python -m simulators.recorder`), over and over."""
+
+    name: Name
+    """Its name, for the ledger and the fault script."""
+    file: FilePath
+    """The recording."""
+    port: int = Field(default=0, ge=0, le=65535)
+    """Modbus TCP port; 0 takes a free one."""
 
 
 class PlantSettings(Settings):
@@ -53,7 +66,9 @@ class PlantSettings(Settings):
     ledger: FilePath = Path("run/ledger.db")
     """SQLite file for everything served and every part made; an existing one is continued."""
     transports: tuple[Transport, ...] = ()
-    """Further ways to the press and the meter: serial frames over TCP, pseudo terminals, TLS."""
+    """Further ways to the Modbus devices: serial frames over TCP, pseudo terminals, TLS."""
+    recordings: tuple[RecordedDevice, ...] = ()
+    """Further Modbus TCP devices, replayed from recordings of real ones."""
     faults: tuple[Fault, ...] = ()
     """What goes wrong with which Modbus device, and when."""
     patience_s: float = Field(default=0.0, ge=0, le=3600)
@@ -74,24 +89,31 @@ class PlantSettings(Settings):
             (("bench_port",), self.bench_port),
         ]
         ports += [(("transports", index, "port"), getattr(way, "port", 0)) for index, way in enumerate(self.transports)]
+        ports += [(("recordings", index, "port"), recorded.port) for index, recorded in enumerate(self.recordings)]
         for index, (place, port) in enumerate(ports):
             earlier = next((other for other, used in ports[:index] if used == port != 0), None)
             if earlier:
-                name = f"transports[{earlier[1]}].port" if len(earlier) > 1 else earlier[0]
+                name = f"{earlier[0]}[{earlier[1]}].port" if len(earlier) > 1 else earlier[0]
                 yield place, f"port {port} is {name} already", "give each server its own port, or 0"
 
     def _device_mistakes(self) -> Iterator[Mistake]:
-        names = ", ".join(DEVICES)
+        known: dict[str, tuple[str, ...] | None] = dict(DEVICES)
+        for index, recorded in enumerate(self.recordings):
+            if recorded.name in (*known, *_TAKEN):
+                yield ("recordings", index, "name"), f"{recorded.name!r} is taken", None
+            known[recorded.name] = None
+        names = ", ".join(known)
         for index, fault in enumerate(self.faults):
-            if fault.device not in DEVICES:
+            if fault.device not in known:
                 yield ("faults", index, "device"), f"there is no Modbus device {fault.device!r}", f"one of {names}"
-            elif isinstance(fault, StuckFault):
+            tags = known.get(fault.device)
+            if isinstance(fault, StuckFault) and tags is not None:
                 for place, tag in enumerate(fault.tags):
-                    if tag not in DEVICES[fault.device]:
-                        known = ", ".join(DEVICES[fault.device])
-                        yield ("faults", index, "tags", place), f"{fault.device} has no tag {tag!r}", f"one of {known}"
+                    if tag not in tags:
+                        mend = f"one of {', '.join(tags)}"
+                        yield ("faults", index, "tags", place), f"{fault.device} has no tag {tag!r}", mend
         for index, way in enumerate(self.transports):
-            if way.device not in DEVICES:
+            if way.device not in known:
                 yield ("transports", index, "device"), f"there is no Modbus device {way.device!r}", f"one of {names}"
             earlier = [other for other in self.transports[:index] if (other.device, other.kind) == (way.device, way.kind)]
             if earlier:
