@@ -32,6 +32,11 @@ from simulators.virtual_time import VirtualLoop, run
 from tests.simulators.lab import pass_time
 
 HEARTBEAT_S = 60.0
+MESSAGES = (
+    "CREATE TABLE messages (id INTEGER PRIMARY KEY, received_ns INTEGER, gateway TEXT, epoch TEXT, seq INTEGER,"
+    " device TEXT, payload TEXT)"
+)
+"""What a subscriber writes into."""
 _KINDS = frozenset({RecordKind.TELEMETRY})
 _PRESS = [
     {"name": "light_red", "area": "discrete_input", "address": 0},
@@ -136,10 +141,7 @@ async def _end(tasks: list[asyncio.Task[None]]) -> None:
 
 async def _deliver(loop: VirtualLoop, outbox: MemoryOutbox, received: sqlite3.Connection) -> None:
     """A subscriber that gets everything, in order."""
-    received.execute(
-        "CREATE TABLE messages (id INTEGER PRIMARY KEY, received_ns INTEGER, gateway TEXT, epoch TEXT, seq INTEGER,"
-        " device TEXT, payload TEXT)"
-    )
+    received.execute(MESSAGES)
     messages = Messages("g", "epoch", "{device}", outbox.note)
     while True:
         await outbox.wait(outbox.cursor("test"), _KINDS)

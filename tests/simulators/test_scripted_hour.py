@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from simulators.faults.script import FaultKind
-from tests.simulators.hour import run_gateway
+from simulators.ledger import Ledger
+from simulators.modbus_plant import make_devices, serving_modbus
+from simulators.plant.meter import BenchLoad
+from simulators.settings import PlantSettings
+from simulators.verification import verify
+from simulators.virtual_time import VirtualLoop, run
+from tests.simulators.hour import MESSAGES, run_gateway
+from tests.simulators.lab import pass_time
 
 _OF_ANSWERS: list[dict[str, Any]] = [
     {"kind": "delay", "delay_s": 0.5, "every": 40},
@@ -74,3 +85,42 @@ def test_the_same_seed_and_script_give_the_same_ledger_for_the_gateway_too(tmp_p
         runs.append(run_gateway(tmp_path / name, EVERY_FAULT, 300))
     assert runs[0].ledger == runs[1].ledger
     assert runs[0].verdict.as_json() == runs[1].verdict.as_json()
+
+
+async def _deliver_gullibly(loop: VirtualLoop, address: str, received: sqlite3.Connection, polls: int) -> None:
+    """A client as they are: whatever comes within the time is the answer."""
+    host, port = address.rsplit(":", 1)
+    reader, writer = await asyncio.open_connection(host, int(port))
+    for seq in range(polls):
+        writer.write(seq.to_bytes(2, "big") + b"\0\0\0\6\1\4\0\0\0\3")
+        try:
+            async with asyncio.timeout(0.2):
+                header = await reader.readexactly(7)
+                data = (await reader.readexactly(int.from_bytes(header[4:6], "big") - 1))[2:].ljust(6, b"\0")
+        except TimeoutError:
+            continue
+        values = {"pulses": int.from_bytes(data[:4], "big"), "current": int.from_bytes(data[4:6], "big") * 0.01}
+        payload = json.dumps({"t": loop.clock_ns() // 1_000_000, "values": values})
+        received.execute(
+            "INSERT INTO messages (received_ns, gateway, epoch, seq, device, payload) VALUES (?, 'g', 'e', ?, 'press', ?)",
+            (loop.clock_ns(), seq, payload),
+        )
+        await pass_time(0.3)
+    writer.close()
+
+
+@pytest.mark.parametrize("kind", ["wrong_unit", "wrong_transaction", "wrong_function", "truncated", "oversized", "late"])
+def test_a_client_that_takes_what_comes_is_found_out(tmp_path: Path, kind: str) -> None:
+    plant = PlantSettings.model_validate(
+        {"faults": [{"device": "press", "kind": kind, "every": 10}], "ledger": tmp_path / "l.db", "patience_s": 0.1}
+    )
+
+    async def main(loop: VirtualLoop) -> None:
+        with Ledger(plant.ledger, 1, clock=loop.clock_ns) as book, closing(sqlite3.connect(tmp_path / "d.db")) as received:
+            received.execute(MESSAGES)
+            async with serving_modbus(plant, make_devices(plant, BenchLoad(), book, loop.clock_ns), []) as addresses:
+                await _deliver_gullibly(loop, addresses["press"], received, 300)
+            received.commit()
+
+    run(main)
+    assert verify(tmp_path / "l.db", tmp_path / "d.db", {}).altered > 10
