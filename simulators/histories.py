@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 
+from simulators.faults.fate import Fate
+from simulators.gaps import Gap, find_gaps
 from simulators.ledger import Value
 
 _MS = 1_000_000
@@ -31,7 +33,13 @@ class TagVerdict:
     bad: int
     """Reported Bad, without a value: no readings."""
     cut: int
-    """Served, neither acknowledged nor delivered: the client ended before it had them safe."""
+    """Served, neither acknowledged nor delivered: the client ended, or gave up waiting, before it had them safe."""
+    spoiled: int = 0
+    """Measured, but never rightly sent: not demanded, and altered if delivered. Counted in none of the above."""
+    gaps: int = 0
+    """Stretches in which readings were spoiled or the device was off."""
+    gaps_told: int = 0
+    """Of these, in which the client reported the tag Bad, or still."""
 
     @property
     def read(self) -> int:
@@ -56,6 +64,9 @@ class History:
     says it had it. As that time is rounded down to ms, a reading served in that very ms may be meant, or the one before it
     that arrived late; where both have the delivered value, the older is taken. So the loss of a reading is not seen when the next
     one has the same value and was delivered all the same.
+
+    Spoiled readings are kept apart: no delivered value is matched to one. One that equals it, and no usable reading of its time,
+    was taken from a wrong frame.
     """
 
     def __init__(self, device: str, tag: str) -> None:
@@ -67,18 +78,28 @@ class History:
         self._acknowledged = bytearray()
         self._delivered = bytearray()
         self._by_source: dict[int, int] | None = None
+        self._spoiled: list[tuple[int, Value]] = []
+        self._lost_ms: list[tuple[int, int]] = []
+        self._reports: list[tuple[int, bool]] = []
         self._front = -1
         self._altered = self._reordered = self._heartbeats = self._bad = 0
 
-    def serve(self, value: Value, served_ns: int, source_ms: int | None, acknowledged: bool, first: bool) -> None:
+    def serve(
+        self, value: Value, served_ns: int, source_ms: int | None, acknowledged: bool, first: bool, fate: Fate = Fate.WHOLE
+    ) -> None:
         """Add a reading, in the order served.
 
         Args:
+            fate: what became of it on its way out.
             first: it began a subscription, so it may have been sampled long before anybody asked and its age says nothing.
 
         Raises:
             ValueError: the device gave two values for one time.
         """
+        if fate is Fate.SPOILED:
+            self._spoiled.append((served_ns // _MS if source_ms is None else source_ms, value))
+            self._lost_ms.append((served_ns // _MS, 1))
+            return
         if source_ms is not None:
             if self._by_source is None:
                 self._by_source = {}
@@ -95,6 +116,10 @@ class History:
         self._acknowledged.append(acknowledged)
         self._delivered.append(0)
 
+    def go_off(self, at_ns: int) -> None:
+        """The device was switched off: what it would have measured then is lost."""
+        self._lost_ms.append((at_ns // _MS, 0))
+
     def seal(self) -> None:
         """All is served: bring it into the order of time. To be called before deliver()."""
         order = sorted(range(len(self._keys_ms)), key=self._keys_ms.__getitem__)
@@ -107,7 +132,11 @@ class History:
 
     def deliver(self, value: Value, t_ms: int, source_ms: int | None, received_ns: int) -> Match:
         """Match one delivered value, in the order received, repeats of a message left out."""
+        self._reports.append((t_ms, False))
         place = self._find(value, t_ms, source_ms)
+        matches = place is not None and same(self._values[place], value)
+        if not matches and self._was_spoiled(value, t_ms, source_ms, None if place is None else self._keys_ms[place]):
+            return self._alter(f"{self}: {value!r} at {source_ms or t_ms} was taken from an answer that was spoiled")
         if place is None:
             return self._alter(f"{self}: {value!r} at {source_ms or t_ms} was never served")
         if not same(self._values[place], value):
@@ -123,17 +152,24 @@ class History:
         origin_ns = self._origins_ns[place]
         return Match(age_ns=None if again or origin_ns is None else received_ns - origin_ns)
 
-    def report_bad(self) -> Match:
+    def report_bad(self, t_ms: int) -> Match:
         """The client reported the tag Bad, without a value."""
         self._bad += 1
+        self._reports.append((t_ms, True))
         return Match()
 
     def report_wrong(self, finding: str) -> Match:
         """The client reported what no reading can be."""
         return self._alter(f"{self}: {finding}")
 
+    def find_gaps(self) -> list[Gap]:
+        """Where the device's data was lost before the client could have it, once everything is delivered."""
+        usable_ms = self._keys_ms if self._by_source is None else sorted(self._keys_ms)
+        return find_gaps(self.device, self.tag, usable_ms, self._lost_ms, self._reports)
+
     def judge(self, deadband: float) -> tuple[TagVerdict, list[str]]:
         """The verdict once everything is delivered, and each loss in words."""
+        gaps = self.find_gaps()
         delivered = filtered = cut = 0
         losses: list[str] = []
         last: Value | None = None
@@ -158,6 +194,9 @@ class History:
             heartbeats=self._heartbeats,
             bad=self._bad,
             cut=cut,
+            spoiled=len(self._spoiled),
+            gaps=len(gaps),
+            gaps_told=sum(gap.told for gap in gaps),
         )
         return verdict, losses
 
@@ -167,6 +206,18 @@ class History:
     def _alter(self, finding: str) -> Match:
         self._altered += 1
         return Match(finding=finding)
+
+    def _was_spoiled(self, value: Value, t_ms: int, source_ms: int | None, after_ms: int | None) -> bool:
+        """Whether a spoiled reading of the delivered one's time has its value."""
+        if source_ms is not None:
+            return any(at == source_ms and same(other, value) for at, other in self._spoiled)
+        newest = bisect_right(self._spoiled, t_ms, key=lambda entry: entry[0])
+        for at, other in reversed(self._spoiled[:newest]):
+            if after_ms is not None and at < after_ms:
+                return False
+            if same(other, value):
+                return True
+        return False
 
     def _find(self, value: Value, t_ms: int, source_ms: int | None) -> int | None:
         """The place of the reading that is meant; None when there is none for that time."""

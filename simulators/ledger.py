@@ -25,8 +25,9 @@ from typing import Any, Self
 import msgspec
 
 from config.problems import ConfigError, Problem
+from simulators.faults.fate import Fate
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FLUSH_S = 0.1
 """The longest that a row waits for its transaction."""
 
@@ -39,7 +40,16 @@ CREATE TABLE IF NOT EXISTS served (
     block TEXT NOT NULL,
     served_ns INTEGER NOT NULL,
     acknowledged INTEGER NOT NULL DEFAULT 0,
+    fate TEXT NOT NULL,
     readings TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS faults (
+    id INTEGER PRIMARY KEY,
+    at_ns INTEGER NOT NULL,
+    device TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    request INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS parts (
     part INTEGER PRIMARY KEY,
@@ -71,6 +81,20 @@ class Served:
     acknowledged: bool
     """The device saw proof that the client had it safe."""
     readings: list[Reading]
+    fate: Fate = Fate.WHOLE
+    """What became of it on its way out."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaultRecord:
+    """A fault of the script as it came to pass."""
+
+    at_ns: int
+    device: str
+    kind: str
+    detail: str
+    request: int
+    """Number of the request that it met, counted from 1 per device; of a fault of the device itself, how many there had been."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +111,8 @@ class Part:
 class _Write(Enum):
     """What the thread may be told to write, in the order in which a transaction does it."""
 
-    SERVED = "INSERT INTO served (id, device, connection, block, served_ns, readings) VALUES (?, ?, ?, ?, ?, ?)"
+    SERVED = "INSERT INTO served (id, device, connection, block, served_ns, fate, readings) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    FAULT = "INSERT INTO faults (at_ns, device, kind, detail, request) VALUES (?, ?, ?, ?, ?)"
     PROOF = "UPDATE served SET acknowledged = 1 WHERE id = ?"
     PART = "INSERT INTO parts (part, order_number, started_ns, completed_ns) VALUES (?, ?, ?, ?)"
     PART_PROOF = "UPDATE parts SET acknowledged_ns = ? WHERE part = ?"
@@ -99,14 +124,22 @@ class Ledger:
     Args:
         path: its folder is made when it is missing.
         seed: of the plant, for the record.
+        clock: UTC ns, for the record of when it was opened.
         failed: called once, from the writer's thread, when the file can't be written any more; close() raises the same.
 
     Raises:
         LedgerError: it can't be opened.
     """
 
-    def __init__(self, path: Path, seed: int, failed: Callable[[LedgerError], None] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        seed: int,
+        failed: Callable[[LedgerError], None] | None = None,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
         self.path = path
+        self._clock = clock
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -129,7 +162,10 @@ class Ledger:
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = OFF")
         self._database.executescript(_SCHEMA)
-        facts = {"schema": str(SCHEMA_VERSION), "seed": str(seed), "opened_ns": str(time.time_ns())}
+        earlier = self._database.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
+        if earlier is not None and earlier[0] != str(SCHEMA_VERSION):
+            raise sqlite3.DatabaseError(f"a ledger of version {earlier[0]} can't be continued by version {SCHEMA_VERSION}")
+        facts = {"schema": str(SCHEMA_VERSION), "seed": str(seed), "opened_ns": str(self._clock())}
         self._database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", facts.items())
         self._ids = itertools.count(self._highest("SELECT max(id) FROM served") + 1)
         self._connections = itertools.count(self._highest("SELECT max(connection) FROM served") + 1)
@@ -144,11 +180,23 @@ class Ledger:
         """A number for a TCP connection or a subscription, never given before."""
         return next(self._connections)
 
-    def serve(self, device: str, connection: int, block: str, served_ns: int, readings: Sequence[Reading]) -> int:
+    def serve(
+        self,
+        device: str,
+        connection: int,
+        block: str,
+        served_ns: int,
+        readings: Sequence[Reading],
+        fate: Fate = Fate.WHOLE,
+    ) -> int:
         """Record what leaves the plant now; returns the row's id. `readings` must not change afterwards."""
         row = next(self._ids)
-        self._waiting.append((_Write.SERVED, (row, device, connection, block, served_ns, readings)))
+        self._waiting.append((_Write.SERVED, (row, device, connection, block, served_ns, fate.value, readings)))
         return row
+
+    def strike(self, fault: FaultRecord) -> None:
+        """A fault of the script has come to pass."""
+        self._waiting.append((_Write.FAULT, (fault.at_ns, fault.device, fault.kind, fault.detail, fault.request)))
 
     def acknowledge(self, row: int) -> None:
         """The client has proved that it has the row safe."""
@@ -228,12 +276,26 @@ def read_served(path: Path) -> Iterator[Served]:
         ConfigError: there is no such file, or it is not a ledger.
     """
     decode = msgspec.json.Decoder(list[tuple[str, Value, int | None]]).decode
-    query = "SELECT id, device, connection, block, served_ns, acknowledged, readings FROM served ORDER BY id"
+    query = "SELECT id, device, connection, block, served_ns, acknowledged, fate, readings FROM served ORDER BY id"
     with closing(open_read_only(path)) as database:
         try:
-            for row_id, device, connection, block, served_ns, acknowledged, readings in database.execute(query):
-                yield Served(row_id, device, connection, block, served_ns, bool(acknowledged), decode(readings))
-        except (sqlite3.Error, msgspec.MsgspecError) as error:
+            for row_id, device, connection, block, served_ns, acknowledged, fate, readings in database.execute(query):
+                yield Served(row_id, device, connection, block, served_ns, bool(acknowledged), decode(readings), Fate(fate))
+        except (sqlite3.Error, msgspec.MsgspecError, ValueError) as error:
+            raise unusable(path, f"not a ledger: {error}") from error
+
+
+def read_faults(path: Path) -> list[FaultRecord]:
+    """Every fault, in the order in which they came.
+
+    Raises:
+        ConfigError: as read_served().
+    """
+    query = "SELECT at_ns, device, kind, detail, request FROM faults ORDER BY id"
+    with closing(open_read_only(path)) as database:
+        try:
+            return [FaultRecord(*row) for row in database.execute(query)]
+        except sqlite3.Error as error:
             raise unusable(path, f"not a ledger: {error}") from error
 
 

@@ -1,237 +1,183 @@
-"""A Modbus TCP device of the plant: pymodbus serves, the plant answers, the ledger remembers.
-
-pymodbus 3.16 frames, decodes and encodes; two things of its server are replaced here. It answers one request per piece of data
-that arrives and forgets what follows it, so pipelined requests would vanish; and it can't say which connection a response
-belongs to.
-"""
+"""A Modbus device of the plant: whichever way a request comes, the plant answers, the script may spoil it, the ledger knows."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
-from pymodbus.constants import ExcCodes
-from pymodbus.exceptions import ModbusIOException
-from pymodbus.pdu import ExceptionResponse, ModbusPDU
-from pymodbus.server import ModbusTcpServer
-from pymodbus.server.requesthandler import ServerRequestHandler
-from pymodbus.simulator import DataType, SimData, SimDevice
-
-from simulators.ledger import Ledger
+from simulators.faults.effects import Chunk, Exchange, Play, play, play_plain
+from simulators.faults.fate import Fate
+from simulators.faults.schedule import Lab, Schedule
+from simulators.faults.script import ClockStepFault, DeviceFault, FaultKind, StuckFault
+from simulators.faults.timeline import Timeline
+from simulators.ledger import FaultRecord, Ledger
 from simulators.listening import CannotListen, Clock
-from simulators.registers import TABLE_OF, UNIT, AddressMap, Block, Raw, Table
+from simulators.modbus.connection import Answer
+from simulators.modbus.doors import Admission, Client, Doors
+from simulators.modbus.framing import Framing, FramingKind, Request
+from simulators.modbus.gauge import Gauge, Sample
+from simulators.modbus.pdu import ExceptionCode, decode_read, encode_data, encode_exception
+from simulators.modbus.transports import Listener, TcpListener
+from simulators.registers import UNIT, AddressMap, Block
 
-_MBAP_BYTES = 7
-_MOST_BYTES = 254
-"""Unit identifier and PDU."""
-_BUFFER_BYTES = 1 << 18
-"""Requests that may be pipelined in one go; the library would throw away more than 264 bytes."""
+_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Habit:
+    """How a device answers a request without any fault: what a recording of a real one says."""
+
+    delay_ns: int = 0
+    exception: int | None = None
+
+
+_PROMPT = Habit()
 
 
 class ModbusDevice:
-    """A served device. Construct, start(), later stop()."""
+    """A served device. Construct, start() or listen(), later stop()."""
 
     def __init__(
-        self, name: str, points: AddressMap, sample: Callable[[int], Sequence[Raw]], ledger: Ledger, clock: Clock
+        self,
+        name: str,
+        points: AddressMap,
+        sample: Sample,
+        ledger: Ledger,
+        clock: Clock,
+        *,
+        lab: Lab | None = None,
+        habit: Callable[[Block, int], Habit] | None = None,
+        unit: int = UNIT,
+        failed: Callable[[CannotListen], None] | None = None,
     ) -> None:
-        """Prepare, without I/O.
+        """Prepare, without I/O. The plant's time, by which the fault script goes, begins now.
 
         Args:
-            sample: the raw values of all points, in their order, at an instant (UTC ns).
+            lab: the faults of this device.
+            habit: by block and the device's own time; None: answers at once, and has every address of its map.
+            unit: its unit identifier.
+            failed: called when the device can't listen again after an outage.
         """
         self.name = name
         self._points = points
-        self._sample = sample
         self._ledger = ledger
         self._clock = clock
-        self._instant: tuple[int, Sequence[Raw]] = (0, ())
-        self._server: _Server | None = None
+        self._lab = lab or Lab(Schedule((), name, 0))
+        self._habit = habit
+        self._unit = unit
+        self._origin_ns = clock()
+        self._gauge = Gauge(points, sample, self._origin_ns)
+        self._doors = Doors(self, failed)
+        self._timeline = Timeline(self._lab.device_faults, self._begin, self._end)
+        self._requests = 0
 
     async def start(self, host: str, port: int) -> int:
-        """Listen; returns the port, which differs from `port` when that is 0.
+        """Listen with Modbus TCP; returns the port, which differs from `port` when that is 0.
 
         Raises:
             CannotListen
         """
-        server = _Server(self, host, port)
-        try:
-            await server.serve_forever(background=True)
-        except RuntimeError as error:
-            raise CannotListen(host, port, "the address is in use or not this machine's") from error
-        self._server = server
-        bound: int = server.transport.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
-        return bound
+        listener = TcpListener(host, port)
+        await self.listen(listener, FramingKind.MBAP)
+        return listener.port
+
+    async def listen(self, listener: Listener, framing: FramingKind, admission: Admission | None = None) -> None:
+        """One more way in.
+
+        Raises:
+            CannotListen
+        """
+        is_first = not self._doors.is_open
+        await self._doors.add(listener, framing, admission)
+        if is_first and self._lab.device_faults:
+            self._timeline.start((self._clock() - self._origin_ns) / _S)
 
     async def stop(self) -> None:
-        """Close the listener and every connection. Safe twice, and before start()."""
-        if self._server is not None:
-            await self._server.shutdown()  # type: ignore[no-untyped-call]
-            self._server = None
+        """Close the listeners and every connection. Safe twice, and before start()."""
+        self._timeline.stop()
+        await self._doors.close()
 
-    async def answer(self, request: ModbusPDU, context: Any) -> ModbusPDU:
-        """The response to a request; an exception response where the device has no answer.
+    def welcome(self, framing: Framing, *, is_admitted: bool) -> Answer:
+        """See Host."""
+        return partial(self._answer, Client(self._ledger.new_connection(), framing, is_admitted))
 
-        Source: MODBUS Application Protocol V1.1b3, 6.2 to 6.4 and 7; MODBUS Messaging on TCP/IP V1.0b, 4.4.3 (unit).
-        """
-        if request.dev_id != UNIT:
-            return ExceptionResponse(request.function_code, ExcCodes.GATEWAY_NO_RESPONSE)
-        block = block_of(request)
-        if block is None:
-            return ExceptionResponse(request.function_code, ExcCodes.ILLEGAL_FUNCTION)
-        if not self._points.holds(block):
-            return ExceptionResponse(request.function_code, ExcCodes.ILLEGAL_ADDRESS)
-        return await request.datastore_update(context, UNIT)
-
-    def record(self, connection: int, block: Block) -> int:
-        """Put what the last fill() showed of the block into the ledger; returns the row."""
-        served_ns, raw = self._instant
-        readings = [(tag, value, None) for tag, value in self._points.readings(block, raw)]
-        return self._ledger.serve(self.name, connection, str(block), served_ns, readings)
-
-    def acknowledge(self, row: int) -> None:
-        """The client has the row safe."""
-        self._ledger.acknowledge(row)
-
-    def new_connection(self) -> int:
-        """The number of a connection in the ledger."""
-        return self._ledger.new_connection()
-
-    async def fill(
-        self,
-        function_code: int,
-        start: int,
-        address: int,
-        count: int,
-        registers: list[int],
-        values: list[int] | list[bool] | None,
-    ) -> ExcCodes | None:
-        """SimDevice action, called within each request: all registers of the table take the values of this instant."""
-        del start, address, count
-        table = TABLE_OF.get(function_code)
-        if table is None or values is not None:
-            return ExcCodes.ILLEGAL_FUNCTION
+    def _answer(self, client: Client, request: Request, waited_ns: int) -> Play | None:
+        """What goes out for a request; it is in the ledger then."""
+        if request.unit != self._unit and not client.framing.answers_for_others:
+            return None
+        self._requests += 1
         now_ns = self._clock()
-        self._instant = (now_ns, self._sample(now_ns))
-        image = self._points.image(table, self._instant[1])
-        if table is Table.DISCRETE_INPUTS:
-            # pymodbus keeps sixteen bits in a register, the lowest address in the lowest bit.
-            image = [sum(bit << place for place, bit in enumerate(image[at : at + 16])) for at in range(0, len(image), 16)]
-        registers[: len(image)] = image
-        return None
+        block = self._asked(client, request)
+        if isinstance(block, ExceptionCode):
+            return self._play(Exchange(client.framing, request, encode_exception(request.pdu[0], block)), now_ns)
+        if block in client.unproven:
+            self._ledger.acknowledge(client.unproven.pop(block))
+        habit = _PROMPT if self._habit is None else self._habit(block, self._gauge.own_ns(now_ns))
+        if habit.exception is not None:
+            exchange = Exchange(client.framing, request, encode_exception(request.pdu[0], habit.exception))
+            return self._play(exchange, now_ns, habit.delay_ns)
+        raw = self._gauge.raw(now_ns)
+        exchange = Exchange(client.framing, request, encode_data(block, self._points.values(block, raw)))
+        played = self._play(exchange, now_ns, habit.delay_ns, has_data=True)
+        readings = [(tag, value, None) for tag, value in self._points.readings(block, raw)]
+        fate = self._fate(played, waited_ns - habit.delay_ns)
+        row = self._ledger.serve(self.name, client.number, str(block), now_ns, readings, fate)
+        if fate is Fate.WHOLE:
+            client.unproven[block] = row
+        return played
 
-    def simulated(self) -> SimDevice:
-        """The device's tables for pymodbus. A table that the device lacks still needs an entry; answer() keeps clients out."""
-        sizes = self._points.sizes
-        bits = -(-max(sizes[Table.DISCRETE_INPUTS], 1) // 16) * 16
-        return SimDevice(
-            UNIT,
-            simdata=(
-                [SimData(0, values=[False] * 16, datatype=DataType.BITS)],
-                [SimData(0, values=[False] * bits, datatype=DataType.BITS)],
-                [SimData(0, values=[0] * max(sizes[Table.HOLDING_REGISTERS], 1), datatype=DataType.REGISTERS)],
-                [SimData(0, values=[0] * max(sizes[Table.INPUT_REGISTERS], 1), datatype=DataType.REGISTERS)],
-            ),
-            action=self.fill,
-        )
+    def _asked(self, client: Client, request: Request) -> Block | ExceptionCode:
+        """Source: MODBUS Messaging on TCP/IP V1.0b, 4.4.3 (unit); MODBUS/TCP Security V2.1, 8 (role)."""
+        if not client.is_admitted:
+            return ExceptionCode.ILLEGAL_FUNCTION
+        if request.unit != self._unit:
+            return ExceptionCode.UNIT_OUT_OF_REACH
+        block = decode_read(request.pdu)
+        if isinstance(block, Block) and not self._points.holds(block):
+            return ExceptionCode.ILLEGAL_ADDRESS
+        return block
 
+    def _play(self, exchange: Exchange, now_ns: int, delay_ns: int = 0, *, has_data: bool = False) -> Play:
+        strike = self._lab.schedule.choose(now_ns - self._origin_ns, exchange.framing.kind, has_data=has_data)
+        if strike is not None:
+            played = play(strike, exchange)
+            self._note(strike.fault.kind, played.detail, now_ns)
+            return played
+        if delay_ns:
+            return Play((Chunk(delay_ns, exchange.frame()),), Fate.WHOLE)
+        return play_plain(exchange)
 
-def block_of(request: ModbusPDU) -> Block | None:
-    """What a read request asks for; None for any other request."""
-    table = TABLE_OF.get(request.function_code)
-    return None if table is None else Block(table, request.address, request.count)
+    def _fate(self, played: Play, waited_ns: int) -> Fate:
+        if played.fate is Fate.WHOLE and played.slowed_ns + waited_ns > self._lab.patience_ns:
+            return Fate.HAMPERED
+        return played.fate
 
+    def _note(self, kind: FaultKind, detail: str, now_ns: int) -> None:
+        self._ledger.strike(FaultRecord(now_ns, self.name, kind.value, detail, self._requests))
 
-class _Server(ModbusTcpServer):
-    """The listener; gives each connection a handler that knows its number."""
+    def _begin(self, place: int, fault: DeviceFault) -> None:
+        now_ns = self._clock()
+        if isinstance(fault, ClockStepFault):
+            self._note(fault.kind, f"by {fault.step_s:g} s", now_ns)
+            self._gauge.step(round(fault.step_s * _S))
+            return
+        self._note(fault.kind, f"for {fault.for_s:g} s", now_ns)
+        if isinstance(fault, StuckFault):
+            self._gauge.stick(place, now_ns, frozenset(fault.tags))
+        elif fault.kind is FaultKind.HALF_OPEN:
+            self._doors.mute()
+        else:
+            self._doors.shut()
+            if fault.kind is FaultKind.RESTART:
+                self._doors.end_connections()
 
-    def __init__(self, device: ModbusDevice, host: str, port: int) -> None:
-        super().__init__(device.simulated(), address=(host, port))
-        self.device = device
-
-    def callback_new_connection(self) -> ServerRequestHandler:
-        return _Connection(self)
-
-
-class _Connection(ServerRequestHandler):
-    """One client. Its requests are answered in the order in which they came."""
-
-    def __init__(self, server: _Server) -> None:
-        super().__init__(server, None, None, None)  # type: ignore[no-untyped-call]
-        self.max_buffer_size = _BUFFER_BYTES
-        self._device = server.device
-        self._number = server.device.new_connection()
-        self._unproven: dict[Block, int] = {}
-        """The row last served for each block, which the next request for the same block proves to be safe."""
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def callback_data(self, data: bytes, addr: tuple[Any, ...] | None = None) -> int:  # noqa: ARG002 the library's signature
-        """Take every whole request from `data`; returns how many bytes they were."""
-        used = 0
-        requests: list[ModbusPDU] = []
-        while True:
-            rest = data[used:]
-            if _breaks_protocol(rest):
-                self.close()
-                return len(data)
-            try:
-                size, request = self.framer.handleFrame(rest, 0, 0)
-            except ModbusIOException as error:
-                size, request = _refuse(rest, error)
-            used += size
-            if request is None:
-                break
-            requests.append(request)
-        if requests:
-            task = self.loop.create_task(self._answer(requests))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        return used
-
-    def send(self, data: bytes, addr: tuple[Any, ...] | None = None) -> None:  # noqa: ARG002 the library's signature
-        """Write to the socket. The library's own also empties the receive buffer, where half a request may lie."""
-        if self.transport is not None and not self.transport.is_closing():
-            self.transport.write(data)  # type: ignore[attr-defined]
-
-    async def _answer(self, requests: list[ModbusPDU]) -> None:
-        # Nothing below suspends, so an answer, its instant and its record belong together.
-        for request in requests:
-            if self.transport is None or self.transport.is_closing():
-                return
-            if isinstance(request, _Refusal):
-                self.pdu_send(request)
-                continue
-            block = block_of(request)
-            if block in self._unproven:
-                self._device.acknowledge(self._unproven.pop(block))
-            response = await self._device.answer(request, self.server.context)
-            response.transaction_id = request.transaction_id
-            response.dev_id = request.dev_id
-            if block is not None and not response.isError():
-                self._unproven[block] = self._device.record(self._number, block)
-            self.pdu_send(response)
-
-
-class _Refusal(ExceptionResponse):
-    """The answer to a request that pymodbus can't decode."""
-
-
-def _refuse(data: bytes, error: ModbusIOException) -> tuple[int, ModbusPDU]:
-    """Size of the undecodable request at the head of `data`, and its answer."""
-    function_code = data[_MBAP_BYTES]
-    # A read that can't be decoded asks for nothing, for too much, or is cut short: 03, else 01.
-    code = ExcCodes.ILLEGAL_VALUE if function_code in TABLE_OF else ExcCodes.ILLEGAL_FUNCTION
-    answer = _Refusal(function_code, code, device_id=error.dev_id, transaction=error.transaction_id)
-    return _length(data) + _MBAP_BYTES - 1, answer
-
-
-def _breaks_protocol(data: bytes) -> bool:
-    """Whether `data` can't begin with a Modbus header (Messaging on TCP/IP V1.0b, 3.1.3): nothing after it can be trusted."""
-    if len(data) < _MBAP_BYTES - 1:
-        return False
-    return data[2:4] != b"\0\0" or not 2 <= _length(data) <= _MOST_BYTES
-
-
-def _length(data: bytes) -> int:
-    """The header's length field: bytes that follow it."""
-    return int.from_bytes(data[4:6], "big")
+    def _end(self, place: int, fault: DeviceFault) -> None:
+        if isinstance(fault, StuckFault):
+            self._gauge.free(place)
+        elif fault.kind is FaultKind.HALF_OPEN:
+            self._doors.unmute()
+        else:
+            if fault.kind is FaultKind.RESTART:
+                self._gauge.power_up(self._clock())
+            self._doors.reopen()

@@ -9,20 +9,19 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from simulators import recording
 from simulators.ledger import Ledger, LedgerError
-from simulators.listening import Clock, check_free, endpoint
-from simulators.modbus_server import ModbusDevice
+from simulators.listening import CannotListen, Clock, check_free, endpoint
+from simulators.modbus_plant import Ways, make_devices, prepare_ways, read_recordings, serving_modbus
 from simulators.opcua_server import BenchServer
 from simulators.plant.bench import Bench
-from simulators.plant.meter import BenchLoad, Meter
-from simulators.plant.press import Press
+from simulators.plant.meter import BenchLoad
 from simulators.plant.signals import RecordedSignals, SeededSignals, Signals
-from simulators.registers import METER_MAP, PRESS_MAP, meter_raw, press_raw
+from simulators.replaying import Recording
 from simulators.settings import PlantSettings
 
 _S = 1_000_000_000
 
 Endpoints = dict[str, str]
-"""{"press": "host:port", "meter": "host:port", "bench": "opc.tcp://host:port", "ledger": path}"""
+"""{"press": "host:port", "meter": "host:port", "bench": "opc.tcp://host:port", "ledger": path}; more: serving_modbus()."""
 
 
 async def run(
@@ -34,25 +33,27 @@ async def run(
     """Serve the plant until `stop` is set.
 
     Args:
-        ready: called once, when all three servers listen.
+        ready: called once, when all servers listen.
 
     Raises:
-        ConfigError: the recording can't be used.
-        CannotListen: a port is taken; nothing is left open.
+        ConfigError: a recording or a TLS file can't be used.
+        CannotListen: a port is taken, at the start or after an outage; nothing is left open.
         LedgerError: the ledger can't be written; the servers are stopped first.
     """
     signals = _signals(settings)
+    ways = prepare_ways(settings)
+    recordings = read_recordings(settings)
     for port in (settings.press_port, settings.meter_port, settings.bench_port):
         if port:
             check_free(settings.host, port)
     loop = asyncio.get_running_loop()
     broken: asyncio.Future[None] = loop.create_future()
 
-    def fail(error: LedgerError) -> None:
-        loop.call_soon_threadsafe(broken.set_exception, error)
+    def fail(error: LedgerError | CannotListen) -> None:
+        loop.call_soon_threadsafe(_break, broken, error)
 
-    with Ledger(settings.ledger, settings.seed, fail) as ledger:
-        async with _serving(settings, signals, ledger, clock) as (endpoints, bench):
+    with Ledger(settings.ledger, settings.seed, fail, clock) as ledger:
+        async with _serving(settings, signals, recordings, ways, ledger, clock, fail) as (endpoints, bench):
             ready(endpoints)
             program = asyncio.create_task(bench.run())
             stopping = asyncio.create_task(stop.wait())
@@ -66,6 +67,11 @@ async def run(
                 await asyncio.gather(program, stopping, return_exceptions=True)
 
 
+def _break(broken: asyncio.Future[None], error: Exception) -> None:
+    if not broken.done():
+        broken.set_exception(error)
+
+
 def _signals(settings: PlantSettings) -> Signals:
     if settings.replay is None:
         return SeededSignals(settings.seed)
@@ -74,25 +80,22 @@ def _signals(settings: PlantSettings) -> Signals:
 
 @asynccontextmanager
 async def _serving(
-    settings: PlantSettings, signals: Signals, ledger: Ledger, clock: Clock
+    settings: PlantSettings,
+    signals: Signals,
+    recordings: dict[str, Recording],
+    ways: Ways,
+    ledger: Ledger,
+    clock: Clock,
+    failed: Callable[[CannotListen], None],
 ) -> AsyncIterator[tuple[Endpoints, BenchServer]]:
-    """All three servers, listening; closed in any case."""
+    """All servers, listening; closed in any case."""
     origin_ns = clock()
-    press = Press(settings.seed)
     load = BenchLoad()
-    meter = Meter(settings.seed, press, load)
+    devices = make_devices(settings, load, ledger, clock, failed, recordings)
     program = Bench(settings.seed, signals, round(settings.sample_s * _S), round(settings.cycle_s * _S), ledger.last_part + 1)
-    devices = {
-        "press": ModbusDevice("press", PRESS_MAP, lambda ns: press_raw(press.at(ns - origin_ns)), ledger, clock),
-        "meter": ModbusDevice("meter", METER_MAP, lambda ns: meter_raw(meter.at(ns - origin_ns)), ledger, clock),
-    }
     bench = BenchServer(program, ledger, clock, lambda ns, on: load.switch(ns - origin_ns, on))
-    ports = {"press": settings.press_port, "meter": settings.meter_port}
-    endpoints: Endpoints = {}
     async with AsyncExitStack() as stack:
-        for name, device in devices.items():
-            stack.push_async_callback(device.stop)
-            endpoints[name] = endpoint(settings.host, await device.start(settings.host, ports[name]))
+        endpoints: Endpoints = await stack.enter_async_context(serving_modbus(settings, devices, ways))
         stack.push_async_callback(bench.stop)
         port = await bench.start(settings.host, settings.bench_port)
         endpoints["bench"] = f"opc.tcp://{endpoint(settings.host, port)}"

@@ -90,34 +90,61 @@ class Block:
         return f"{self.table.short}:{self.address}+{self.count}"
 
 
-class AddressMap:
-    """The points of one device; in each table they lie without gaps from address 0."""
+_MOST_TOUCHED = 1000
 
-    def __init__(self, points: Sequence[Point]) -> None:
+
+class AddressMap:
+    """The points of one device; each table has every address from 0 to its last point's, or what `blocks` says."""
+
+    def __init__(self, points: Sequence[Point], blocks: Sequence[Block] = ()) -> None:
+        """`blocks`: the addresses that exist; without them, those below the last point of each table."""
         self.points = tuple(points)
+        self._blocks = tuple(blocks)
+        self._touched: dict[Block, list[tuple[int, Point]]] = {}
         self.sizes = {table: max((p.address + p.form.width for p in points if p.table is table), default=0) for table in Table}
 
     def holds(self, block: Block) -> bool:
         """Whether every address of the block exists."""
+        if self._blocks:
+            return any(
+                other.table is block.table
+                and other.address <= block.address
+                and block.address + block.count <= other.address + other.count
+                for other in self._blocks
+            )
         return block.address + block.count <= self.sizes[block.table]
 
-    def image(self, table: Table, raw: Sequence[Raw]) -> list[int]:
-        """A whole table, from the raw values of all points in their order."""
-        image = [0] * self.sizes[table]
-        for point, value in zip(self.points, raw, strict=True):
-            if point.table is table:
-                image[point.address : point.address + point.form.width] = encode(point.form, value)
-        return image
+    def values(self, block: Block, raw: Sequence[Raw]) -> list[int]:
+        """The block's bits or registers, from the raw values of all points in their order. A point may lie across its edge."""
+        values = [0] * block.count
+        for index, point in self._touching(block):
+            for place, part in enumerate(encode(point.form, raw[index]), point.address - block.address):
+                if 0 <= place < block.count:
+                    values[place] = part
+        return values
 
     def readings(self, block: Block, raw: Sequence[Raw]) -> list[tuple[str, Raw]]:
         """(tag, engineering value) of each point that lies wholly in the block."""
         return [
-            (point.tag, value if point.scale is None else value * point.scale)
-            for point, value in zip(self.points, raw, strict=True)
-            if point.table is block.table
-            and block.address <= point.address
-            and point.address + point.form.width <= block.address + block.count
+            (point.tag, raw[index] if point.scale is None else raw[index] * point.scale)
+            for index, point in self._touching(block)
+            if block.address <= point.address and point.address + point.form.width <= block.address + block.count
         ]
+
+    def _touching(self, block: Block) -> list[tuple[int, Point]]:
+        """The points of which the block has at least a part, with their places. Remembered: clients ask for the same again."""
+        touched = self._touched.get(block)
+        if touched is None:
+            if len(self._touched) >= _MOST_TOUCHED:
+                self._touched.clear()
+            touched = self._touched[block] = [
+                (index, point)
+                for index, point in enumerate(self.points)
+                if point.table is block.table
+                and point.address < block.address + block.count
+                and block.address < point.address + point.form.width
+            ]
+        return touched
 
 
 def press_raw(reading: PressReading) -> tuple[Raw, ...]:

@@ -9,7 +9,19 @@ from pathlib import Path
 
 from pydantic import Field
 
-from config.settings import FilePath, Mistake, Settings
+from config.problems import Location
+from config.settings import FilePath, Mistake, Name, Settings
+from simulators.faults.script import Fault, StuckFault
+from simulators.registers import METER_MAP, PRESS_MAP
+from simulators.transport_settings import Transport
+
+DEVICES = {
+    "press": tuple(point.tag for point in PRESS_MAP.points),
+    "meter": tuple(point.tag for point in METER_MAP.points),
+}
+"""The Modbus devices, and the tags of each."""
+_TAKEN = ("bench", "ledger")
+"""What the ready line names beside them."""
 
 
 class Exposure(StrEnum):
@@ -17,6 +29,17 @@ class Exposure(StrEnum):
 
     LOOPBACK = "loopback"
     NETWORK = "network"
+
+
+class RecordedDevice(Settings):
+    """A device that answers as a recorded one did (`python -m simulators.recorder`), over and over."""
+
+    name: Name
+    """Its name, for the ledger and the fault script."""
+    file: FilePath
+    """The recording."""
+    port: int = Field(default=0, ge=0, le=65535)
+    """Modbus TCP port; 0 takes a free one."""
 
 
 class PlantSettings(Settings):
@@ -42,17 +65,59 @@ class PlantSettings(Settings):
     """A recording for the bench (CSV with `;`, columns as in SKAB), one row per sample; left out, the signals are seeded."""
     ledger: FilePath = Path("run/ledger.db")
     """SQLite file for everything served and every part made; an existing one is continued."""
+    transports: tuple[Transport, ...] = ()
+    """Further ways to the Modbus devices: serial frames over TCP, pseudo terminals, TLS."""
+    recordings: tuple[RecordedDevice, ...] = ()
+    """Further Modbus TCP devices, replayed from recordings of real ones."""
+    faults: tuple[Fault, ...] = ()
+    """What goes wrong with which Modbus device, and when."""
+    patience_s: float = Field(default=0.0, ge=0, le=3600)
+    """How long a client is sure to wait: an answer that came later than this is not demanded of it."""
 
     def mistakes(self) -> Iterator[Mistake]:
-        """Host against exposure, one port for two servers, a cycle shorter than a sample."""
+        """Host against exposure, one port for two servers, a cycle shorter than a sample, devices that there are not."""
         yield from self._host_mistakes()
-        ports = [("press_port", self.press_port), ("meter_port", self.meter_port), ("bench_port", self.bench_port)]
-        for index, (name, port) in enumerate(ports):
-            earlier = next((other for other, used in ports[:index] if used == port != 0), None)
-            if earlier:
-                yield (name,), f"port {port} is {earlier} already", "give each server its own port, or 0"
+        yield from self._port_mistakes()
+        yield from self._device_mistakes()
         if self.cycle_s < self.sample_s:
             yield ("cycle_s",), f"a cycle of {self.cycle_s:g} s is shorter than one sample ({self.sample_s:g} s)", None
+
+    def _port_mistakes(self) -> Iterator[Mistake]:
+        ports: list[tuple[Location, int]] = [
+            (("press_port",), self.press_port),
+            (("meter_port",), self.meter_port),
+            (("bench_port",), self.bench_port),
+        ]
+        ports += [(("transports", index, "port"), getattr(way, "port", 0)) for index, way in enumerate(self.transports)]
+        ports += [(("recordings", index, "port"), recorded.port) for index, recorded in enumerate(self.recordings)]
+        for index, (place, port) in enumerate(ports):
+            earlier = next((other for other, used in ports[:index] if used == port != 0), None)
+            if earlier:
+                name = f"{earlier[0]}[{earlier[1]}].port" if len(earlier) > 1 else earlier[0]
+                yield place, f"port {port} is {name} already", "give each server its own port, or 0"
+
+    def _device_mistakes(self) -> Iterator[Mistake]:
+        known: dict[str, tuple[str, ...] | None] = dict(DEVICES)
+        for index, recorded in enumerate(self.recordings):
+            if recorded.name in (*known, *_TAKEN):
+                yield ("recordings", index, "name"), f"{recorded.name!r} is taken", None
+            known[recorded.name] = None
+        names = ", ".join(known)
+        for index, fault in enumerate(self.faults):
+            if fault.device not in known:
+                yield ("faults", index, "device"), f"there is no Modbus device {fault.device!r}", f"one of {names}"
+            tags = known.get(fault.device)
+            if isinstance(fault, StuckFault) and tags is not None:
+                for place, tag in enumerate(fault.tags):
+                    if tag not in tags:
+                        mend = f"one of {', '.join(tags)}"
+                        yield ("faults", index, "tags", place), f"{fault.device} has no tag {tag!r}", mend
+        for index, way in enumerate(self.transports):
+            if way.device not in known:
+                yield ("transports", index, "device"), f"there is no Modbus device {way.device!r}", f"one of {names}"
+            earlier = [other for other in self.transports[:index] if (other.device, other.kind) == (way.device, way.kind)]
+            if earlier:
+                yield ("transports", index), f"{way.device} has {way.kind.value} already", None
 
     def _host_mistakes(self) -> Iterator[Mistake]:
         try:

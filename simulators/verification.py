@@ -12,12 +12,14 @@ from typing import Any
 
 import msgspec
 
+from simulators.faults.script import FaultKind
+from simulators.gaps import Gap, merge_gaps
 from simulators.histories import History, Match, TagVerdict
-from simulators.ledger import Value, open_read_only, read_served, unusable
+from simulators.ledger import Value, open_read_only, read_faults, read_served, unusable
 
 EXAMPLES_PER_KIND = 5
 _NS_PER_MS = 1_000_000
-_COUNTS = ("read", "delivered", "filtered", "lost", "reordered", "heartbeats", "bad", "cut")
+_COUNTS = ("read", "delivered", "filtered", "lost", "reordered", "heartbeats", "bad", "cut", "spoiled")
 
 Tag = tuple[str, str]
 """(device, tag)"""
@@ -39,6 +41,8 @@ class Verdict:
     age_ms_p99: float | None
     examples: tuple[str, ...]
     """The first findings of each kind, in words."""
+    gaps: tuple[Gap, ...] = ()
+    """Where devices lost data before the client could have it, in the order of time. No fault of the client."""
 
     @property
     def read(self) -> int:
@@ -77,6 +81,10 @@ class Verdict:
         return self._sum("cut")
 
     @property
+    def spoiled(self) -> int:
+        return self._sum("spoiled")
+
+    @property
     def clean(self) -> bool:
         """Nothing lost, altered or out of order. Repeats are no fault: they can be told by their identity."""
         return not (self.lost or self.altered or self.reordered)
@@ -94,6 +102,9 @@ class Verdict:
             f"altered {self.altered}, reordered {self.reordered}",
             f"messages {self.messages}, repeated {self.repeated}; heartbeats {self.heartbeats}, bad {self.bad}, cut {self.cut}",
         ]
+        if self.gaps:
+            told = sum(gap.told for gap in self.gaps)
+            lines.append(f"spoiled by the device {self.spoiled}, in {len(self.gaps)} gaps, of which {told} were reported Bad")
         if self.age_ms_p50 is not None:
             lines.append(f"age at the subscriber: p50 {self.age_ms_p50:.1f} ms, p99 {self.age_ms_p99:.1f} ms")
         lines += self.examples
@@ -189,15 +200,26 @@ class _Judgement:
     def verdict(self, deadbands: Mapping[Tag, float], collected: Collection[Tag] | None) -> Verdict:
         """What it comes to, once all messages are taken."""
         tags = []
+        gaps: list[Gap] = []
         for tag, history in sorted(self._histories.items()):
             if collected is None or tag in collected:
                 verdict, losses = history.judge(deadbands.get(tag, 0.0))
                 tags.append(verdict)
+                gaps += history.find_gaps()
                 for loss in losses[:EXAMPLES_PER_KIND]:
                     self._findings.add("loss", loss)
         self._ages_ns.sort()
         p50, p99 = (_percentile_ms(self._ages_ns, share) for share in (0.5, 0.99))
-        return Verdict(tuple(tags), self._messages, self._repeated, self._malformed, p50, p99, self._findings.all())
+        return Verdict(
+            tuple(tags),
+            self._messages,
+            self._repeated,
+            self._malformed,
+            p50,
+            p99,
+            self._findings.all(),
+            merge_gaps(gaps),
+        )
 
     def _deliver(self, message: _Message) -> None:
         try:
@@ -227,7 +249,7 @@ def _match(history: History, tag: str, value: Value | None, telemetry: Telemetry
         return history.report_wrong(f"{value!r} in message {message.id} though its status is {status}")
     if status == "Good":
         return history.report_wrong(f"no value in message {message.id}, and no status that says why")
-    return history.report_bad()
+    return history.report_bad(telemetry.t)
 
 
 def _read_histories(ledger: Path) -> dict[Tag, History]:
@@ -241,10 +263,14 @@ def _read_histories(ledger: Path) -> dict[Tag, History]:
             first = (row.connection, row.device, tag) not in asked
             asked.add((row.connection, row.device, tag))
             try:
-                history.serve(value, row.served_ns, source_ms, row.acknowledged, first)
+                history.serve(value, row.served_ns, source_ms, row.acknowledged, first, row.fate)
             except ValueError as error:
                 raise unusable(ledger, f"contradicts itself: {error}") from error
-    for history in histories.values():
+    off = [fault for fault in read_faults(ledger) if fault.kind == FaultKind.RESTART]
+    for (device, _), history in histories.items():
+        for fault in off:
+            if fault.device == device:
+                history.go_off(fault.at_ns)
         history.seal()
     return histories
 

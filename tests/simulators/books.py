@@ -9,7 +9,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from simulators.ledger import Ledger, Value
+from simulators.faults.fate import Fate
+from simulators.ledger import FaultRecord, Ledger, Value
 from simulators.verification import Verdict, verify
 
 T0_MS = 1_790_000_000_000
@@ -26,6 +27,15 @@ class Service:
     connection: int = 1
     source_ms: int | None = None
     acknowledged: bool = True
+    fate: Fate = Fate.WHOLE
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault of the press, in ms after T0."""
+
+    at_ms: int
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +52,7 @@ class Message:
     text: str | None = None
 
 
-def write_ledger(path: Path, services: Sequence[Service]) -> None:
+def write_ledger(path: Path, services: Sequence[Service], faults: Sequence[Fault] = ()) -> None:
     with Ledger(path, seed=1) as ledger:
         for service in services:
             source_ms = None if service.source_ms is None else T0_MS + service.source_ms
@@ -52,9 +62,12 @@ def write_ledger(path: Path, services: Sequence[Service]) -> None:
                 "block",
                 T0_MS * MS + round(service.at_ms * MS),
                 [(tag, value, source_ms) for tag, value in service.values.items()],
+                service.fate,
             )
             if service.acknowledged:
                 ledger.acknowledge(row)
+        for fault in faults:
+            ledger.strike(FaultRecord((T0_MS + fault.at_ms) * MS, "press", fault.kind, "", 0))
 
 
 def payload(message: Message, seq: int) -> str:
@@ -94,9 +107,10 @@ def judge(
     messages: Sequence[Message],
     deadbands: Mapping[tuple[str, str], float] | None = None,
     collected: set[tuple[str, str]] | None = None,
+    faults: Sequence[Fault] = (),
 ) -> Verdict:
     """Write both files into `folder` and verify them."""
     ledger, delivered = folder / "ledger.db", folder / "delivered.db"
-    write_ledger(ledger, services)
+    write_ledger(ledger, services, faults)
     write_delivered(delivered, messages)
     return verify(ledger, delivered, deadbands or {}, collected)

@@ -70,10 +70,12 @@ def test_the_schema_is_the_one_in_the_documentation(tmp_path: Path) -> None:
         pass
     with closing(sqlite3.connect(path)) as database:
         columns = {
-            table: [row[1] for row in database.execute(f"PRAGMA table_info({table})")] for table in ("served", "parts", "meta")
+            table: [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
+            for table in ("served", "faults", "parts", "meta")
         }
         assert columns == {
-            "served": ["id", "device", "connection", "block", "served_ns", "acknowledged", "readings"],
+            "served": ["id", "device", "connection", "block", "served_ns", "acknowledged", "fate", "readings"],
+            "faults": ["id", "at_ns", "device", "kind", "detail", "request"],
             "parts": ["part", "order_number", "started_ns", "completed_ns", "acknowledged_ns"],
             "meta": ["key", "value"],
         }

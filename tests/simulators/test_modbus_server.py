@@ -80,10 +80,10 @@ async def test_a_block_shows_one_instant(tmp_path: Path) -> None:
         return [False, False, False, False, now_ns << 16 | now_ns, now_ns]
 
     async with device(tmp_path, PRESS_MAP, sample, lambda: next(instants)) as port, client(port) as press:
-        for expected in (1, 2, 3):
+        for expected in (2, 3, 4):  # The plant's time began at 1.
             words = await press.read_input_registers(0, count=3, device_id=1)
             assert words.registers == [expected] * 3
-    assert [row.served_ns for row in served(tmp_path)] == [1, 2, 3]
+    assert [row.served_ns for row in served(tmp_path)] == [2, 3, 4]
 
 
 async def test_the_next_request_for_a_block_on_the_same_connection_proves_the_one_before(tmp_path: Path) -> None:

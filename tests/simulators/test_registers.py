@@ -29,8 +29,8 @@ def test_values_lie_in_registers_as_the_map_says(form: Form, value: Raw, words: 
 
 def test_the_press_is_mapped_as_documented() -> None:
     raw = press_raw(PRESS)
-    assert PRESS_MAP.image(Table.DISCRETE_INPUTS, raw) == [0, 1, 0, 1]
-    assert PRESS_MAP.image(Table.INPUT_REGISTERS, raw) == [1, 2, 321]
+    assert PRESS_MAP.values(Block(Table.DISCRETE_INPUTS, 0, 4), raw) == [0, 1, 0, 1]
+    assert PRESS_MAP.values(Block(Table.INPUT_REGISTERS, 0, 3), raw) == [1, 2, 321]
     assert [(p.tag, p.address) for p in PRESS_MAP.points] == [
         ("light_red", 0),
         ("light_yellow", 1),
@@ -56,6 +56,12 @@ def test_the_meter_is_mapped_as_documented() -> None:
     ]
     reading = Meter(1, Press(1), BenchLoad()).at(0)
     assert [getattr(reading, point.tag) for point in METER_MAP.points] == list(meter_raw(reading))
+
+
+def test_a_block_may_begin_and_end_within_a_value() -> None:
+    raw = press_raw(PRESS)
+    assert PRESS_MAP.values(Block(Table.INPUT_REGISTERS, 1, 2), raw) == [2, 321]
+    assert PRESS_MAP.values(Block(Table.INPUT_REGISTERS, 0, 1), raw) == [1]
 
 
 def test_a_block_reads_only_the_values_that_lie_wholly_in_it() -> None:

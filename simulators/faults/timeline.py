@@ -1,0 +1,52 @@
+"""Begins and ends the faults of a device itself, by the loop's time: outages, stuck values, clock steps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from simulators.faults.script import ClockStepFault, DeviceFault
+
+
+class Timeline:
+    """Callbacks only: on a loop whose time is virtual, it is virtual too."""
+
+    def __init__(
+        self, faults: Sequence[DeviceFault], begin: Callable[[int, DeviceFault], None], end: Callable[[int, DeviceFault], None]
+    ) -> None:
+        """`begin` and `end` get a fault's place among `faults`, and the fault. A clock step has no end."""
+        self._faults = faults
+        self._begin_fault = begin
+        self._end_fault = end
+        self._timers: set[asyncio.TimerHandle] = set()
+
+    def start(self, elapsed_s: float) -> None:
+        """`elapsed_s`: how long the plant has run."""
+        start = asyncio.get_running_loop().time() - elapsed_s
+        for place, fault in enumerate(self._faults):
+            self._at(start + fault.at_s, self._begin, place, fault)
+
+    def stop(self) -> None:
+        """Nothing begins or ends any more."""
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+
+    def _at(self, when: float, call: Callable[[int, DeviceFault, float], None], place: int, fault: DeviceFault) -> None:
+        def due() -> None:
+            self._timers.discard(timer)
+            call(place, fault, when)
+
+        timer = asyncio.get_running_loop().call_at(when, due)
+        self._timers.add(timer)
+
+    def _begin(self, place: int, fault: DeviceFault, when: float) -> None:
+        self._begin_fault(place, fault)
+        if not isinstance(fault, ClockStepFault):
+            self._at(when + fault.for_s, self._end, place, fault)
+        if fault.again_s is not None:
+            self._at(when + fault.again_s, self._begin, place, fault)
+
+    def _end(self, place: int, fault: DeviceFault, when: float) -> None:
+        del when
+        self._end_fault(place, fault)

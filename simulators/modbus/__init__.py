@@ -1,0 +1,1 @@
+"""Modbus as a device speaks it: framings, answers, connections and transports."""
