@@ -1,23 +1,19 @@
-"""Settings of a Modbus TCP device and the cross-field checks that a schema can't express."""
+"""Settings of a Modbus device and the cross-field checks that a schema can't express."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from config.settings import Mistake, Name, Settings
+from config.settings import Mistake, Name
 from drivers.modbus.datatypes import REGISTERS, Area, ByteOrder, DataType
-from drivers.settings import Access, Form, TagSettings, repeated_names
+from drivers.modbus.transport import TransportSettings
+from drivers.settings import Access, TagSettings, repeated_names
 
 LAST_ADDRESS = 65535
-DEFAULT_PORT = 502
-
-_HOST = r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])"
-HostPort = Annotated[str, Form(rf"^{_HOST}(:[0-9]{{1,5}})?$", "host, host:port or [IPv6 address]:port")]
-"""host, host:port or [IPv6]:port."""
 
 
 class Encoding(StrEnum):
@@ -92,27 +88,17 @@ class ModbusTag(TagSettings):
             yield ("access",), "one bit of a register can't be written without touching its neighbours", "use a coil"
 
 
-class ModbusSettings(Settings):
-    """A device that speaks Modbus TCP."""
+class ModbusSettings(TransportSettings):
+    """A device that speaks Modbus."""
 
     name: Name
     """The device's name; it is unique within its gateway."""
     driver: Literal["modbus"]
     """Always modbus."""
-    address: HostPort
-    """host or host:port; port 502 when left out."""
-    unit: int = Field(default=1, ge=0, le=255)
-    """Unit identifier: the address behind a serial gateway; devices with their own network port often want 1, 0 or 255."""
     period_ms: int = Field(default=1000, ge=10, le=86_400_000)
     """Polling period of tags without one of their own."""
-    timeout_ms: int = Field(default=1000, ge=10, le=60_000)
-    """How long one request may go unanswered before the connection is given up."""
-    connect_timeout_ms: int = Field(default=3000, ge=10, le=60_000)
-    """How long connecting may take."""
     busy_pause_ms: int = Field(default=100, ge=0, le=10_000)
     """Pause before the one repetition of a request that the device was too busy to answer (exceptions 5 and 6)."""
-    pipeline: int = Field(default=1, ge=1, le=16)
-    """Requests outstanding at once; many devices only understand 1."""
     max_gap: int = Field(default=16, ge=0, le=124)
     """Unused registers that one request reads through to save another request; 0 when the device refuses unused ones."""
     max_gap_bits: int = Field(default=128, ge=0, le=1999)
@@ -128,22 +114,13 @@ class ModbusSettings(Settings):
     tags: tuple[ModbusTag, ...] = Field(min_length=1)
     """What is read."""
 
-    @property
-    def endpoint(self) -> tuple[str, int]:
-        """Host without brackets, and port."""
-        host, colon, port = self.address.rpartition(":")
-        if not colon or self.address.endswith("]"):
-            return self.address.strip("[]"), DEFAULT_PORT
-        return host.strip("[]"), int(port)
-
     def order_of(self, tag: ModbusTag) -> ByteOrder:
         """The byte order that holds for `tag`."""
         return tag.order if tag.order is not None else self.order
 
     def mistakes(self) -> Iterator[Mistake]:
         """Checks across the device's tags."""
-        if not 1 <= self.endpoint[1] <= LAST_ADDRESS:
-            yield ("address",), f"port {self.endpoint[1]} is not one of 1 to 65535", None
+        yield from self.transport_mistakes()
         yield from repeated_names(self.tags)
         yield from _numbering_mistakes(self)
         for index, tag in enumerate(self.tags):

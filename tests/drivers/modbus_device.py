@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -32,8 +33,8 @@ class ModbusDevice:
         self._alone.set()
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator[ModbusDevice]:
-        server = await asyncio.get_running_loop().create_server(lambda: _Connection(self), "127.0.0.1", 0)
+    async def listening(self, context: ssl.SSLContext | None = None) -> AsyncIterator[ModbusDevice]:
+        server = await asyncio.get_running_loop().create_server(lambda: _Connection(self), "127.0.0.1", 0, ssl=context)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self

@@ -12,6 +12,7 @@ import uvloop
 
 from drivers.errors import DeviceMisbehaved, DeviceRefused, DeviceTimeout, DeviceUnreachable
 from drivers.modbus.driver import ModbusDriver
+from drivers.modbus.link import ModbusLink
 from drivers.modbus.plan import compile_device
 from drivers.modbus.search import RETRY_AFTER_NS
 from drivers.modbus.settings import ModbusSettings
@@ -339,8 +340,9 @@ async def test_no_more_requests_are_outstanding_than_the_device_understands(devi
 
 async def test_a_transaction_id_comes_around_without_meeting_one_in_use(device: ModbusDevice) -> None:
     async with Bench(device, registers(0)) as bench:
-        assert bench.driver._link is not None
-        bench.driver._link._transaction = 0xFFFE
+        assert bench.driver._lease is not None
+        assert isinstance(bench.driver._lease.link, ModbusLink)
+        bench.driver._lease.link._transaction = 0xFFFE
         seen: list[bytes] = []
 
         def reply(request: bytes, answer: bytes) -> list[bytes]:
