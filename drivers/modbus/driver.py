@@ -17,7 +17,7 @@ from drivers.modbus.framing import Answer, ExceptionAnswer, Request
 from drivers.modbus.plan import Block, ModbusReadPlan
 from drivers.modbus.search import Fault, Part, Search, Split, place_part
 from drivers.modbus.settings import ModbusSettings
-from drivers.modbus.writing import write_requests
+from drivers.modbus.writing import write_of
 from drivers.model import Frame
 
 
@@ -139,24 +139,38 @@ class ModbusDriver:
             self._absence = _Absence(answer, self._monotonic_ns() + length_ns, length_ns)
 
     async def write(self, tag: int, value: object) -> None:
-        """See Writer.write. FC 5 or 6 for one coil or register, 16 for more; a device without 5 or 6 is asked with 15 or 16."""
+        """See Writer.write. FC 5 or 6 for one coil or register, 16 for more, 22 for a part of a register.
+
+        A device without 5 or 6 is asked with 15 or 16. A tag with `verify` is read back.
+        """
+        write, tag_settings = write_of(self._settings, tag, value), self._settings.tags[tag]
         poll = _Poll(self._open_lease(), self._settings)
-        name = self._settings.tags[tag].name
-        code = 0
-        for request in write_requests(self._settings, tag, value):
+        requests = write.requests
+        if not requests:
+            read = _data(await poll.ask(write.read_back), tag_settings.name)
+            requests = (write.merged(tag_settings.address, read),)
+        answer: Answer = b""
+        for request in requests:
             answer = await poll.ask(request)
-            if isinstance(answer, bytes):
-                return
-            code = answer.code
-            if code != 1:
+            if not (isinstance(answer, ExceptionAnswer) and answer.code == 1):
                 break
-        what = meaning(code)
-        text = f"{name}: exception {code} ({what.name}) on writing"
-        if what.remedy is Remedy.REPEAT:
-            raise DeviceTimeout(text)
-        if what.remedy is Remedy.UNIT:
-            raise DeviceUnreachable(text)
-        raise DeviceRefused(text)
+        _data(answer, tag_settings.name)
+        if tag_settings.verify and not write.confirms(_data(await poll.ask(write.read_back), tag_settings.name)):
+            raise DeviceRefused(f"{tag_settings.name}: the device confirmed the write of {value!r} but holds another value")
+
+    async def ask(self, request: Request) -> bytes:
+        """One request beside the plans; the data of its answer (services.py gives them a meaning).
+
+        Raises:
+            DeviceRefused: an exception that a repetition wouldn't change.
+            DeviceUnreachable, DeviceMisbehaved
+        """
+        return _data(await _Poll(self._open_lease(), self._settings).ask(request), f"function {request.function}")
+
+    @property
+    def settings(self) -> ModbusSettings:
+        """What it was made from."""
+        return self._settings
 
     def _open_lease(self) -> Lease:
         if self._lease is None:
@@ -250,3 +264,20 @@ class ModbusDriver:
             del self._splits[block]
             return None
         return split
+
+
+def _data(answer: Answer, what: str) -> bytes:
+    """The data of an answer.
+
+    Raises:
+        DeviceTimeout, DeviceUnreachable, DeviceRefused: it is an exception, by what can be done about it.
+    """
+    if isinstance(answer, bytes):
+        return answer
+    row = meaning(answer.code)
+    text = f"{what}: exception {answer.code} ({row.name})"
+    if row.remedy is Remedy.REPEAT:
+        raise DeviceTimeout(text)
+    if row.remedy is Remedy.UNIT:
+        raise DeviceUnreachable(text)
+    raise DeviceRefused(text)

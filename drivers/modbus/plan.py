@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from drivers.base import DevicePlan, RequestLine, Scan
-from drivers.modbus.codec import Field, Layout, compile_layout
+from drivers.modbus.codec import Layout, compile_layout
 from drivers.modbus.datatypes import Area, DataType, byte_places
+from drivers.modbus.field import Field
 from drivers.modbus.framing import Request, read_request
-from drivers.modbus.settings import ModbusSettings, ModbusTag
+from drivers.modbus.settings import ModbusSettings
+from drivers.modbus.tag import Beyond, FillQuality, Half, ModbusTag
 from drivers.model import TagTable
+from drivers.status import Status
 
 _AREA_TEXT = {
     Area.COIL: "coil",
@@ -104,6 +107,8 @@ def field_of(settings: ModbusSettings, index: int, position: int) -> Field:
         # Bit 0 is the lowest of the register's value, so it stands in the byte that is sent last (unless bytes are swapped).
         significance, bit = 1 - tag.bit // 8, tag.bit % 8
         position += byte_places(order, 1)[significance]
+    if tag.byte is not None:
+        position += byte_places(order, 1)[tag.byte is Half.LOW]
     return Field(
         tag=index,
         position=position,
@@ -114,6 +119,14 @@ def field_of(settings: ModbusSettings, index: int, position: int) -> Field:
         offset=tag.offset,
         registers=tag.width,
         encoding=tag.encoding.value,
+        characters=tag.characters,
+        labels=tuple(tag.labels.items()),
+        fill=tag.fill,
+        filled=Status.BAD_SENSOR_FAILURE if tag.fill_quality is FillQuality.BAD else Status.UNCERTAIN,
+        low=tag.min,
+        high=tag.max,
+        beyond=Status.BAD_OUT_OF_RANGE if tag.beyond is Beyond.BAD else Status.UNCERTAIN_ENGINEERING_UNITS_EXCEEDED,
+        clamps=tag.beyond is Beyond.CLAMP,
     )
 
 

@@ -9,19 +9,10 @@ from typing import Literal
 from pydantic import Field
 
 from config.settings import Mistake, Name
-from drivers.modbus.datatypes import REGISTERS, Area, ByteOrder, DataType
+from drivers.modbus.datatypes import ByteOrder, DataType
+from drivers.modbus.tag import LAST_ADDRESS, ModbusTag, manual_address
 from drivers.modbus.transport import TransportSettings
-from drivers.settings import Access, TagSettings, repeated_names
-
-LAST_ADDRESS = 65535
-
-
-class Encoding(StrEnum):
-    """How the bytes of a string tag are read."""
-
-    UTF_8 = "utf-8"
-    GB18030 = "gb18030"
-    LATIN_1 = "latin-1"
+from drivers.settings import repeated_names
 
 
 class Numbering(StrEnum):
@@ -29,63 +20,6 @@ class Numbering(StrEnum):
 
     CHECKED = "checked"
     AS_WRITTEN = "as_written"
-
-
-class ModbusTag(TagSettings):
-    """One coil, input or value in registers."""
-
-    area: Area
-    """Which of the four tables: coil, discrete_input, holding_register or input_register."""
-    address: int = Field(ge=0, json_schema_extra={"maximum": LAST_ADDRESS})
-    """Zero-based protocol address, 0 to 65535, of its bit or first register: what a manual calls 40001 is holding register 0."""
-    type: DataType | None = None
-    """Data type; left out it is bool for bits and uint16 for registers."""
-    bit: int | None = Field(default=None, ge=0, le=15)
-    """For a bool in a register: which bit, 0 the least significant."""
-    length: int | None = Field(default=None, ge=1, le=125)
-    """For a string: how many registers it takes."""
-    encoding: Encoding = Encoding.UTF_8
-    """For a string: utf-8, gb18030 or latin-1."""
-    order: ByteOrder | None = None
-    """Byte order of the value, A the most significant: ABCD, CDAB, BADC or DCBA; left out, the device's order holds."""
-    scale: float = Field(default=1.0, allow_inf_nan=False)
-    """Engineering value = raw * scale + offset, a float; with scale 1 and offset 0 a whole number stays whole."""
-    offset: float = Field(default=0.0, allow_inf_nan=False)
-    """Added after scaling, in the tag's unit."""
-    access: Access = Access.READ_ONLY
-    """read_write lets a production rule write the tag (coils and holding registers only)."""
-    period_ms: int | None = Field(default=None, ge=10, le=86_400_000)
-    """Polling period of this tag where it differs from the device's; tags of one period are read together."""
-
-    @property
-    def data_type(self) -> DataType:
-        """The data type, whether written or implied."""
-        if self.type is not None:
-            return self.type
-        return DataType.BOOL if self.area.is_bits or self.bit is not None else DataType.UINT16
-
-    @property
-    def width(self) -> int:
-        """How many addresses it takes: bits in a bit area, registers otherwise."""
-        if self.area.is_bits:
-            return 1
-        if self.data_type is DataType.STRING:
-            return self.length or 1
-        return REGISTERS[self.data_type]
-
-    @property
-    def is_scaled(self) -> bool:
-        """Whether the engineering value differs from the raw one."""
-        return self.scale != 1.0 or self.offset != 0.0
-
-    def mistakes(self) -> Iterator[Mistake]:
-        """Checks within one tag."""
-        yield from _address_mistakes(self)
-        yield from _type_mistakes(self)
-        if self.access is Access.READ_WRITE and not self.area.is_writable:
-            yield ("access",), f"a {self.area.value} can't be written", "leave access out"
-        if self.access is Access.READ_WRITE and not self.area.is_bits and self.data_type is DataType.BOOL:
-            yield ("access",), "one bit of a register can't be written without touching its neighbours", "use a coil"
 
 
 class ModbusSettings(TransportSettings):
@@ -121,6 +55,8 @@ class ModbusSettings(TransportSettings):
     def mistakes(self) -> Iterator[Mistake]:
         """Checks across the device's tags."""
         yield from self.transport_mistakes()
+        if self.order.is_for_64_bits:
+            yield ("order",), "an order of eight letters is for single tags of 64 bits", "use one of four letters"
         yield from repeated_names(self.tags)
         yield from _numbering_mistakes(self)
         for index, tag in enumerate(self.tags):
@@ -133,66 +69,17 @@ class ModbusSettings(TransportSettings):
         yield from _overlaps(self)
 
 
-_MANUAL_DIGIT = {Area.DISCRETE_INPUT: 1, Area.INPUT_REGISTER: 3, Area.HOLDING_REGISTER: 4}
-
-
-def _manual_address(area: Area, address: int) -> int | None:
-    """The protocol address that a manual's five or six digits mean (40001 or 400001 is holding register 0), or None."""
-    digit = _MANUAL_DIGIT.get(area)
-    if digit is None:
-        return None
-    for digits, last in ((10_000, 9_999), (100_000, 65_536)):
-        if 1 <= address - digit * digits <= last:
-            return address - digit * digits - 1
-    return None
-
-
-def _address_mistakes(tag: ModbusTag) -> Iterator[Mistake]:
-    last = tag.address + tag.width - 1
-    if tag.address > LAST_ADDRESS:
-        meant = _manual_address(tag.area, tag.address)
-        hint = None if meant is None else f"addresses are zero-based: {tag.address} of a manual is address: {meant}"
-        yield ("address",), f"address {tag.address} is beyond {LAST_ADDRESS}", hint
-    elif last > LAST_ADDRESS:
-        yield ("address",), f"{tag.data_type.value} at {tag.address} ends at {last}, beyond {LAST_ADDRESS}", None
-
-
 def _numbering_mistakes(device: ModbusSettings) -> Iterator[Mistake]:
     if device.numbering is Numbering.AS_WRITTEN:
         return
     for index, tag in enumerate(device.tags):
-        meant = _manual_address(tag.area, tag.address)
+        meant = manual_address(tag.area, tag.address)
         if tag.address <= LAST_ADDRESS and meant is not None:
             yield (
                 ("tags", index, "address"),
                 f"{tag.address} looks like a manual's number; addresses are zero-based protocol addresses",
                 f"did you mean {meant}? If {tag.address} is meant, give the device numbering: as_written",
             )
-
-
-def _type_mistakes(tag: ModbusTag) -> Iterator[Mistake]:
-    kind = tag.data_type
-    if tag.area.is_bits:
-        if kind is not DataType.BOOL:
-            yield ("type",), f"a {tag.area.value} is one bit, not {kind.value}", "leave type out"
-        if tag.bit is not None:
-            yield ("bit",), f"a {tag.area.value} is one bit itself", "leave bit out"
-    elif kind is DataType.BOOL and tag.bit is None:
-        yield ("type",), "a bool in a register needs its bit", "add bit: 0 to 15"
-    elif kind is not DataType.BOOL and tag.bit is not None:
-        yield ("bit",), f"only a bool is one bit of a register, not {kind.value}", "leave bit or type out"
-    if kind is DataType.STRING and tag.length is None:
-        yield ("type",), "a string needs its length in registers", "add length"
-    elif kind is not DataType.STRING and tag.length is not None:
-        yield ("length",), f"the length of {kind.value} is fixed", "leave length out"
-    if not kind.is_number:
-        for field, neutral in (("scale", 1.0), ("offset", 0.0)):
-            if getattr(tag, field) != neutral:
-                yield (field,), f"a {kind.value} can't have a {field}", f"leave {field} out"
-        if tag.deadband > 0:
-            yield ("deadband",), f"a {kind.value} can't have a deadband", "leave deadband out"
-    if tag.scale == 0:
-        yield ("scale",), "scale 0 turns every value into the offset", None
 
 
 def _overlaps(device: ModbusSettings) -> Iterator[Mistake]:
@@ -213,6 +100,8 @@ def _overlaps(device: ModbusSettings) -> Iterator[Mistake]:
 
 
 def _may_share(device: ModbusSettings, one: ModbusTag, other: ModbusTag) -> bool:
+    if one.data_type.is_byte and other.data_type.is_byte and one.address == other.address:
+        return True
     if (one.address, one.width) != (other.address, other.width):
         return False
     if DataType.BOOL in (one.data_type, other.data_type):

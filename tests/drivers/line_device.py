@@ -36,6 +36,8 @@ def ascii_frame(body: bytes) -> bytes:
 
 def request_length(frame: bytes) -> int | None:
     """Bytes of an RTU request, None while that can't be told."""
+    if len(frame) > 1 and frame[1] == 24:
+        return 6
     if len(frame) < 7:
         return None
     match frame[1]:
@@ -47,8 +49,6 @@ def request_length(frame: bytes) -> int | None:
             return 10
         case 23:
             return 13 + frame[10] if len(frame) > 10 else None
-        case 24:
-            return 6
         case 43:
             return 7
         case _:
