@@ -28,6 +28,7 @@ from drivers.model import Frame, Kind
 from drivers.status import Status
 
 _LANE_BYTES = 8
+_FLOATS = ("<f8", "<f4", "<f2")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +57,8 @@ class Layout:
     doubles: npt.NDArray[np.float64]
     singles: npt.NDArray[np.float32]
     halves: npt.NDArray[np.float16]
+    reals: tuple[npt.NDArray[Any], ...]
+    """Those of the last three that are there."""
     shifts: npt.NDArray[np.int64]
     """(i,) how far each lane of `integers` is shifted down."""
     masks: npt.NDArray[np.int64] | None
@@ -97,6 +100,7 @@ def compile_layout(fields: Sequence[Field], size: int) -> Layout:
     scratch = np.zeros(len(places), np.uint8)
     lanes = [_LANE_BYTES * len(group) for group in (integers, unsigned, doubles)] + [4 * len(singles)]
     ends = np.cumsum(lanes).tolist()
+    floats = tuple(scratch[start:end].view(kind) for start, end, kind in zip(ends[1:], [*ends[2:], None], _FLOATS, strict=True))
     real = [*doubles, *singles, *halves, *(field for field in (*integers, *unsigned) if field.kind is Kind.FLOAT)]
     whole, wide = ([field for field in group if field.kind is not Kind.FLOAT] for group in (integers, unsigned))
     scale, offset = np.array([field.scale for field in real]), np.array([field.offset for field in real])
@@ -107,9 +111,10 @@ def compile_layout(fields: Sequence[Field], size: int) -> Layout:
         scratch=scratch,
         integers=scratch[: ends[0]].view("<i8"),
         unsigned=scratch[ends[0] : ends[1]].view("<u8"),
-        doubles=scratch[ends[1] : ends[2]].view("<f8"),
-        singles=scratch[ends[2] : ends[3]].view("<f4"),
-        halves=scratch[ends[3] :].view("<f2"),
+        doubles=floats[0],
+        singles=floats[1],
+        halves=floats[2],
+        reals=tuple(view for view in floats if len(view)),
         shifts=np.array([_shift(field) for field in integers], np.int64),
         masks=masks if (masks == 1).any() else None,
         whole=_column(whole),
@@ -148,23 +153,22 @@ def decode(
     if layout.masks is not None:
         integers &= layout.masks
     n_whole, n_wide = len(layout.whole.tags), len(layout.wide.tags)
+    columns: list[tuple[int, Column, npt.NDArray[Any], npt.NDArray[np.uint32]]] = []
+    if n_whole:
+        columns.append((0, layout.whole, integers[:n_whole], layout.whole.good))
+    if n_wide:
+        columns.append((1, layout.wide, layout.unsigned[:n_wide].copy(), layout.wide.good))
     judge, raw = layout.judge, None
     if judge is not None:
         raw = layout.quiet.run(judge.take_raw, integers, layout.unsigned, layout.doubles, layout.singles, layout.halves)
+    if len(layout.zeros):
+        values, status = layout.quiet.run(_reals, layout, integers[n_whole:], layout.unsigned[n_wide:])
+        columns.append((2, layout.real, values, status))
     frames = []
-
-    def add(number: int, column: Column, values: npt.NDArray[Any], status: npt.NDArray[np.uint32]) -> None:
+    for number, column, values, status in columns:
         if judge is not None and raw is not None:
             status = judge.status_of(number, column.tags, values, status, raw)
         frames.append(_frame(device, acquired_ns, column, values, status, faults, judged=judge is not None))
-
-    if n_whole:
-        add(0, layout.whole, integers[:n_whole], layout.whole.good)
-    if n_wide:
-        add(1, layout.wide, layout.unsigned[:n_wide].copy(), layout.wide.good)
-    if len(layout.zeros):
-        values, status = layout.quiet.run(_reals, layout, integers[n_whole:], layout.unsigned[n_wide:])
-        add(2, layout.real, values, status)
     if layout.texts:
         texts, status = _texts(layout, image)
         frames.append(_frame(device, acquired_ns, layout.text, texts, status, faults))
@@ -209,9 +213,7 @@ def _quiet_context() -> Context:
 def _reals(
     layout: Layout, integers: npt.NDArray[np.int64], unsigned: npt.NDArray[np.uint64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint32]]:
-    values = np.concatenate(
-        (layout.doubles, layout.singles, layout.halves, integers, unsigned), dtype=np.float64, casting="unsafe"
-    )
+    values = np.concatenate((*layout.reals, integers, unsigned), dtype=np.float64, casting="unsafe")
     if layout.scale is not None:
         values *= layout.scale
     if layout.offset is not None:

@@ -15,10 +15,12 @@ from drivers.modbus.codec import decode
 from drivers.modbus.exceptions import Remedy, meaning
 from drivers.modbus.framing import Answer, ExceptionAnswer, Request
 from drivers.modbus.plan import Block, ModbusReadPlan
-from drivers.modbus.search import Fault, Part, Search, Split, place_part
+from drivers.modbus.search import Fault, Part, Search, Split, limited, place_part
 from drivers.modbus.settings import ModbusSettings
 from drivers.modbus.writing import write_of
 from drivers.model import Frame
+
+_ILLEGAL_VALUE = 3
 
 
 class _Poll:
@@ -60,6 +62,13 @@ class _Absence(NamedTuple):
     length_ns: int
 
 
+class _Largest(NamedTuple):
+    """The most that the device has answered at once after it refused more; bits and registers apart."""
+
+    most: int
+    until_ns: int
+
+
 class ModbusDriver:
     """One Modbus unit, on a link of its own or on one that it shares (Driver, Writer)."""
 
@@ -77,6 +86,7 @@ class ModbusDriver:
         self._share: Share | None = None
         self._absence: _Absence | None = None
         self._splits: dict[Block, Split] = {}
+        self._largest: dict[bool, _Largest] = {}
         self._dropped = 0
 
     @property
@@ -252,17 +262,25 @@ class ModbusDriver:
         split = search.result(self._monotonic_ns())
         if not other:
             self._splits[block] = split
+            if code == _ILLEGAL_VALUE and not split.holes:
+                self._largest[block.area.is_bits] = _Largest(max(part.count for part in split.parts), split.until_ns)
         poll.faults += [*split.holes, *other]
         return bytes(data)
 
     def _split_of(self, block: Block) -> Split | None:
         """What is known of the block's holes, unless it is time to try the whole again."""
-        if not self._splits:
+        if not self._splits and not self._largest:
             return None
         split = self._splits.get(block)
         if split is not None and self._monotonic_ns() >= split.until_ns:
             del self._splits[block]
             return None
+        largest = self._largest.get(block.area.is_bits)
+        if split is None and largest is not None and block.count > largest.most and len(block.spans) > 1:
+            if self._monotonic_ns() >= largest.until_ns:
+                del self._largest[block.area.is_bits]
+                return None
+            split = self._splits[block] = limited(block, largest.most, largest.until_ns)
         return split
 
 

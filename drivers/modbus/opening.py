@@ -16,7 +16,7 @@ from drivers.modbus.framing import Framing
 from drivers.modbus.link import Link, ModbusLink, Pacing
 from drivers.modbus.listening import Doorway
 from drivers.modbus.serial_framing import AsciiFraming, RtuFraming
-from drivers.modbus.transport import Frames, Parity, Transport, TransportSettings, packet_bytes
+from drivers.modbus.transport import DEFAULT_BAUD_RATE, Frames, Parity, Transport, TransportSettings, packet_bytes
 from drivers.modbus.turns import Doubts, TurnLink
 
 _QUIET_CHARACTERS = 3.5
@@ -117,7 +117,7 @@ async def _open_serial(settings: TransportSettings, port: str, made: Callable[[]
         asyncio.get_running_loop(),
         made,
         port,
-        baudrate=settings.baud_rate,
+        baudrate=settings.baud_rate or DEFAULT_BAUD_RATE,
         bytesize=settings.data_bits if settings.transport is Transport.ASCII else 8,
         parity=_PARITY[settings.parity],
         stopbits=settings.stop_bits,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from drivers.base import DevicePlan, RequestLine, Scan
 from drivers.modbus.codec import Layout, compile_layout
+from drivers.modbus.cost import Limits, cheapest_cut, cost_of
 from drivers.modbus.datatypes import Area, DataType, byte_places
 from drivers.modbus.field import Field
 from drivers.modbus.framing import Request, read_request
@@ -136,7 +137,7 @@ def _read_plan(settings: ModbusSettings, indexes: list[int]) -> ModbusReadPlan:
     size = 0
     for area in Area:
         inside = [index for index in indexes if settings.tags[index].area is area]
-        for spans in _blocks_of(settings, area, _spans(settings, inside)):
+        for spans in _blocks_of(settings, area, _joined_groups(settings, _spans(settings, inside))):
             start = spans[0].start
             request = read_request(area, start, spans[-1].end - start)
             blocks.append(Block(area, tuple(spans), size, request))
@@ -174,14 +175,20 @@ def _spans(settings: ModbusSettings, indexes: list[int]) -> list[Span]:
 
 
 def _blocks_of(settings: ModbusSettings, area: Area, spans: list[Span]) -> list[list[Span]]:
-    """Cut sorted spans into requests: a span joins while the gap before it is small and the request stays legal."""
-    max_gap = settings.max_gap_bits if area.is_bits else settings.max_gap
-    max_count = settings.max_bits if area.is_bits else settings.max_registers
-    blocks: list[list[Span]] = []
-    for span in spans:
-        block = blocks[-1] if blocks else None
-        if block and span.start - block[-1].end <= max_gap and span.end - block[0].start <= max_count:
-            block.append(span)
-        else:
-            blocks.append([span])
-    return blocks
+    """Cut sorted spans into requests."""
+    is_bits = area.is_bits
+    limits = Limits(settings.max_bits, settings.max_gap_bits) if is_bits else Limits(settings.max_registers, settings.max_gap)
+    cost = cost_of(settings)
+    places = [(span.start, span.end) for span in spans]
+    return [spans[start:end] for start, end in cheapest_cut(places, limits, lambda count: cost.of(count, is_bits=is_bits))]
+
+
+def _joined_groups(settings: ModbusSettings, spans: list[Span]) -> list[Span]:
+    """Sorted spans, those from the first to the last tag of a group made one."""
+    joined = spans
+    for group in {settings.tags[tag].group for span in spans for tag in span.tags} - {None}:
+        inside = [place for place, span in enumerate(joined) if any(settings.tags[tag].group == group for tag in span.tags)]
+        first, last = inside[0], inside[-1]
+        tags = tuple(tag for span in joined[first : last + 1] for tag in span.tags)
+        joined = [*joined[:first], Span(joined[first].start, joined[last].end, tags), *joined[last + 1 :]]
+    return joined

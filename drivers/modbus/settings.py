@@ -67,6 +67,7 @@ class ModbusSettings(TransportSettings):
                     None,
                 )
         yield from _overlaps(self)
+        yield from _group_mistakes(self)
 
 
 def _numbering_mistakes(device: ModbusSettings) -> Iterator[Mistake]:
@@ -115,3 +116,22 @@ def _overlap_text(tag: ModbusTag, other: ModbusTag) -> str:
         return f"{which.address}" if last == which.address else f"{which.address}-{last}"
 
     return f"tag {tag.name!r} ({tag.area.value} {span(tag)}) overlaps {other.name!r} ({span(other)})"
+
+
+def _group_mistakes(device: ModbusSettings) -> Iterator[Mistake]:
+    """A group must fit one request of one scan class."""
+    groups: dict[str, list[int]] = {}
+    for index, tag in enumerate(device.tags):
+        if tag.group is not None:
+            groups.setdefault(tag.group, []).append(index)
+    for name, indexes in groups.items():
+        tags = [device.tags[index] for index in indexes]
+        for index, tag in zip(indexes, tags, strict=True):
+            if tag.area is not tags[0].area:
+                yield ("tags", index, "group"), f"group {name!r} has tags in {tags[0].area.value} and {tag.area.value}", None
+            elif (tag.period_ms or device.period_ms) != (tags[0].period_ms or device.period_ms):
+                yield ("tags", index, "group"), f"group {name!r} has tags of different periods", "give them one period_ms"
+        most = device.max_bits if tags[0].area.is_bits else device.max_registers
+        count = max(tag.address + tag.width for tag in tags) - min(tag.address for tag in tags)
+        if count > most:
+            yield ("tags", indexes[0], "group"), f"group {name!r} spans {count} addresses, more than one request's {most}", None

@@ -12,6 +12,7 @@ from config.settings import FilePath, Mistake, Name, Settings
 from drivers.settings import Form
 
 LAST_PORT = 65535
+DEFAULT_BAUD_RATE = 9600
 _HOST = r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])"
 HostPort = Annotated[str, Form(rf"^{_HOST}(:[0-9]{{1,5}})?$", "host, host:port or [IPv6 address]:port")]
 """host, host:port or [IPv6]:port."""
@@ -65,7 +66,6 @@ _FRAMES = {
 _DEFAULT_PORT = {Transport.TLS: 802}
 _ONLY_FOR = {
     "serial_port": (Transport.RTU, Transport.ASCII),
-    "baud_rate": (Transport.RTU, Transport.ASCII),
     "parity": (Transport.RTU, Transport.ASCII),
     "stop_bits": (Transport.RTU, Transport.ASCII),
     "data_bits": (Transport.ASCII,),
@@ -100,8 +100,8 @@ class TransportSettings(Settings):
     """Unit identifier: the address behind a serial gateway; devices with their own network port often want 1, 0 or 255."""
     serial_port: str | None = Field(default=None, min_length=1)
     """The serial port, such as /dev/ttyUSB0 or, better, its name under /dev/serial/by-id."""
-    baud_rate: int = Field(default=9600, ge=300, le=4_000_000)
-    """Bits per second of the serial line; behind a serial gateway the plan doesn't know it."""
+    baud_rate: int | None = Field(default=None, ge=300, le=4_000_000)
+    """Bits per second of the serial line, 9600 when left out; behind a gateway it helps to plan the requests."""
     parity: Parity = Parity.EVEN
     """none, even (the standard's default) or odd."""
     stop_bits: int = Field(default=1, ge=1, le=2)
@@ -132,6 +132,8 @@ class TransportSettings(Settings):
     """Pause between connecting and the first request, for devices that aren't ready at once."""
     request_pause_ms: int = Field(default=0, ge=0, le=10_000)
     """Pause between an answer and the next request, for devices that need one."""
+    round_trip_ms: float = Field(default=2.0, ge=0, le=60_000)
+    """From a request to its answer, without the time that bytes take on a serial line; requests are planned by it."""
     pipeline: int = Field(default=1, ge=1, le=16)
     """Requests outstanding at once; many devices only understand 1, and RTU and ASCII frames allow no more."""
 
@@ -155,7 +157,7 @@ class TransportSettings(Settings):
     def character_s(self) -> float:
         """Seconds that one character takes on the serial line: start bit, data, parity, stop bits."""
         data_bits = self.data_bits if self.transport is Transport.ASCII else 8
-        return (1 + data_bits + (self.parity is not Parity.NONE) + self.stop_bits) / self.baud_rate
+        return (1 + data_bits + (self.parity is not Parity.NONE) + self.stop_bits) / (self.baud_rate or DEFAULT_BAUD_RATE)
 
     def transport_mistakes(self) -> Iterator[Mistake]:
         """Checks of how the device is reached."""

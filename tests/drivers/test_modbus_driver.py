@@ -152,6 +152,20 @@ async def test_a_limit_on_quantity_is_learnt(device: ModbusDevice) -> None:
         assert device.asked == [(3, 0, 50), (3, 50, 50)]
 
 
+async def test_a_limit_on_quantity_learnt_at_one_block_holds_for_the_others(device: ModbusDevice) -> None:
+    device.max_count = 60
+    device.registers[4] = dict.fromkeys(range(100), 7)
+    inputs = [{"area": "input_register", "address": address, "name": f"i{address}"} for address in range(100)]
+    async with Bench(device, [*registers(*range(100)), *inputs]) as bench:
+        assert bench.bad(await bench.statuses()) == {}
+        assert [asked for asked in device.asked if asked[0] == 4] == [(4, 0, 100), (4, 0, 50), (4, 50, 50)]
+        device.max_count = 2000
+        bench.monotonic_ns = RETRY_AFTER_NS
+        device.asked.clear()
+        assert bench.bad(await bench.statuses()) == {}
+        assert device.asked == [(3, 0, 100), (4, 0, 100)]
+
+
 async def test_a_lacking_coil_costs_its_tag_and_no_other(device: ModbusDevice) -> None:
     del device.bits[1][13]
     tags = [{"area": "coil", "address": address} for address in (3, 4, 12, 13, 14, 15, 27)]
