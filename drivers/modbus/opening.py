@@ -8,9 +8,6 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-import serial
-import serial_asyncio_fast
-
 from drivers.errors import DeviceRefused, DeviceTimeout, DeviceUnreachable
 from drivers.modbus.framing import Framing
 from drivers.modbus.link import Link, ModbusLink, Pacing
@@ -22,7 +19,7 @@ from drivers.modbus.turns import Doubts, TurnLink
 _QUIET_CHARACTERS = 3.5
 _LEAST_QUIET_S = 0.00175
 """Above 19,200 Bd the silence is fixed (Serial Line V1.02, 2.5.1.1); also kept where TCP carries the frames."""
-_PARITY = {Parity.NONE: serial.PARITY_NONE, Parity.EVEN: serial.PARITY_EVEN, Parity.ODD: serial.PARITY_ODD}
+_PARITY = {Parity.NONE: "N", Parity.EVEN: "E", Parity.ODD: "O"}
 
 
 def pacing_of(settings: TransportSettings) -> Pacing:
@@ -72,8 +69,6 @@ async def open_link(
         raise DeviceRefused(f"{where}: the device's certificate is not accepted: {error.verify_message}") from error
     except ssl.SSLError as error:
         raise DeviceUnreachable(f"{where}: TLS: {error.reason or error}") from error
-    except serial.SerialException as error:
-        raise DeviceUnreachable(f"{where}: {error}") from error
     except OSError as error:
         raise DeviceUnreachable(f"{where}: {error.strerror or error}") from error
     if settings.connect_pause_ms:
@@ -113,6 +108,8 @@ async def _connect(
 
 
 async def _open_serial(settings: TransportSettings, port: str, made: Callable[[], ModbusLink | TurnLink]) -> Link:
+    import serial_asyncio_fast  # Only who has a serial line pays for it.
+
     _, line = await serial_asyncio_fast.create_serial_connection(
         asyncio.get_running_loop(),
         made,

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from pymodbus.framer import FramerType
 from pymodbus.server import ModbusSerialServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from drivers.errors import DeviceTimeout, DeviceUnreachable
 from drivers.status import Status
+from tests.drivers.line_device import Line
 from tests.drivers.modbus_bench import Bench
+from tests.drivers.modbus_device import ModbusDevice
 
 pytestmark = pytest.mark.services
 
@@ -103,3 +106,28 @@ async def test_a_line_on_which_nobody_answers_times_out(ports: tuple[Path, Path]
 async def test_a_serial_port_that_is_not_there_is_unreachable(tmp_path: Path) -> None:
     with pytest.raises(DeviceUnreachable, match="nowhere"):
         await bench(tmp_path / "nowhere", "rtu").driver.connect()
+
+
+def test_a_serial_line_works_on_uvloop_too(tmp_path: Path) -> None:
+    if shutil.which("socat") is None:
+        pytest.skip("socat is absent")
+    near = tmp_path / "near"
+
+    async def scenario() -> None:
+        device = ModbusDevice()
+        device.registers[3] = {0: 5, 1: 6}
+        async with asyncio.timeout(20), Line("rtu", {1: device}).listening() as line:
+            ends = [f"PTY,link={near},raw,echo=0,wait-slave", f"TCP:127.0.0.1:{line.port}"]
+            socat = await asyncio.create_subprocess_exec("socat", "-dd", *ends, stderr=asyncio.subprocess.PIPE)
+            assert socat.stderr is not None
+            async for said in socat.stderr:
+                if b"PTY is" in said:
+                    break
+            settings = {"transport": "rtu", "serial_port": str(near), "timeout_ms": 2000}
+            async with Bench([{"address": 0}, {"address": 1}], **settings) as one:
+                assert await one.values() == {"t0": 5, "t1": 6}
+                assert await one.values() == {"t0": 5, "t1": 6}
+            await socat.communicate()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario())
