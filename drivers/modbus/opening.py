@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,13 @@ from drivers.modbus.listening import Doorway
 from drivers.modbus.serial_framing import AsciiFraming, RtuFraming
 from drivers.modbus.transport import DEFAULT_BAUD_RATE, Frames, Parity, Transport, TransportSettings, packet_bytes
 from drivers.modbus.turns import Doubts, TurnLink
+
+if sys.platform == "win32":
+    _PORT_REFUSES: tuple[type[Exception], ...] = ()
+else:
+    import termios
+
+    _PORT_REFUSES = (termios.error,)
 
 _QUIET_CHARACTERS = 3.5
 _LEAST_QUIET_S = 0.00175
@@ -48,7 +56,7 @@ async def open_link(
     Raises:
         DeviceTimeout: no connection within `connect_timeout_ms`.
         DeviceUnreachable: refused, no route, unknown host, no such port.
-        DeviceRefused: the device's certificate doesn't convince, or ours can't be used.
+        DeviceRefused: the device's certificate doesn't convince, ours can't be used, or the port can't do what was set.
     """
     host, port = endpoint
     where = settings.serial_port if settings.transport.is_serial else f"{host}:{port}"
@@ -67,6 +75,8 @@ async def open_link(
         raise DeviceTimeout(f"{where}: no connection within {settings.connect_timeout_ms} ms") from error
     except ssl.SSLCertVerificationError as error:
         raise DeviceRefused(f"{where}: the device's certificate is not accepted: {error.verify_message}") from error
+    except _PORT_REFUSES as error:
+        raise DeviceRefused(f"{where}: the port can't do this baud rate, parity or stop bits: {error}") from error
     except ssl.SSLError as error:
         raise DeviceUnreachable(f"{where}: TLS: {error.reason or error}") from error
     except OSError as error:

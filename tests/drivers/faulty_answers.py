@@ -47,10 +47,9 @@ class Tally:
 class FaultyDevice(asyncio.Protocol):
     """One connection; answers FC 3 with `counter * 64 + address` (mod 65536) and misbehaves by the dice."""
 
-    def __init__(self, tally: Tally, dice: random.Random, frames: str, truth: dict[int, set[int]]) -> None:
-        self.tally, self.dice, self.frames, self.truth = tally, dice, frames, truth
+    def __init__(self, tally: Tally, dice: random.Random, frames: str, truth: dict[int, set[int]], held: list[bytes]) -> None:
+        self.tally, self.dice, self.frames, self.truth, self.held = tally, dice, frames, truth, held
         self.buffer = b""
-        self.held: list[bytes] = []
         self.faults: dict[str, Callable[[bytes, bytes], Sent]] = {
             "silent": lambda _head, _body: [],
             "late": self._late,
@@ -98,7 +97,8 @@ class FaultyDevice(asyncio.Protocol):
         return head + struct.pack(">HH", 0, len(body)) + body if self.frames == "mbap" else rtu(body)
 
     def _answer(self, head: bytes, body: bytes) -> Sent:
-        before, self.held = self.held, []
+        before = self.held[:]
+        self.held.clear()
         if body[1] == 8:
             return [*before, self._frame(head, body)]
         self.tally.requests += 1
@@ -127,7 +127,12 @@ async def run(requests: int, frames: str = "mbap", seed: int = 1, timeout_ms: in
     tally, truth = Tally(), dict[int, set[int]]()
     dice = random.Random(seed)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: FaultyDevice(tally, dice, frames, truth), "127.0.0.1", 0)
+    line: list[bytes] = []  # What is on its way on a serial line comes out of the next connection too.
+
+    def accept() -> FaultyDevice:
+        return FaultyDevice(tally, dice, frames, truth, line if frames == "rtu" else [])
+
+    server = await loop.create_server(accept, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     tags: list[dict[str, Any]] = [{"address": address} for address in ADDRESSES]
     transport = "tcp" if frames == "mbap" else "rtu_over_tcp"

@@ -16,7 +16,7 @@ from pymodbus.framer import FramerType
 from pymodbus.server import ModbusSerialServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from drivers.errors import DeviceTimeout, DeviceUnreachable
+from drivers.errors import DeviceRefused, DeviceTimeout, DeviceUnreachable
 from drivers.status import Status
 from tests.drivers.line_device import Line
 from tests.drivers.modbus_bench import Bench
@@ -103,6 +103,12 @@ async def test_a_line_on_which_nobody_answers_times_out(ports: tuple[Path, Path]
             await one.poll()
 
 
+async def test_a_serial_port_that_cannot_do_what_is_set_is_refused(ports: tuple[Path, Path]) -> None:
+    """Pseudo-terminals have no parity."""
+    with pytest.raises(DeviceRefused, match="parity"):
+        await bench(ports[0], "rtu", parity="even").driver.connect()
+
+
 async def test_a_serial_port_that_is_not_there_is_unreachable(tmp_path: Path) -> None:
     with pytest.raises(DeviceUnreachable, match="nowhere"):
         await bench(tmp_path / "nowhere", "rtu").driver.connect()
@@ -123,7 +129,7 @@ def test_a_serial_line_works_on_uvloop_too(tmp_path: Path) -> None:
             async for said in socat.stderr:
                 if b"PTY is" in said:
                     break
-            settings = {"transport": "rtu", "serial_port": str(near), "timeout_ms": 2000}
+            settings = {"transport": "rtu", "serial_port": str(near), "parity": "none", "timeout_ms": 2000}
             async with Bench([{"address": 0}, {"address": 1}], **settings) as one:
                 assert await one.values() == {"t0": 5, "t1": 6}
                 assert await one.values() == {"t0": 5, "t1": 6}
