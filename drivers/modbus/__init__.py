@@ -1,1 +1,1 @@
-"""Modbus TCP. Only `link` and `driver` open sockets; codec, encoding, framing, plan, search and writing are pure."""
+"""Modbus. Only `link`, `turns`, `opening`, `listening`, `broker` and `driver` do I/O; all else is pure."""

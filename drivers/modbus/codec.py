@@ -20,41 +20,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from drivers.modbus.datatypes import REGISTERS, ByteOrder, DataType, byte_places
+from drivers.modbus.datatypes import REGISTERS, DataType, byte_places
+from drivers.modbus.field import Field as Field
+from drivers.modbus.judging import Judge, Lanes, compile_judge
+from drivers.modbus.texts import read_text
 from drivers.model import Frame, Kind
 from drivers.status import Status
 
 _LANE_BYTES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """Where one tag stands in the image and how it is understood."""
-
-    tag: int
-    """The tag's index."""
-    position: int
-    """Byte of the image at which its first byte (register) or its bit's byte (bool) stands."""
-    type: DataType
-    order: ByteOrder = ByteOrder.ABCD
-    bit: int = 0
-    """For a bool: bit of that byte, 0 the lowest."""
-    scale: float = 1.0
-    offset: float = 0.0
-    registers: int = 1
-    """For a string: its length."""
-    encoding: str = "utf-8"
-
-    @property
-    def kind(self) -> Kind:
-        """What its engineering value is; a scaled number is a float."""
-        if self.type is DataType.STRING:
-            return Kind.TEXT
-        if self.type is DataType.BOOL:
-            return Kind.BOOL
-        if self.scale != 1.0 or self.offset != 0.0 or self.type in (DataType.FLOAT32, DataType.FLOAT64):
-            return Kind.FLOAT
-        return Kind.UINT64 if self.type is DataType.UINT64 else Kind.INT
+_FLOATS = ("<f8", "<f4", "<f2")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,13 +49,16 @@ class Layout:
     gather: npt.NDArray[np.intp]
     """(m,) for every byte of scratch, its place in the image; `size` stands for a zero byte."""
     scratch: npt.NDArray[np.uint8]
-    """(m,) the four views below, end to end."""
+    """(m,) the five views below, end to end."""
     integers: npt.NDArray[np.int64]
     """(i,) lanes of whole numbers and bools: those that stay whole, then the scaled ones."""
     unsigned: npt.NDArray[np.uint64]
     """(u,) the same for uint64."""
     doubles: npt.NDArray[np.float64]
     singles: npt.NDArray[np.float32]
+    halves: npt.NDArray[np.float16]
+    reals: tuple[npt.NDArray[Any], ...]
+    """Those of the last three that are there."""
     shifts: npt.NDArray[np.int64]
     """(i,) how far each lane of `integers` is shifted down."""
     masks: npt.NDArray[np.int64] | None
@@ -91,7 +68,7 @@ class Layout:
     wide: Column
     """The first of `unsigned`."""
     real: Column
-    """`doubles`, `singles`, the rest of `integers`, the rest of `unsigned`."""
+    """`doubles`, `singles`, `halves`, the rest of `integers`, the rest of `unsigned`."""
     scale: npt.NDArray[np.float64] | None
     """Of `real`; None when all are 1."""
     offset: npt.NDArray[np.float64] | None
@@ -100,6 +77,8 @@ class Layout:
     """As many as `real` has."""
     texts: tuple[Field, ...]
     text: Column
+    judge: Judge | None
+    """What makes a number that could be read doubtful or wrong; None when nothing does."""
     quiet: Context
     """A context in which numpy takes overflows and signalling NaNs without a warning: here they make a reading Bad."""
 
@@ -109,16 +88,21 @@ def compile_layout(fields: Sequence[Field], size: int) -> Layout:
 
     def chosen(*types: DataType) -> list[Field]:
         """Those of these types, the scaled ones last."""
-        return sorted((field for field in fields if field.type in types), key=lambda field: field.kind is Kind.FLOAT)
+        inside = (field for field in fields if field.type in types and field.kind is not Kind.TEXT)
+        return sorted(inside, key=lambda field: field.kind is Kind.FLOAT)
 
     integers = chosen(*(kind for kind in DataType if kind.is_integer and kind is not DataType.UINT64), DataType.BOOL)
     unsigned, doubles = chosen(DataType.UINT64), chosen(DataType.FLOAT64)
-    singles, texts = chosen(DataType.FLOAT32), chosen(DataType.STRING)
+    singles, halves = chosen(DataType.FLOAT32), chosen(DataType.FLOAT16)
+    texts = [field for field in fields if field.kind is Kind.TEXT]
     places = [place for field in integers for place in _lane(field, size)]
-    places += [place for field in (*unsigned, *doubles, *singles) for place in _byte_places(field)]
+    places += [place for field in (*unsigned, *doubles, *singles, *halves) for place in _byte_places(field)]
     scratch = np.zeros(len(places), np.uint8)
-    ends = np.cumsum([_LANE_BYTES * len(integers), _LANE_BYTES * len(unsigned), _LANE_BYTES * len(doubles)]).tolist()
-    real = [*doubles, *singles, *(field for field in (*integers, *unsigned) if field.kind is Kind.FLOAT)]
+    lanes = [_LANE_BYTES * len(group) for group in (integers, unsigned, doubles)] + [4 * len(singles)]
+    ends = np.cumsum(lanes).tolist()
+    floats = tuple(scratch[start:end].view(kind) for start, end, kind in zip(ends[1:], [*ends[2:], None], _FLOATS, strict=True))
+    real = [*doubles, *singles, *halves, *(field for field in (*integers, *unsigned) if field.kind is Kind.FLOAT)]
+    whole, wide = ([field for field in group if field.kind is not Kind.FLOAT] for group in (integers, unsigned))
     scale, offset = np.array([field.scale for field in real]), np.array([field.offset for field in real])
     masks = np.array([1 if field.type is DataType.BOOL else -1 for field in integers], np.int64)
     return Layout(
@@ -127,18 +111,21 @@ def compile_layout(fields: Sequence[Field], size: int) -> Layout:
         scratch=scratch,
         integers=scratch[: ends[0]].view("<i8"),
         unsigned=scratch[ends[0] : ends[1]].view("<u8"),
-        doubles=scratch[ends[1] : ends[2]].view("<f8"),
-        singles=scratch[ends[2] :].view("<f4"),
+        doubles=floats[0],
+        singles=floats[1],
+        halves=floats[2],
+        reals=tuple(view for view in floats if len(view)),
         shifts=np.array([_shift(field) for field in integers], np.int64),
         masks=masks if (masks == 1).any() else None,
-        whole=_column([field for field in integers if field.kind is not Kind.FLOAT]),
-        wide=_column([field for field in unsigned if field.kind is not Kind.FLOAT]),
+        whole=_column(whole),
+        wide=_column(wide),
         real=_column(real),
         scale=scale if (scale != 1.0).any() else None,
         offset=offset if (offset != 0.0).any() else None,
         zeros=np.zeros(len(real)),
         texts=tuple(texts),
         text=_column(texts),
+        judge=compile_judge(Lanes(integers, unsigned, [*doubles, *singles, *halves]), (whole, wide, real)),
         quiet=_quiet_context(),
     )
 
@@ -166,14 +153,22 @@ def decode(
     if layout.masks is not None:
         integers &= layout.masks
     n_whole, n_wide = len(layout.whole.tags), len(layout.wide.tags)
-    frames = []
+    columns: list[tuple[int, Column, npt.NDArray[Any], npt.NDArray[np.uint32]]] = []
     if n_whole:
-        frames.append(_frame(device, acquired_ns, layout.whole, integers[:n_whole], layout.whole.good, faults))
+        columns.append((0, layout.whole, integers[:n_whole], layout.whole.good))
     if n_wide:
-        frames.append(_frame(device, acquired_ns, layout.wide, layout.unsigned[:n_wide].copy(), layout.wide.good, faults))
+        columns.append((1, layout.wide, layout.unsigned[:n_wide].copy(), layout.wide.good))
+    judge, raw = layout.judge, None
+    if judge is not None:
+        raw = layout.quiet.run(judge.take_raw, integers, layout.unsigned, layout.doubles, layout.singles, layout.halves)
     if len(layout.zeros):
         values, status = layout.quiet.run(_reals, layout, integers[n_whole:], layout.unsigned[n_wide:])
-        frames.append(_frame(device, acquired_ns, layout.real, values, status, faults))
+        columns.append((2, layout.real, values, status))
+    frames = []
+    for number, column, values, status in columns:
+        if judge is not None and raw is not None:
+            status = judge.status_of(number, column.tags, values, status, raw)
+        frames.append(_frame(device, acquired_ns, column, values, status, faults, judged=judge is not None))
     if layout.texts:
         texts, status = _texts(layout, image)
         frames.append(_frame(device, acquired_ns, layout.text, texts, status, faults))
@@ -182,6 +177,8 @@ def decode(
 
 def _byte_places(field: Field) -> list[int]:
     """Places in the image of a number's bytes, least significant first."""
+    if field.type.is_byte:
+        return [field.position]
     places = byte_places(field.order, REGISTERS[field.type])
     return [field.position + place for place in reversed(places)]
 
@@ -190,17 +187,13 @@ def _lane(field: Field, zero: int) -> list[int]:
     """Places of the eight bytes of a whole number's lane, least significant first; `zero` is the place of a zero byte."""
     places = [field.position] if field.type is DataType.BOOL else _byte_places(field)
     padding = [zero] * (_LANE_BYTES - len(places))
-    return padding + places if _is_signed(field) else places + padding
+    return padding + places if field.is_signed else places + padding
 
 
 def _shift(field: Field) -> int:
     if field.type is DataType.BOOL:
         return field.bit
-    return 64 - 16 * REGISTERS[field.type] if _is_signed(field) else 0
-
-
-def _is_signed(field: Field) -> bool:
-    return field.type in (DataType.INT16, DataType.INT32, DataType.INT64)
+    return 64 - field.type.bits if field.is_signed else 0
 
 
 def _column(fields: Sequence[Field]) -> Column:
@@ -220,7 +213,7 @@ def _quiet_context() -> Context:
 def _reals(
     layout: Layout, integers: npt.NDArray[np.int64], unsigned: npt.NDArray[np.uint64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint32]]:
-    values = np.concatenate((layout.doubles, layout.singles, integers, unsigned), dtype=np.float64, casting="unsafe")
+    values = np.concatenate((*layout.reals, integers, unsigned), dtype=np.float64, casting="unsafe")
     if layout.scale is not None:
         values *= layout.scale
     if layout.offset is not None:
@@ -234,16 +227,8 @@ def _reals(
 
 
 def _texts(layout: Layout, image: bytes) -> tuple[list[object], npt.NDArray[np.uint32]]:
-    values: list[object] = []
-    status = np.zeros(len(layout.texts), np.uint32)
-    for place, field in enumerate(layout.texts):
-        raw = swapped_text(image[field.position : field.position + 2 * field.registers], field.order)
-        try:
-            values.append(raw.partition(b"\0")[0].decode(field.encoding).rstrip(" "))
-        except UnicodeDecodeError:
-            values.append(None)
-            status[place] = Status.BAD_TYPE_MISMATCH
-    return values, status
+    readings = [read_text(field, image[field.position : field.position + 2 * field.registers]) for field in layout.texts]
+    return [value for value, _ in readings], np.array([status for _, status in readings], np.uint32)
 
 
 def _frame(
@@ -253,9 +238,11 @@ def _frame(
     values: npt.NDArray[Any] | list[object],
     status: npt.NDArray[np.uint32],
     faults: Sequence[tuple[Iterable[int], Status]],
+    *,
+    judged: bool = False,
 ) -> Frame:
     """A frame of the readings, those of faulty tags blanked and given their status."""
-    if faults:
+    if faults or judged:
         status = status.copy()
         for faulty, code in faults:
             status[np.isin(column.tags, np.fromiter(faulty, np.int32))] = code
@@ -264,12 +251,3 @@ def _frame(
         else:
             values[status >= Status.BAD] = np.nan if values.dtype.kind == "f" else 0
     return Frame(device, acquired_ns, column.tags, values, status)
-
-
-def swapped_text(raw: bytes, order: ByteOrder) -> bytes:
-    """Text with the bytes of each register exchanged where the order says so; registers stay in reading order."""
-    if not order.swaps_bytes:
-        return raw
-    swapped = bytearray(len(raw))
-    swapped[0::2], swapped[1::2] = raw[1::2], raw[0::2]
-    return bytes(swapped)

@@ -1,4 +1,4 @@
-"""The Modbus TCP driver: reads the blocks of a plan, turns exceptions into statuses, writes single tags."""
+"""The Modbus driver: reads the blocks of a plan, turns exceptions into statuses, writes single tags."""
 
 from __future__ import annotations
 
@@ -6,25 +6,28 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from drivers.base import ReadPlan
 from drivers.errors import DeviceRefused, DeviceTimeout, DeviceUnreachable
+from drivers.modbus.broker import FIRST_SUSPENSION_S, LONGEST_SUSPENSION_S, Lease, Share, acquire, share_of
 from drivers.modbus.codec import decode
 from drivers.modbus.exceptions import Remedy, meaning
 from drivers.modbus.framing import Answer, ExceptionAnswer, Request
-from drivers.modbus.link import ModbusLink, open_link
 from drivers.modbus.plan import Block, ModbusReadPlan
-from drivers.modbus.search import Fault, Part, Search, Split, place_part
+from drivers.modbus.search import Fault, Part, Search, Split, limited, place_part
 from drivers.modbus.settings import ModbusSettings
-from drivers.modbus.writing import write_requests
+from drivers.modbus.writing import write_of
 from drivers.model import Frame
+
+_ILLEGAL_VALUE = 3
 
 
 class _Poll:
     """One read or write: its requests beyond the plain ones, the faults it meets, and whether its unit is out of reach."""
 
-    def __init__(self, link: ModbusLink, settings: ModbusSettings) -> None:
-        self.link = link
+    def __init__(self, lease: Lease, settings: ModbusSettings) -> None:
+        self.lease = lease
         self.faults: list[Fault] = []
         self.out_of_reach: ExceptionAnswer | None = None
         """Once the device has said so, the rest isn't asked and takes the same exception."""
@@ -40,7 +43,7 @@ class _Poll:
         """One request, repeated once when the device is busy."""
         if self.out_of_reach is not None:
             return self.out_of_reach
-        answer = self.note(await self.link.submit(request))
+        answer = self.note(await self.lease.submit(request))
         if isinstance(answer, ExceptionAnswer) and meaning(answer.code).remedy is Remedy.REPEAT:
             return await self.repeat(request)
         return answer
@@ -48,11 +51,26 @@ class _Poll:
     async def repeat(self, request: Request) -> Answer:
         """The one repetition, after a pause."""
         await asyncio.sleep(self._pause_s)
-        return self.note(await self.link.submit(request))
+        return self.note(await self.lease.submit(request))
+
+
+class _Absence(NamedTuple):
+    """A unit of which its gateway said that it can't be reached."""
+
+    answer: ExceptionAnswer
+    until_ns: int
+    length_ns: int
+
+
+class _Largest(NamedTuple):
+    """The most that the device has answered at once after it refused more; bits and registers apart."""
+
+    most: int
+    until_ns: int
 
 
 class ModbusDriver:
-    """One link to one Modbus TCP device (Driver, Writer)."""
+    """One Modbus unit, on a link of its own or on one that it shares (Driver, Writer)."""
 
     def __init__(
         self,
@@ -64,74 +82,110 @@ class ModbusDriver:
         self._settings = settings
         self._clock_ns = clock_ns
         self._monotonic_ns = monotonic_ns
-        self._link: ModbusLink | None = None
+        self._lease: Lease | None = None
+        self._share: Share | None = None
+        self._absence: _Absence | None = None
         self._splits: dict[Block, Split] = {}
+        self._largest: dict[bool, _Largest] = {}
         self._dropped = 0
 
     @property
     def dropped_answers(self) -> int:
-        """Frames that answered no outstanding request, over all connections: late, repeated or foreign."""
-        return self._dropped + (self._link.dropped if self._link else 0)
+        """What answered no outstanding request, over all connections that it used: late, repeated, foreign or damaged."""
+        return self._dropped + (self._lease.link.dropped if self._lease else 0)
 
     async def connect(self) -> None:
-        """See Driver.connect. Modbus TCP has no handshake, so DeviceRefused is never raised."""
+        """See Driver.connect. DeviceRefused: certificates, or a shared link that its devices describe in different ways."""
         await self.close()
         self._splits.clear()  # It may have been restarted with another program.
-        self._link = await open_link(
-            self._settings.endpoint,
-            self._settings.unit,
-            timeout_s=self._settings.timeout_ms / 1000,
-            connect_timeout_s=self._settings.connect_timeout_ms / 1000,
-            clock_ns=self._clock_ns,
-        )
+        self._share = share_of(self._settings, self._settings.name, self._share)
+        self._lease = await acquire(self._share, self._settings.unit, self._clock_ns)
 
     async def close(self) -> None:
         """See Driver.close."""
-        link, self._link = self._link, None
-        if link is not None:
-            self._dropped += link.dropped
-            await link.close()
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            self._dropped += lease.link.dropped
+            await lease.release()
 
     async def read(self, plan: ReadPlan) -> list[Frame]:
         """See Driver.read; `acquired_ns` is when the last answer arrived."""
         if not isinstance(plan, ModbusReadPlan):
             raise TypeError("not a plan of this driver")
-        poll = _Poll(self._open_link(), self._settings)
+        poll = _Poll(self._open_lease(), self._settings)
+        if self._absence is not None and self._monotonic_ns() < self._absence.until_ns:
+            poll.out_of_reach = self._absence.answer
+        try:
+            pieces = await self._read_blocks(poll, plan.blocks)
+        except DeviceTimeout:
+            poll.lease.suspend()
+            raise
+        poll.lease.answered()
+        self._note_absence(poll.out_of_reach)
+        image = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return decode(plan.layout, image, self._settings.name, poll.lease.link.received_ns or self._clock_ns(), poll.faults)
+
+    async def _read_blocks(self, poll: _Poll, blocks: Sequence[Block]) -> list[bytes]:
+        """The data of each block, with zeros where there are none."""
         pieces: list[bytes] = []
-        answers = await self._ask_whole(poll, plan.blocks)
-        for block, answer in zip(plan.blocks, answers, strict=True):
+        answers = await self._ask_whole(poll, blocks)
+        for block, answer in zip(blocks, answers, strict=True):
             if isinstance(answer, bytes):
-                self._splits.pop(block, None)
+                if self._splits:
+                    self._splits.pop(block, None)
                 pieces.append(answer)
             else:
                 pieces.append(await self._read_hard(poll, block, answer))
-        image = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        return decode(plan.layout, image, self._settings.name, poll.link.received_ns, poll.faults)
+        return pieces
+
+    def _note_absence(self, answer: ExceptionAnswer | None) -> None:
+        """A unit behind a gateway that is out of reach is asked again at once, then after growing waits."""
+        if answer is None:
+            self._absence = None
+        elif self._absence is None:
+            self._absence = _Absence(answer, 0, 0)
+        elif self._monotonic_ns() >= self._absence.until_ns:
+            length_ns = min(2 * self._absence.length_ns or round(FIRST_SUSPENSION_S * 1e9), round(LONGEST_SUSPENSION_S * 1e9))
+            self._absence = _Absence(answer, self._monotonic_ns() + length_ns, length_ns)
 
     async def write(self, tag: int, value: object) -> None:
-        """See Writer.write. FC 5 or 6 for one coil or register, 16 for more; a device without 5 or 6 is asked with 15 or 16."""
-        poll = _Poll(self._open_link(), self._settings)
-        name = self._settings.tags[tag].name
-        code = 0
-        for request in write_requests(self._settings, tag, value):
-            answer = await poll.ask(request)
-            if isinstance(answer, bytes):
-                return
-            code = answer.code
-            if code != 1:
-                break
-        what = meaning(code)
-        text = f"{name}: exception {code} ({what.name}) on writing"
-        if what.remedy is Remedy.REPEAT:
-            raise DeviceTimeout(text)
-        if what.remedy is Remedy.UNIT:
-            raise DeviceUnreachable(text)
-        raise DeviceRefused(text)
+        """See Writer.write. FC 5 or 6 for one coil or register, 16 for more, 22 for a part of a register.
 
-    def _open_link(self) -> ModbusLink:
-        if self._link is None:
+        A device without 5 or 6 is asked with 15 or 16. A tag with `verify` is read back.
+        """
+        write, tag_settings = write_of(self._settings, tag, value), self._settings.tags[tag]
+        poll = _Poll(self._open_lease(), self._settings)
+        requests = write.requests
+        if not requests:
+            read = _data(await poll.ask(write.read_back), tag_settings.name)
+            requests = (write.merged(tag_settings.address, read),)
+        answer: Answer = b""
+        for request in requests:
+            answer = await poll.ask(request)
+            if not (isinstance(answer, ExceptionAnswer) and answer.code == 1):
+                break
+        _data(answer, tag_settings.name)
+        if tag_settings.verify and not write.confirms(_data(await poll.ask(write.read_back), tag_settings.name)):
+            raise DeviceRefused(f"{tag_settings.name}: the device confirmed the write of {value!r} but holds another value")
+
+    async def ask(self, request: Request) -> bytes:
+        """One request beside the plans; the data of its answer (services.py gives them a meaning).
+
+        Raises:
+            DeviceRefused: an exception that a repetition wouldn't change.
+            DeviceUnreachable, DeviceMisbehaved
+        """
+        return _data(await _Poll(self._open_lease(), self._settings).ask(request), f"function {request.function}")
+
+    @property
+    def settings(self) -> ModbusSettings:
+        """What it was made from."""
+        return self._settings
+
+    def _open_lease(self) -> Lease:
+        if self._lease is None:
             raise DeviceUnreachable("not connected")
-        return self._link
+        return self._lease
 
     async def _ask_whole(self, poll: _Poll, blocks: Sequence[Block]) -> list[Answer | None]:
         """Ask for blocks, up to `pipeline` at once; None for those that must be read in parts or were not asked.
@@ -149,7 +203,7 @@ class ModbusDriver:
                 answers[first] = poll.note(await future)
             if poll.out_of_reach is not None:
                 break
-            waiting.append((place, poll.link.submit(block.request)))
+            waiting.append((place, poll.lease.submit(block.request)))
         for place, future in waiting:
             answers[place] = poll.note(await future)
         return answers
@@ -208,15 +262,40 @@ class ModbusDriver:
         split = search.result(self._monotonic_ns())
         if not other:
             self._splits[block] = split
+            if code == _ILLEGAL_VALUE and not split.holes:
+                self._largest[block.area.is_bits] = _Largest(max(part.count for part in split.parts), split.until_ns)
         poll.faults += [*split.holes, *other]
         return bytes(data)
 
     def _split_of(self, block: Block) -> Split | None:
         """What is known of the block's holes, unless it is time to try the whole again."""
-        if not self._splits:
+        if not self._splits and not self._largest:
             return None
         split = self._splits.get(block)
         if split is not None and self._monotonic_ns() >= split.until_ns:
             del self._splits[block]
             return None
+        largest = self._largest.get(block.area.is_bits)
+        if split is None and largest is not None and block.count > largest.most and len(block.spans) > 1:
+            if self._monotonic_ns() >= largest.until_ns:
+                del self._largest[block.area.is_bits]
+                return None
+            split = self._splits[block] = limited(block, largest.most, largest.until_ns)
         return split
+
+
+def _data(answer: Answer, what: str) -> bytes:
+    """The data of an answer.
+
+    Raises:
+        DeviceTimeout, DeviceUnreachable, DeviceRefused: it is an exception, by what can be done about it.
+    """
+    if isinstance(answer, bytes):
+        return answer
+    row = meaning(answer.code)
+    text = f"{what}: exception {answer.code} ({row.name})"
+    if row.remedy is Remedy.REPEAT:
+        raise DeviceTimeout(text)
+    if row.remedy is Remedy.UNIT:
+        raise DeviceUnreachable(text)
+    raise DeviceRefused(text)

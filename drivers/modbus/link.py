@@ -1,93 +1,198 @@
-"""One TCP connection to a Modbus device: requests with transaction ids and deadlines. Knows no tags.
+"""One connection to one or several Modbus units, by transaction ids: TCP, TLS and UDP. Knows no tags.
 
 Works on asyncio's loop and on uvloop. It never reconnects: once failed, it stays failed, and every waiter has been told.
+turns.py is its counterpart for framings without transaction ids.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter, deque
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, cast
 
 from drivers.errors import DeviceMisbehaved, DeviceTimeout, DeviceUnreachable, DriverError
-from drivers.modbus.framing import AduReader, Answer, Request, encode_request, match_answer
+from drivers.modbus.framing import Answer, MbapFraming, Request
+
+SILENT_UNITS = 3
+"""So many units silent one after the other, or all there are, and the link itself counts as dead."""
 
 
-class _Pending(NamedTuple):
-    request: Request
-    future: asyncio.Future[Answer]
-    deadline_s: float
+class Link(Protocol):
+    """What a driver asks of a connection, whatever the transport."""
 
+    failure: DriverError | None
+    """Why the link has ended; None while it holds."""
+    received_ns: int
+    """Clock time at which the newest answer came, ns UTC."""
+    users: Counter[int]
+    """How many drivers use each unit of the link."""
 
-class ModbusLink(asyncio.Protocol):
-    """The client's side of one connection; made by open_link()."""
+    @property
+    def dropped(self) -> int:
+        """Frames, or runs of bytes that are none, which answered no outstanding request: late, repeated, foreign or damaged."""
 
-    def __init__(self, unit: int, timeout_s: float, clock_ns: Callable[[], int]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._unit = unit
-        self._timeout_s = timeout_s
-        self._clock_ns = clock_ns
-        self._reader = AduReader()
-        self._pending: dict[int, _Pending] = {}
-        self._transaction = 0
-        self._timer: asyncio.TimerHandle | None = None
-        self._transport: asyncio.Transport | None = None
-        self._failure: DriverError | None = None
-        self._lost: asyncio.Future[None] = self._loop.create_future()
-        self.received_ns = 0
-        """Clock time at which the newest bytes came, ns UTC."""
-        self.dropped = 0
-        """Frames that answered no outstanding request: late, repeated or foreign."""
+    def submit(self, unit: int, request: Request, *, aside: bool = False) -> asyncio.Future[Answer]:
+        """Send a request when its turn comes; turns are in the order of the calls.
 
-    def submit(self, request: Request) -> asyncio.Future[Answer]:
-        """Send a request now; the future gives its answer, or raises what ended the link.
+        Args:
+            aside: the unit was silent of late: where there are transaction ids, it is asked without keeping the others waiting.
+
+        Returns:
+            A future that gives the answer, or raises DeviceTimeout when the unit is silent, or what ended the link.
 
         Raises:
             DeviceUnreachable, DeviceMisbehaved: the link has ended already.
         """
-        if self._failure is not None or self._transport is None:
-            raise self._failure or DeviceUnreachable("not connected")
-        transaction = self._transaction = self._next_transaction()
-        future: asyncio.Future[Answer] = self._loop.create_future()
-        deadline_s = self._loop.time() + self._timeout_s
-        self._pending[transaction] = _Pending(request, future, deadline_s)
-        if self._timer is None:
-            self._timer = self._loop.call_at(deadline_s, self._expire)
-        self._transport.write(encode_request(transaction, self._unit, request))
-        return future
 
     async def close(self) -> None:
         """End the connection and wait until the socket is closed. Safe twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """How a link keeps time; all in seconds of the loop's clock."""
+
+    timeout_s: float
+    """How long a request may go unanswered."""
+    repeats: int = 0
+    """How often a read is repeated before its unit counts as silent."""
+    slots: int = 1
+    """Requests outstanding at once (1 without transaction ids)."""
+    pause_s: float = 0.0
+    """Between an answer and the next request."""
+    quiet_s: float = 0.0
+    """Without transaction ids: silence on the line before a request."""
+
+
+class _Pending(NamedTuple):
+    unit: int
+    request: Request
+    future: asyncio.Future[Answer]
+    deadline_s: float
+    repeats: int
+    aside: bool
+
+
+class ModbusLink(asyncio.Protocol, asyncio.DatagramProtocol):
+    """The client's side of one connection (Link)."""
+
+    def __init__(self, pacing: Pacing, clock_ns: Callable[[], int]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._pacing = pacing
+        self._clock_ns = clock_ns
+        self._framing = MbapFraming()
+        self._pending: dict[int, _Pending] = {}
+        self._aside = 0
+        self._waiting: deque[tuple[int, Request, asyncio.Future[Answer]]] = deque()
+        self._silent: set[int] = set()
+        self._transaction = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._pausing: asyncio.TimerHandle | None = None
+        self._transport: asyncio.Transport | None = None
+        self._send: Callable[[bytes], None] = lambda _data: None
+        self._lost: asyncio.Future[None] = self._loop.create_future()
+        self.failure: DriverError | None = None
+        self.received_ns = 0
+        self.users: Counter[int] = Counter()
+
+    @property
+    def dropped(self) -> int:
+        """See Link.dropped."""
+        return self._framing.dropped
+
+    def submit(self, unit: int, request: Request, *, aside: bool = False) -> asyncio.Future[Answer]:
+        """See Link.submit."""
+        if self.failure is not None or self._transport is None:
+            raise self.failure or DeviceUnreachable("not connected")
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        if aside or self._is_free():
+            self._start(unit, request, future, self._pacing.repeats if request.is_read else 0, aside=aside)
+        else:
+            self._waiting.append((unit, request, future))
+        return future
+
+    async def close(self) -> None:
+        """See Link.close."""
         self._fail(DeviceUnreachable("connection closed by this side"))
         if self._transport is not None:
             await asyncio.shield(self._lost)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The socket is open (asyncio.Protocol)."""
+        """The socket is open (asyncio)."""
         self._transport = cast(asyncio.Transport, transport)
+        self._send = getattr(transport, "sendto", None) or self._transport.write
 
     def data_received(self, data: bytes) -> None:
         """Hand each answer to its waiter (asyncio.Protocol)."""
-        self.received_ns = self._clock_ns()
-        self._reader.feed(data)
         try:
-            while (adu := self._reader.take()) is not None:
-                waiting = self._pending.get(adu.transaction)
-                if waiting is None:
-                    self.dropped += 1
-                    continue
-                answer = match_answer(waiting.request, self._unit, adu)
-                del self._pending[adu.transaction]
-                if not waiting.future.done():
-                    waiting.future.set_result(answer)
+            self._take(data)
         except DeviceMisbehaved as error:
             self._fail(error)
+        if self._waiting or self._pacing.pause_s:
+            self._go_on()
+
+    def datagram_received(self, data: bytes, addr: object) -> None:  # noqa: ARG002
+        """A datagram holds one frame; one that can't be understood doesn't spoil the next (asyncio.DatagramProtocol)."""
+        try:
+            self._take(data)
+        except DeviceMisbehaved:
+            self._framing.dropped += 1
+        self._framing.forget()
+        if self._waiting or self._pacing.pause_s:
+            self._go_on()
+
+    def _take(self, data: bytes) -> None:
+        self.received_ns = self._clock_ns()
+        framing = self._framing
+        framing.feed(data)
+        while (taken := framing.take(self._pending)) is not None:
+            waiting = self._pending.pop(taken[0])
+            self._aside -= waiting.aside
+            if not waiting.future.done():
+                waiting.future.set_result(taken[1])
+            if self._silent:
+                self._silent.clear()
+
+    def error_received(self, exc: Exception) -> None:
+        """The network says that nobody is there (asyncio.DatagramProtocol)."""
+        self._fail(DeviceUnreachable(f"connection lost: {exc}"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is closed (asyncio.Protocol)."""
+        """The socket is closed (asyncio)."""
         self._fail(DeviceUnreachable(f"connection lost: {exc}" if exc else "the device closed the connection"))
         if not self._lost.done():
             self._lost.set_result(None)
+
+    def _is_free(self) -> bool:
+        return len(self._pending) - self._aside < self._pacing.slots and not self._waiting and self._pausing is None
+
+    def _start(self, unit: int, request: Request, future: asyncio.Future[Answer], repeats: int, *, aside: bool) -> None:
+        transaction = self._transaction = self._next_transaction()
+        deadline_s = self._loop.time() + self._pacing.timeout_s
+        self._pending[transaction] = _Pending(unit, request, future, deadline_s, repeats, aside)
+        self._aside += aside
+        if self._timer is None:
+            self._timer = self._loop.call_at(deadline_s, self._expire)
+        self._send(self._framing.encode(transaction, unit, request))
+
+    def _go_on(self) -> None:
+        """Something was answered or given up: the next of those that wait, after the pause."""
+        if self._pacing.pause_s and self._pausing is None and self.failure is None:
+            self._pausing = self._loop.call_later(self._pacing.pause_s, self._resume)
+        else:
+            self._pump()
+
+    def _resume(self) -> None:
+        self._pausing = None
+        self._pump()
+
+    def _pump(self) -> None:
+        while self._waiting and self._pausing is None and len(self._pending) - self._aside < self._pacing.slots:
+            unit, request, future = self._waiting.popleft()
+            if not future.done():
+                self._start(unit, request, future, self._pacing.repeats if request.is_read else 0, aside=False)
 
     def _next_transaction(self) -> int:
         transaction = (self._transaction + 1) & 0xFFFF
@@ -98,51 +203,50 @@ class ModbusLink(asyncio.Protocol):
     def _expire(self) -> None:
         """The timer of the link: armed for the oldest request, re-armed only when it fires, so that answers cost it nothing."""
         self._timer = None
-        if not self._pending:
-            return
-        oldest = next(iter(self._pending.values()))
-        if oldest.deadline_s <= self._loop.time():
-            self._fail(DeviceTimeout(f"no answer within {self._timeout_s * 1000:.0f} ms"))
-        else:
-            self._timer = self._loop.call_at(oldest.deadline_s, self._expire)
+        now_s = self._loop.time()
+        while self._pending and self.failure is None:
+            transaction, oldest = next(iter(self._pending.items()))
+            if oldest.deadline_s > now_s:
+                if self._timer is None:
+                    self._timer = self._loop.call_at(oldest.deadline_s, self._expire)
+                break
+            del self._pending[transaction]
+            self._aside -= oldest.aside
+            if oldest.future.done():
+                continue
+            if oldest.repeats:
+                self._start(oldest.unit, oldest.request, oldest.future, oldest.repeats - 1, aside=oldest.aside)
+            else:
+                self._give_up(oldest)
+        if self.failure is None:
+            self._go_on()
+
+    def _give_up(self, silent: _Pending) -> None:
+        error = DeviceTimeout(f"no answer within {self._pacing.timeout_s * 1000:.0f} ms")
+        fail_future(silent.future, error)
+        self._silent.add(silent.unit)
+        if len(self._silent) >= min(SILENT_UNITS, len(self.users)):
+            self._fail(error)
 
     def _fail(self, failure: DriverError) -> None:
         """End the link once, for the first reason, and tell every waiter."""
-        if self._failure is None:
-            self._failure = failure
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self.failure is None:
+            self.failure = failure
+        for timer in (self._timer, self._pausing):
+            if timer is not None:
+                timer.cancel()
+        self._timer = None
         if self._transport is not None:
             self._transport.abort()
-        for waiting in self._pending.values():
-            if not waiting.future.done():
-                waiting.future.set_exception(self._failure)
-                waiting.future.exception()  # Read once here: nobody may be waiting for it any more.
+        for future in [*(waiting.future for waiting in self._pending.values()), *(future for _, _, future in self._waiting)]:
+            fail_future(future, self.failure)
         self._pending.clear()
+        self._waiting.clear()
+        self._aside = 0
 
 
-async def open_link(
-    endpoint: tuple[str, int],
-    unit: int,
-    *,
-    timeout_s: float,
-    connect_timeout_s: float,
-    clock_ns: Callable[[], int],
-) -> ModbusLink:
-    """Connect to a device.
-
-    Raises:
-        DeviceTimeout: no connection within `connect_timeout_s`.
-        DeviceUnreachable: refused, no route, unknown host.
-    """
-    host, port = endpoint
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(connect_timeout_s):
-            _, link = await loop.create_connection(lambda: ModbusLink(unit, timeout_s, clock_ns), host, port)
-    except TimeoutError as error:
-        raise DeviceTimeout(f"{host}:{port}: no connection within {connect_timeout_s * 1000:.0f} ms") from error
-    except OSError as error:
-        raise DeviceUnreachable(f"{host}:{port}: {error.strerror or error}") from error
-    return link
+def fail_future(future: asyncio.Future[Answer], failure: DriverError) -> None:
+    """Tell a waiter, if there is still one."""
+    if not future.done():
+        future.set_exception(failure)
+        future.exception()  # Read once here: nobody may be waiting for it any more.

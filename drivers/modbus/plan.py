@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from drivers.base import DevicePlan, RequestLine, Scan
-from drivers.modbus.codec import Field, Layout, compile_layout
+from drivers.modbus.codec import Layout, compile_layout
+from drivers.modbus.cost import Limits, cheapest_cut, cost_of
 from drivers.modbus.datatypes import Area, DataType, byte_places
+from drivers.modbus.field import Field
 from drivers.modbus.framing import Request, read_request
-from drivers.modbus.settings import ModbusSettings, ModbusTag
+from drivers.modbus.settings import ModbusSettings
+from drivers.modbus.tag import Beyond, FillQuality, Half, ModbusTag
 from drivers.model import TagTable
+from drivers.status import Status
 
 _AREA_TEXT = {
     Area.COIL: "coil",
@@ -104,6 +108,8 @@ def field_of(settings: ModbusSettings, index: int, position: int) -> Field:
         # Bit 0 is the lowest of the register's value, so it stands in the byte that is sent last (unless bytes are swapped).
         significance, bit = 1 - tag.bit // 8, tag.bit % 8
         position += byte_places(order, 1)[significance]
+    if tag.byte is not None:
+        position += byte_places(order, 1)[tag.byte is Half.LOW]
     return Field(
         tag=index,
         position=position,
@@ -114,6 +120,14 @@ def field_of(settings: ModbusSettings, index: int, position: int) -> Field:
         offset=tag.offset,
         registers=tag.width,
         encoding=tag.encoding.value,
+        characters=tag.characters,
+        labels=tuple(tag.labels.items()),
+        fill=tag.fill,
+        filled=Status.BAD_SENSOR_FAILURE if tag.fill_quality is FillQuality.BAD else Status.UNCERTAIN,
+        low=tag.min,
+        high=tag.max,
+        beyond=Status.BAD_OUT_OF_RANGE if tag.beyond is Beyond.BAD else Status.UNCERTAIN_ENGINEERING_UNITS_EXCEEDED,
+        clamps=tag.beyond is Beyond.CLAMP,
     )
 
 
@@ -123,7 +137,7 @@ def _read_plan(settings: ModbusSettings, indexes: list[int]) -> ModbusReadPlan:
     size = 0
     for area in Area:
         inside = [index for index in indexes if settings.tags[index].area is area]
-        for spans in _blocks_of(settings, area, _spans(settings, inside)):
+        for spans in _blocks_of(settings, area, _joined_groups(settings, _spans(settings, inside))):
             start = spans[0].start
             request = read_request(area, start, spans[-1].end - start)
             blocks.append(Block(area, tuple(spans), size, request))
@@ -161,14 +175,20 @@ def _spans(settings: ModbusSettings, indexes: list[int]) -> list[Span]:
 
 
 def _blocks_of(settings: ModbusSettings, area: Area, spans: list[Span]) -> list[list[Span]]:
-    """Cut sorted spans into requests: a span joins while the gap before it is small and the request stays legal."""
-    max_gap = settings.max_gap_bits if area.is_bits else settings.max_gap
-    max_count = settings.max_bits if area.is_bits else settings.max_registers
-    blocks: list[list[Span]] = []
-    for span in spans:
-        block = blocks[-1] if blocks else None
-        if block and span.start - block[-1].end <= max_gap and span.end - block[0].start <= max_count:
-            block.append(span)
-        else:
-            blocks.append([span])
-    return blocks
+    """Cut sorted spans into requests."""
+    is_bits = area.is_bits
+    limits = Limits(settings.max_bits, settings.max_gap_bits) if is_bits else Limits(settings.max_registers, settings.max_gap)
+    cost = cost_of(settings)
+    places = [(span.start, span.end) for span in spans]
+    return [spans[start:end] for start, end in cheapest_cut(places, limits, lambda count: cost.of(count, is_bits=is_bits))]
+
+
+def _joined_groups(settings: ModbusSettings, spans: list[Span]) -> list[Span]:
+    """Sorted spans, those from the first to the last tag of a group made one."""
+    joined = spans
+    for group in {settings.tags[tag].group for span in spans for tag in span.tags} - {None}:
+        inside = [place for place, span in enumerate(joined) if any(settings.tags[tag].group == group for tag in span.tags)]
+        first, last = inside[0], inside[-1]
+        tags = tuple(tag for span in joined[first : last + 1] for tag in span.tags)
+        joined = [*joined[:first], Span(joined[first].start, joined[last].end, tags), *joined[last + 1 :]]
+    return joined

@@ -97,6 +97,17 @@ class Search:
         return any(left[0].start <= start and end <= right[-1].end for start, end in self._refused)
 
 
+def limited(block: Block, largest: int, until_ns: int) -> Split:
+    """How a block is read from a device that answers at most `largest` bits or registers at once."""
+    cuts: list[list[Span]] = []
+    for span in block.spans:
+        if cuts and span.end - cuts[-1][0].start <= largest:
+            cuts[-1].append(span)
+        else:
+            cuts.append([span])
+    return Split(tuple(part_of(block, spans) for spans in cuts), (), until_ns)
+
+
 def part_of(block: Block, spans: Sequence[Span]) -> Part:
     """The request for some neighbouring spans of a block."""
     distance = spans[0].start - block.start

@@ -1,31 +1,18 @@
-"""Settings of a Modbus TCP device and the cross-field checks that a schema can't express."""
+"""Settings of a Modbus device and the cross-field checks that a schema can't express."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from config.settings import Mistake, Name, Settings
-from drivers.modbus.datatypes import REGISTERS, Area, ByteOrder, DataType
-from drivers.settings import Access, Form, TagSettings, repeated_names
-
-LAST_ADDRESS = 65535
-DEFAULT_PORT = 502
-
-_HOST = r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])"
-HostPort = Annotated[str, Form(rf"^{_HOST}(:[0-9]{{1,5}})?$", "host, host:port or [IPv6 address]:port")]
-"""host, host:port or [IPv6]:port."""
-
-
-class Encoding(StrEnum):
-    """How the bytes of a string tag are read."""
-
-    UTF_8 = "utf-8"
-    GB18030 = "gb18030"
-    LATIN_1 = "latin-1"
+from config.settings import Mistake, Name
+from drivers.modbus.datatypes import ByteOrder, DataType
+from drivers.modbus.tag import LAST_ADDRESS, ModbusTag, manual_address
+from drivers.modbus.transport import TransportSettings
+from drivers.settings import repeated_names
 
 
 class Numbering(StrEnum):
@@ -35,84 +22,17 @@ class Numbering(StrEnum):
     AS_WRITTEN = "as_written"
 
 
-class ModbusTag(TagSettings):
-    """One coil, input or value in registers."""
-
-    area: Area
-    """Which of the four tables: coil, discrete_input, holding_register or input_register."""
-    address: int = Field(ge=0, json_schema_extra={"maximum": LAST_ADDRESS})
-    """Zero-based protocol address, 0 to 65535, of its bit or first register: what a manual calls 40001 is holding register 0."""
-    type: DataType | None = None
-    """Data type; left out it is bool for bits and uint16 for registers."""
-    bit: int | None = Field(default=None, ge=0, le=15)
-    """For a bool in a register: which bit, 0 the least significant."""
-    length: int | None = Field(default=None, ge=1, le=125)
-    """For a string: how many registers it takes."""
-    encoding: Encoding = Encoding.UTF_8
-    """For a string: utf-8, gb18030 or latin-1."""
-    order: ByteOrder | None = None
-    """Byte order of the value, A the most significant: ABCD, CDAB, BADC or DCBA; left out, the device's order holds."""
-    scale: float = Field(default=1.0, allow_inf_nan=False)
-    """Engineering value = raw * scale + offset, a float; with scale 1 and offset 0 a whole number stays whole."""
-    offset: float = Field(default=0.0, allow_inf_nan=False)
-    """Added after scaling, in the tag's unit."""
-    access: Access = Access.READ_ONLY
-    """read_write lets a production rule write the tag (coils and holding registers only)."""
-    period_ms: int | None = Field(default=None, ge=10, le=86_400_000)
-    """Polling period of this tag where it differs from the device's; tags of one period are read together."""
-
-    @property
-    def data_type(self) -> DataType:
-        """The data type, whether written or implied."""
-        if self.type is not None:
-            return self.type
-        return DataType.BOOL if self.area.is_bits or self.bit is not None else DataType.UINT16
-
-    @property
-    def width(self) -> int:
-        """How many addresses it takes: bits in a bit area, registers otherwise."""
-        if self.area.is_bits:
-            return 1
-        if self.data_type is DataType.STRING:
-            return self.length or 1
-        return REGISTERS[self.data_type]
-
-    @property
-    def is_scaled(self) -> bool:
-        """Whether the engineering value differs from the raw one."""
-        return self.scale != 1.0 or self.offset != 0.0
-
-    def mistakes(self) -> Iterator[Mistake]:
-        """Checks within one tag."""
-        yield from _address_mistakes(self)
-        yield from _type_mistakes(self)
-        if self.access is Access.READ_WRITE and not self.area.is_writable:
-            yield ("access",), f"a {self.area.value} can't be written", "leave access out"
-        if self.access is Access.READ_WRITE and not self.area.is_bits and self.data_type is DataType.BOOL:
-            yield ("access",), "one bit of a register can't be written without touching its neighbours", "use a coil"
-
-
-class ModbusSettings(Settings):
-    """A device that speaks Modbus TCP."""
+class ModbusSettings(TransportSettings):
+    """A device that speaks Modbus."""
 
     name: Name
     """The device's name; it is unique within its gateway."""
     driver: Literal["modbus"]
     """Always modbus."""
-    address: HostPort
-    """host or host:port; port 502 when left out."""
-    unit: int = Field(default=1, ge=0, le=255)
-    """Unit identifier: the address behind a serial gateway; devices with their own network port often want 1, 0 or 255."""
     period_ms: int = Field(default=1000, ge=10, le=86_400_000)
     """Polling period of tags without one of their own."""
-    timeout_ms: int = Field(default=1000, ge=10, le=60_000)
-    """How long one request may go unanswered before the connection is given up."""
-    connect_timeout_ms: int = Field(default=3000, ge=10, le=60_000)
-    """How long connecting may take."""
     busy_pause_ms: int = Field(default=100, ge=0, le=10_000)
     """Pause before the one repetition of a request that the device was too busy to answer (exceptions 5 and 6)."""
-    pipeline: int = Field(default=1, ge=1, le=16)
-    """Requests outstanding at once; many devices only understand 1."""
     max_gap: int = Field(default=16, ge=0, le=124)
     """Unused registers that one request reads through to save another request; 0 when the device refuses unused ones."""
     max_gap_bits: int = Field(default=128, ge=0, le=1999)
@@ -128,22 +48,15 @@ class ModbusSettings(Settings):
     tags: tuple[ModbusTag, ...] = Field(min_length=1)
     """What is read."""
 
-    @property
-    def endpoint(self) -> tuple[str, int]:
-        """Host without brackets, and port."""
-        host, colon, port = self.address.rpartition(":")
-        if not colon or self.address.endswith("]"):
-            return self.address.strip("[]"), DEFAULT_PORT
-        return host.strip("[]"), int(port)
-
     def order_of(self, tag: ModbusTag) -> ByteOrder:
         """The byte order that holds for `tag`."""
         return tag.order if tag.order is not None else self.order
 
     def mistakes(self) -> Iterator[Mistake]:
         """Checks across the device's tags."""
-        if not 1 <= self.endpoint[1] <= LAST_ADDRESS:
-            yield ("address",), f"port {self.endpoint[1]} is not one of 1 to 65535", None
+        yield from self.transport_mistakes()
+        if self.order.is_for_64_bits:
+            yield ("order",), "an order of eight letters is for single tags of 64 bits", "use one of four letters"
         yield from repeated_names(self.tags)
         yield from _numbering_mistakes(self)
         for index, tag in enumerate(self.tags):
@@ -154,68 +67,20 @@ class ModbusSettings(Settings):
                     None,
                 )
         yield from _overlaps(self)
-
-
-_MANUAL_DIGIT = {Area.DISCRETE_INPUT: 1, Area.INPUT_REGISTER: 3, Area.HOLDING_REGISTER: 4}
-
-
-def _manual_address(area: Area, address: int) -> int | None:
-    """The protocol address that a manual's five or six digits mean (40001 or 400001 is holding register 0), or None."""
-    digit = _MANUAL_DIGIT.get(area)
-    if digit is None:
-        return None
-    for digits, last in ((10_000, 9_999), (100_000, 65_536)):
-        if 1 <= address - digit * digits <= last:
-            return address - digit * digits - 1
-    return None
-
-
-def _address_mistakes(tag: ModbusTag) -> Iterator[Mistake]:
-    last = tag.address + tag.width - 1
-    if tag.address > LAST_ADDRESS:
-        meant = _manual_address(tag.area, tag.address)
-        hint = None if meant is None else f"addresses are zero-based: {tag.address} of a manual is address: {meant}"
-        yield ("address",), f"address {tag.address} is beyond {LAST_ADDRESS}", hint
-    elif last > LAST_ADDRESS:
-        yield ("address",), f"{tag.data_type.value} at {tag.address} ends at {last}, beyond {LAST_ADDRESS}", None
+        yield from _group_mistakes(self)
 
 
 def _numbering_mistakes(device: ModbusSettings) -> Iterator[Mistake]:
     if device.numbering is Numbering.AS_WRITTEN:
         return
     for index, tag in enumerate(device.tags):
-        meant = _manual_address(tag.area, tag.address)
+        meant = manual_address(tag.area, tag.address)
         if tag.address <= LAST_ADDRESS and meant is not None:
             yield (
                 ("tags", index, "address"),
                 f"{tag.address} looks like a manual's number; addresses are zero-based protocol addresses",
                 f"did you mean {meant}? If {tag.address} is meant, give the device numbering: as_written",
             )
-
-
-def _type_mistakes(tag: ModbusTag) -> Iterator[Mistake]:
-    kind = tag.data_type
-    if tag.area.is_bits:
-        if kind is not DataType.BOOL:
-            yield ("type",), f"a {tag.area.value} is one bit, not {kind.value}", "leave type out"
-        if tag.bit is not None:
-            yield ("bit",), f"a {tag.area.value} is one bit itself", "leave bit out"
-    elif kind is DataType.BOOL and tag.bit is None:
-        yield ("type",), "a bool in a register needs its bit", "add bit: 0 to 15"
-    elif kind is not DataType.BOOL and tag.bit is not None:
-        yield ("bit",), f"only a bool is one bit of a register, not {kind.value}", "leave bit or type out"
-    if kind is DataType.STRING and tag.length is None:
-        yield ("type",), "a string needs its length in registers", "add length"
-    elif kind is not DataType.STRING and tag.length is not None:
-        yield ("length",), f"the length of {kind.value} is fixed", "leave length out"
-    if not kind.is_number:
-        for field, neutral in (("scale", 1.0), ("offset", 0.0)):
-            if getattr(tag, field) != neutral:
-                yield (field,), f"a {kind.value} can't have a {field}", f"leave {field} out"
-        if tag.deadband > 0:
-            yield ("deadband",), f"a {kind.value} can't have a deadband", "leave deadband out"
-    if tag.scale == 0:
-        yield ("scale",), "scale 0 turns every value into the offset", None
 
 
 def _overlaps(device: ModbusSettings) -> Iterator[Mistake]:
@@ -236,6 +101,8 @@ def _overlaps(device: ModbusSettings) -> Iterator[Mistake]:
 
 
 def _may_share(device: ModbusSettings, one: ModbusTag, other: ModbusTag) -> bool:
+    if one.data_type.is_byte and other.data_type.is_byte and one.address == other.address:
+        return True
     if (one.address, one.width) != (other.address, other.width):
         return False
     if DataType.BOOL in (one.data_type, other.data_type):
@@ -249,3 +116,22 @@ def _overlap_text(tag: ModbusTag, other: ModbusTag) -> str:
         return f"{which.address}" if last == which.address else f"{which.address}-{last}"
 
     return f"tag {tag.name!r} ({tag.area.value} {span(tag)}) overlaps {other.name!r} ({span(other)})"
+
+
+def _group_mistakes(device: ModbusSettings) -> Iterator[Mistake]:
+    """A group must fit one request of one scan class."""
+    groups: dict[str, list[int]] = {}
+    for index, tag in enumerate(device.tags):
+        if tag.group is not None:
+            groups.setdefault(tag.group, []).append(index)
+    for name, indexes in groups.items():
+        tags = [device.tags[index] for index in indexes]
+        for index, tag in zip(indexes, tags, strict=True):
+            if tag.area is not tags[0].area:
+                yield ("tags", index, "group"), f"group {name!r} has tags in {tags[0].area.value} and {tag.area.value}", None
+            elif (tag.period_ms or device.period_ms) != (tags[0].period_ms or device.period_ms):
+                yield ("tags", index, "group"), f"group {name!r} has tags of different periods", "give them one period_ms"
+        most = device.max_bits if tags[0].area.is_bits else device.max_registers
+        count = max(tag.address + tag.width for tag in tags) - min(tag.address for tag in tags)
+        if count > most:
+            yield ("tags", indexes[0], "group"), f"group {name!r} spans {count} addresses, more than one request's {most}", None

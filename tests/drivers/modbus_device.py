@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -25,6 +26,13 @@ class ModbusDevice:
         self.exceptions: dict[int, list[int]] = {}
         """By function: codes to answer with, one per request, before answering properly again."""
         self.lacks_functions: set[int] = set()
+        self.ignores_writes = False
+        """Confirm a write and do nothing."""
+        self.objects = {0: b"Mumian", 1: b"P1", 2: b"v1.0"}
+        """What FC 43/14 gives, `objects_per_answer` at a time."""
+        self.objects_per_answer = 2
+        self.files: dict[int, bytes] = {}
+        self.queues: dict[int, list[int]] = {}
         self.max_count = 2000
         self.connections: list[asyncio.Transport] = []
         self.port = 0
@@ -32,8 +40,8 @@ class ModbusDevice:
         self._alone.set()
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator[ModbusDevice]:
-        server = await asyncio.get_running_loop().create_server(lambda: _Connection(self), "127.0.0.1", 0)
+    async def listening(self, context: ssl.SSLContext | None = None) -> AsyncIterator[ModbusDevice]:
+        server = await asyncio.get_running_loop().create_server(lambda: _Connection(self), "127.0.0.1", 0, ssl=context)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
@@ -57,7 +65,7 @@ class ModbusDevice:
             transport.abort()
 
     def answer_pdu(self, pdu: bytes) -> bytes:
-        function, address, count = struct.unpack_from(">BHH", pdu)
+        function, address, count = struct.unpack_from(">BHH", pdu + b"\0\0")
         self.asked.append((function, address, count))
         if self.exceptions.get(function):
             return bytes([function | 0x80, self.exceptions[function].pop(0)])
@@ -69,8 +77,12 @@ class ModbusDevice:
             return bytes([function | 0x80, 2])
 
     def _perform(self, function: int, address: int, count: int, pdu: bytes) -> bytes:
+        if function in (20, 22, 23, 24, 43):
+            return self._perform_rare(function, address, count, pdu)
         if function in (1, 2, 3, 4) and count > self.max_count:
             return bytes([function | 0x80, 3])
+        if self.ignores_writes and function in (5, 6, 15, 16):
+            return pdu[:5]
         span = range(address, address + count)
         if function in (1, 2):
             packed = bytearray((count + 7) // 8)
@@ -90,6 +102,32 @@ class ModbusDevice:
             for place, where in enumerate(span):
                 self.registers[3][self._known(self.registers[3], where)] = struct.unpack_from(">H", pdu, 6 + 2 * place)[0]
         return pdu[:5]
+
+    def _perform_rare(self, function: int, address: int, count: int, pdu: bytes) -> bytes:
+        holding = self.registers[3]
+        if function == 20:
+            file, record, length = struct.unpack_from(">HHH", pdu, 3)
+            data = self.files[file][2 * record : 2 * (record + length)]
+            if len(data) < 2 * length:
+                raise KeyError(record)
+            return bytes([20, len(data) + 2, len(data) + 1, 6]) + data
+        if function == 22:
+            bits = struct.unpack_from(">H", pdu, 5)[0]
+            holding[self._known(holding, address)] = holding[address] & count | bits & ~count & 0xFFFF
+            return pdu
+        if function == 23:
+            written, length = struct.unpack_from(">HH", pdu, 5)
+            for place, value in enumerate(struct.unpack_from(f">{length}H", pdu, 10)):
+                holding[self._known(holding, written + place)] = value
+            values = [holding[where] for where in range(address, address + count)]
+            return struct.pack(f">BB{count}H", 23, 2 * count, *values)
+        if function == 24:
+            values = self.queues[address]
+            return struct.pack(f">BHH{len(values)}H", 24, 2 + 2 * len(values), len(values), *values)
+        wanted = [number for number in sorted(self.objects) if number >= pdu[3]]
+        given, rest = wanted[: self.objects_per_answer], wanted[self.objects_per_answer :]
+        head = bytes([43, 14, pdu[2], 0x82, 0xFF if rest else 0, rest[0] if rest else 0, len(given)])
+        return head + b"".join(bytes([number, len(self.objects[number])]) + self.objects[number] for number in given)
 
     @staticmethod
     def _known(memory: dict[int, int], address: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -13,6 +14,8 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from drivers.modbus.settings import ModbusSettings
 from tests.contracts.driver_contract import DriverContract, Rig
+from tests.drivers.certificates import Authority, server_context
+from tests.drivers.line_device import Frames, Line
 from tests.drivers.modbus_device import ModbusDevice
 from tests.drivers.wire import Wire, unused_port
 
@@ -64,7 +67,7 @@ def settings(port: int, **other: Any) -> ModbusSettings:
 def rig_on(wire: Wire, **other: Any) -> Rig:
     return Rig(
         settings=settings(wire.port, **other),
-        unreachable=settings(unused_port()),
+        unreachable=settings(unused_port(), **other),
         wire=wire,
         holds=HOLDS,
         refused="nowhere",
@@ -92,6 +95,41 @@ class TestModbusDriverPipelined(DriverContract):
     async def rig(self) -> AsyncIterator[Rig]:
         async with ours().listening() as device, Wire(device.port).laid() as wire:
             yield rig_on(wire, pipeline=4, max_gap=0)
+
+
+def lined(frames: Frames) -> Line:
+    return Line(frames, {1: ours()})
+
+
+class TestModbusDriverRtuOverTcp(DriverContract):
+    @pytest.fixture
+    async def rig(self) -> AsyncIterator[Rig]:
+        async with lined("rtu").listening() as line, Wire(line.port).laid() as wire:
+            yield rig_on(wire, transport="rtu_over_tcp", timeout_ms=200)
+
+
+class TestModbusDriverAsciiOverTcp(DriverContract):
+    @pytest.fixture
+    async def rig(self) -> AsyncIterator[Rig]:
+        async with lined("ascii").listening() as line, Wire(line.port).laid() as wire:
+            yield rig_on(wire, transport="ascii_over_tcp", timeout_ms=200)
+
+
+class TestModbusDriverOnASharedLink(DriverContract):
+    @pytest.fixture
+    async def rig(self) -> AsyncIterator[Rig]:
+        async with ours().listening() as device, Wire(device.port).laid() as wire:
+            yield rig_on(wire, link="bus")
+
+
+class TestModbusDriverTls(DriverContract):
+    @pytest.fixture
+    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
+        ours_, theirs = Authority(tmp_path, "ours"), Authority(tmp_path, "theirs")
+        client, server = ours_.issue("gateway", role="operator"), theirs.issue("device", host="127.0.0.1")
+        files = {"certificate_file": client.certificate, "private_key_file": client.key, "ca_file": theirs.certificate}
+        async with ours().listening(server_context(server, ours_)) as device, Wire(device.port).laid() as wire:
+            yield rig_on(wire, transport="tls", **files)
 
 
 class TestModbusDriverWithPymodbus(DriverContract):

@@ -12,6 +12,7 @@ import uvloop
 
 from drivers.errors import DeviceMisbehaved, DeviceRefused, DeviceTimeout, DeviceUnreachable
 from drivers.modbus.driver import ModbusDriver
+from drivers.modbus.link import ModbusLink
 from drivers.modbus.plan import compile_device
 from drivers.modbus.search import RETRY_AFTER_NS
 from drivers.modbus.settings import ModbusSettings
@@ -149,6 +150,20 @@ async def test_a_limit_on_quantity_is_learnt(device: ModbusDevice) -> None:
         device.asked.clear()
         assert bench.bad(await bench.statuses()) == {}
         assert device.asked == [(3, 0, 50), (3, 50, 50)]
+
+
+async def test_a_limit_on_quantity_learnt_at_one_block_holds_for_the_others(device: ModbusDevice) -> None:
+    device.max_count = 60
+    device.registers[4] = dict.fromkeys(range(100), 7)
+    inputs = [{"area": "input_register", "address": address, "name": f"i{address}"} for address in range(100)]
+    async with Bench(device, [*registers(*range(100)), *inputs]) as bench:
+        assert bench.bad(await bench.statuses()) == {}
+        assert [asked for asked in device.asked if asked[0] == 4] == [(4, 0, 100), (4, 0, 50), (4, 50, 50)]
+        device.max_count = 2000
+        bench.monotonic_ns = RETRY_AFTER_NS
+        device.asked.clear()
+        assert bench.bad(await bench.statuses()) == {}
+        assert device.asked == [(3, 0, 100), (4, 0, 100)]
 
 
 async def test_a_lacking_coil_costs_its_tag_and_no_other(device: ModbusDevice) -> None:
@@ -339,8 +354,9 @@ async def test_no_more_requests_are_outstanding_than_the_device_understands(devi
 
 async def test_a_transaction_id_comes_around_without_meeting_one_in_use(device: ModbusDevice) -> None:
     async with Bench(device, registers(0)) as bench:
-        assert bench.driver._link is not None
-        bench.driver._link._transaction = 0xFFFE
+        assert bench.driver._lease is not None
+        assert isinstance(bench.driver._lease.link, ModbusLink)
+        bench.driver._lease.link._transaction = 0xFFFE
         seen: list[bytes] = []
 
         def reply(request: bytes, answer: bytes) -> list[bytes]:

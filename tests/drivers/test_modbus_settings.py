@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from config.settings import Mistake
-from drivers.modbus.settings import ModbusSettings, ModbusTag
+from drivers.modbus.settings import ModbusSettings
+from drivers.modbus.tag import ModbusTag
 
 
 def device(*tags: dict[str, Any], **other: Any) -> ModbusSettings:
@@ -165,8 +166,20 @@ def test_a_name_that_is_there_twice_is_named_at_the_second() -> None:
         ({"area": "input_register", "address": 0, "access": "read_write"}, "access"),
         (holding(0, type="bool"), "type"),
         (holding(0, type="int16", bit=1), "bit"),
-        (holding(0, bit=1, access="read_write"), "access"),
         (holding(0, type="string"), "type"),
+        (holding(0, type="int8"), "type"),
+        (holding(0, byte="low"), "byte"),
+        (holding(0, characters="low"), "characters"),
+        (holding(0, type="int32", order="ABCDEFGH"), "order"),
+        (holding(0, type="unix_time", scale=2), "scale"),
+        (holding(0, type="unix_time", access="read_write"), "access"),
+        (holding(0, labels={0: "off"}, min=0), "min"),
+        (holding(0, type="float32", labels={0: "off"}), "labels"),
+        (holding(0, labels={0: "off", 1: "off"}), "labels"),
+        (holding(0, min=5, max=4), "min"),
+        (holding(0, verify=True), "verify"),
+        (holding(0, allowed=[1]), "allowed"),
+        (holding(0, access="read_write", bit_write="mask"), "bit_write"),
         (holding(0, type="uint32", length=2), "length"),
         (holding(0, type="string", length=2, scale=2), "scale"),
         (holding(0, scale=0), "scale"),
@@ -186,3 +199,58 @@ def test_every_field_is_described() -> None:
     for model in (ModbusSettings, ModbusTag):
         for name, field in model.model_fields.items():
             assert field.description, name
+
+
+@pytest.mark.parametrize(
+    ("tag", "where"),
+    [
+        (holding(0, fill=[1, 70000]), ("tags", 0, "fill", 1)),
+        (holding(0, type="int8", byte="low", fill=[0.5]), ("tags", 0, "fill", 0)),
+        (holding(0, access="read_write", allowed=[1, 70000]), ("tags", 0, "allowed", 1)),
+        (holding(0, access="read_write", allowed=["on"]), ("tags", 0, "allowed", 0)),
+        (holding(0, access="read_write", labels={0: "off"}, allowed=["off", "on"]), ("tags", 0, "allowed", 1)),
+    ],
+)
+def test_a_value_that_the_tag_cannot_have_is_named_by_its_place(tag: dict[str, Any], where: tuple[object, ...]) -> None:
+    assert the_mistake(device(tag))[0] == where
+
+
+def test_both_bytes_of_a_register_may_be_tags() -> None:
+    both = [holding(0, type="int8", byte="high"), holding(0, type="uint8", byte="low")]
+    assert all_mistakes(device(*both)) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "where"),
+    [
+        ({"address": None}, ("address",)),
+        ({"serial_port": "/dev/ttyS0"}, ("serial_port",)),
+        ({"parity": "even"}, ("parity",)),
+        ({"ca_file": "ca.pem"}, ("ca_file",)),
+        ({"registration": "DTU"}, ("registration",)),
+        ({"transport": "rtu", "address": None}, ("serial_port",)),
+        ({"transport": "rtu", "serial_port": "/dev/ttyS0"}, ("address",)),
+        ({"transport": "rtu", "serial_port": "/dev/ttyS0", "address": None, "unit": 0}, ("unit",)),
+        ({"transport": "rtu", "serial_port": "/dev/ttyS0", "address": None, "data_bits": 7}, ("data_bits",)),
+        ({"transport": "rtu_over_tcp", "pipeline": 2}, ("pipeline",)),
+        ({"transport": "ascii_over_tcp", "unit": 248}, ("unit",)),
+        ({"transport": "listen"}, ("registration",)),
+        ({"transport": "listen", "registration": "D", "backup_addresses": ["h"]}, ("backup_addresses",)),
+        ({"backup_addresses": ["h", "h:70000"]}, ("backup_addresses", 1)),
+        ({"order": "ABCDEFGH"}, ("order",)),
+    ],
+)
+def test_what_contradicts_the_transport_is_named_at_its_field(settings: dict[str, Any], where: tuple[object, ...]) -> None:
+    assert the_mistake(device(holding(0), **settings))[0] == where
+
+
+def test_tls_needs_both_certificates_and_has_a_port_of_its_own() -> None:
+    tls = device(holding(0), transport="tls")
+    assert [where for where, _, _ in all_mistakes(tls)] == [("certificate_file",), ("private_key_file",), ("ca_file",)]
+    assert tls.endpoint[1] == 802
+
+
+@pytest.mark.parametrize("packet", ["", "hex:", "hex:F", "hex:XY", "木棉"])
+def test_a_registration_that_is_no_packet_is_refused(packet: str) -> None:
+    with pytest.raises(ValidationError):
+        device(holding(0), transport="listen", registration=packet)

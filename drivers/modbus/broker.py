@@ -1,0 +1,182 @@
+"""Which devices share a connection. One owner per link: an attempt to connect serves everyone who waits for it.
+
+Devices on one serial port, behind one registration, or with one link name share a link; any other device has a link of its own.
+A unit that falls silent is tried again at once, and if it stays silent suspended for 1 s and up to a minute; the others go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+from drivers.errors import DeviceRefused, DeviceUnreachable, DriverError
+from drivers.modbus.framing import Answer, Request
+from drivers.modbus.link import Link
+from drivers.modbus.listening import Doorway
+from drivers.modbus.opening import open_link
+from drivers.modbus.transport import Transport, TransportSettings
+from drivers.modbus.turns import Doubts
+
+FIRST_SUSPENSION_S = 1.0
+LONGEST_SUSPENSION_S = 60.0
+ATTEMPT_COUNTS_S = 1.0
+"""How long a failed attempt to connect stands for those of the other units of its link."""
+
+_OF_THE_LINK = (
+    *("transport", "address", "backup_addresses", "serial_port", "baud_rate", "parity", "stop_bits", "data_bits"),
+    *("certificate_file", "private_key_file", "ca_file", "server_name", "registration", "heartbeat_packet", "frames"),
+    *("timeout_ms", "connect_timeout_ms", "repeats", "connect_pause_ms", "request_pause_ms", "pipeline"),
+)
+
+
+class _Suspension(NamedTuple):
+    until_s: float
+    length_s: float
+
+
+@dataclass(slots=True)
+class Share:
+    """One link and what is known about it, over all its connections."""
+
+    settings: TransportSettings
+    """Those of the device that came first."""
+    device: str
+    doorway: Doorway
+    is_shared: bool = False
+    link: Link | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    failure: DriverError | None = None
+    failed_s: float = 0.0
+    place: int = 0
+    """Which of the addresses is tried next."""
+    suspended: dict[int, _Suspension] = field(default_factory=dict)
+    doubts: Doubts = field(default_factory=Doubts)
+
+
+class _Hall:
+    """All shared links of one event loop."""
+
+    def __init__(self) -> None:
+        self.shares: dict[tuple[object, ...], Share] = {}
+        self.doorway = Doorway()
+
+
+_halls: WeakKeyDictionary[asyncio.AbstractEventLoop, _Hall] = WeakKeyDictionary()
+
+
+def doorway() -> Doorway:
+    """Where devices dial in, for the running loop."""
+    return _halls.setdefault(asyncio.get_running_loop(), _Hall()).doorway
+
+
+class Lease:
+    """One driver's use of a link."""
+
+    def __init__(self, share: Share, link: Link, unit: int) -> None:
+        self._share = share
+        self.link = link
+        self._unit = unit
+        self._released = False
+        self._probing = unit in share.suspended
+        link.users[unit] += 1
+
+    def submit(self, request: Request) -> asyncio.Future[Answer]:
+        """See Link.submit."""
+        return self.link.submit(self._unit, request, aside=self._probing)
+
+    def answered(self) -> None:
+        """The unit is alive."""
+        if self._probing:
+            self._probing = False
+            self._share.suspended.pop(self._unit, None)
+
+    def suspend(self) -> None:
+        """The unit is silent: from the second time on, leave it alone for a while, twice as long each time."""
+        if self._share.is_shared:
+            last = self._share.suspended.get(self._unit)
+            length_s = min(2 * last.length_s or FIRST_SUSPENSION_S, LONGEST_SUSPENSION_S) if last else 0.0
+            self._share.suspended[self._unit] = _Suspension(asyncio.get_running_loop().time() + length_s, length_s)
+
+    async def release(self) -> None:
+        """Give the link up; it ends with its last user. Safe twice."""
+        if self._released:
+            return
+        self._released = True
+        users, share = self.link.users, self._share
+        users[self._unit] -= 1
+        if not users[self._unit]:
+            del users[self._unit]
+        if self.link.received_ns == 0 and self.link is share.link:
+            share.place += 1  # Connected, but nobody ever answered there.
+        async with share.lock:
+            if not users:
+                if share.link is self.link:
+                    share.link = None
+                await self.link.close()
+
+
+def share_of(settings: TransportSettings, device: str, own: Share | None) -> Share:
+    """The link of a device: a shared one, or `own`, or a new one for itself.
+
+    Raises:
+        DeviceRefused: it names a link whose other devices describe it in another way.
+    """
+    hall = _halls.setdefault(asyncio.get_running_loop(), _Hall())
+    key = _key(settings)
+    if key is None:
+        return own or Share(settings, device, hall.doorway)
+    share = hall.shares.setdefault(key, Share(settings, device, hall.doorway, is_shared=True))
+    for name in _OF_THE_LINK:
+        here, there = getattr(settings, name), getattr(share.settings, name)
+        if here != there:
+            if not any(share.link.users.values() if share.link else ()):
+                share.settings, share.device = settings, device
+                break
+            raise DeviceRefused(f"{device} and {share.device} share a link but differ in {name}: {here} and {there}")
+    return share
+
+
+async def acquire(share: Share, unit: int, clock_ns: Callable[[], int]) -> Lease:
+    """Use a link, which is opened if nobody has.
+
+    Raises:
+        DeviceUnreachable, DeviceRefused: see Driver.connect; also while the unit is suspended.
+    """
+    suspension = share.suspended.get(unit)
+    if suspension is not None and (wait_s := suspension.until_s - asyncio.get_running_loop().time()) > 0:
+        raise DeviceUnreachable(f"unit {unit} is silent; it is tried again in {wait_s:.0f} s")
+    async with share.lock:
+        if share.link is None or share.link.failure is not None:
+            await _open(share, clock_ns)
+        assert share.link is not None
+        return Lease(share, share.link, unit)
+
+
+async def _open(share: Share, clock_ns: Callable[[], int]) -> None:
+    loop = asyncio.get_running_loop()
+    if share.failure is not None and share.is_shared and loop.time() - share.failed_s < ATTEMPT_COUNTS_S:
+        raise type(share.failure)(str(share.failure))
+    endpoints = share.settings.endpoints
+    for attempt in range(len(endpoints)):
+        try:
+            endpoint = endpoints[share.place % len(endpoints)]
+            share.link = await open_link(share.settings, endpoint, share.doubts, share.doorway, clock_ns)
+        except DriverError as error:
+            share.place += 1
+            share.failure, share.failed_s = error, loop.time()
+            if attempt == len(endpoints) - 1:
+                raise
+        else:
+            share.failure = None
+            return
+
+
+def _key(settings: TransportSettings) -> tuple[object, ...] | None:
+    if settings.transport.is_serial:
+        return ("serial", settings.serial_port)
+    if settings.transport is Transport.LISTEN:
+        return ("listen", settings.address, settings.registration)
+    return None if settings.link is None else ("link", settings.link)
