@@ -81,6 +81,7 @@ class ModbusLink(asyncio.Protocol, asyncio.DatagramProtocol):
     def __init__(self, pacing: Pacing, clock_ns: Callable[[], int]) -> None:
         self._loop = asyncio.get_running_loop()
         self._pacing = pacing
+        self._slots, self._repeats, self._timeout_s = pacing.slots, pacing.repeats, pacing.timeout_s
         self._clock_ns = clock_ns
         self._framing = MbapFraming()
         self._pending: dict[int, _Pending] = {}
@@ -107,8 +108,9 @@ class ModbusLink(asyncio.Protocol, asyncio.DatagramProtocol):
         if self.failure is not None or self._transport is None:
             raise self.failure or DeviceUnreachable("not connected")
         future: asyncio.Future[Answer] = self._loop.create_future()
-        if aside or self._is_free():
-            self._start(unit, request, future, self._pacing.repeats if request.is_read else 0, aside=aside)
+        free = len(self._pending) - self._aside < self._slots and not self._waiting and self._pausing is None
+        if free or aside:
+            self._start(unit, request, future, self._repeats and self._repeats * request.is_read, aside=aside)
         else:
             self._waiting.append((unit, request, future))
         return future
@@ -165,12 +167,9 @@ class ModbusLink(asyncio.Protocol, asyncio.DatagramProtocol):
         if not self._lost.done():
             self._lost.set_result(None)
 
-    def _is_free(self) -> bool:
-        return len(self._pending) - self._aside < self._pacing.slots and not self._waiting and self._pausing is None
-
     def _start(self, unit: int, request: Request, future: asyncio.Future[Answer], repeats: int, *, aside: bool) -> None:
         transaction = self._transaction = self._next_transaction()
-        deadline_s = self._loop.time() + self._pacing.timeout_s
+        deadline_s = self._loop.time() + self._timeout_s
         self._pending[transaction] = _Pending(unit, request, future, deadline_s, repeats, aside)
         self._aside += aside
         if self._timer is None:
@@ -189,10 +188,10 @@ class ModbusLink(asyncio.Protocol, asyncio.DatagramProtocol):
         self._pump()
 
     def _pump(self) -> None:
-        while self._waiting and self._pausing is None and len(self._pending) - self._aside < self._pacing.slots:
+        while self._waiting and self._pausing is None and len(self._pending) - self._aside < self._slots:
             unit, request, future = self._waiting.popleft()
             if not future.done():
-                self._start(unit, request, future, self._pacing.repeats if request.is_read else 0, aside=False)
+                self._start(unit, request, future, self._repeats * request.is_read, aside=False)
 
     def _next_transaction(self) -> int:
         transaction = (self._transaction + 1) & 0xFFFF

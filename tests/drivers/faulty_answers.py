@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import uvloop
 
-from drivers.errors import DeviceMisbehaved, DeviceUnreachable
+from drivers.errors import DeviceMisbehaved, DeviceTimeout, DeviceUnreachable
 from drivers.modbus.driver import ModbusDriver
 from drivers.modbus.plan import compile_device
 from drivers.model import Frame
@@ -40,7 +40,9 @@ class Tally:
     wrong: int = 0
     failed: int = 0
     not_resynchronised: int = 0
-    """Polls that failed though the device answered every request of theirs, and of the poll before, properly."""
+    """Polls that failed though the device answered every request of theirs, and of the poll before, properly; but for stalls."""
+    stalls: int = 0
+    """Such polls that timed out and were followed by one that did not: on a busy machine a proper answer may take too long."""
     faults: Counter[str] = field(default_factory=Counter)
 
 
@@ -148,15 +150,21 @@ async def run(requests: int, frames: str = "mbap", seed: int = 1, timeout_ms: in
     plan, driver = compile_device(settings).scans[0].plan, ModbusDriver(settings)
     await driver.connect()
     before_last = last = -1
+    stalled = False
     while tally.requests < requests:
         before_last, last = last, sum(tally.faults.values())
         try:
             frames_read = await driver.read(plan)
-        except (DeviceUnreachable, DeviceMisbehaved):
+        except (DeviceUnreachable, DeviceMisbehaved) as error:
             tally.failed += 1
-            tally.not_resynchronised += sum(tally.faults.values()) == before_last
+            if sum(tally.faults.values()) == before_last:
+                is_stall = isinstance(error, DeviceTimeout) and not stalled
+                stalled = is_stall
+                tally.stalls += is_stall
+                tally.not_resynchronised += not is_stall
             await driver.connect()
         else:
+            stalled = False
             _compare(frames_read, truth, tally)
     await driver.close()
     server.close()

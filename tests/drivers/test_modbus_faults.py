@@ -13,6 +13,7 @@ import uvloop
 from tests.drivers.faulty_answers import Tally, run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("frames", "requests", "timeout_ms"), [("mbap", 100_000, 10), ("rtu", 3_000, 15)])
 def test_faulty_answers_store_no_wrong_value_and_cost_no_second_request(frames: str, requests: int, timeout_ms: int) -> None:
     async def guarded() -> Tally:
