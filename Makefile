@@ -5,6 +5,7 @@
 #   make test     the tests
 #   make lint     format, lint, types
 #   make check    lint, then test: what CI runs
+#   make faults   a million Modbus requests with 5 % faulty answers: no wrong value may come of them (minutes)
 #   make docs     write the settings reference and the JSON Schemas anew
 #   make lock     resolve the dependencies anew and write the lock files
 #   make clean    remove what was built, .venv too
@@ -20,7 +21,7 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --build-d
 PYTEST_ARGS ?=
 
 .DELETE_ON_ERROR:
-.PHONY: setup demo test lint check docs lock clean
+.PHONY: setup demo test lint check faults docs lock clean
 
 setup: $(RUNTIME)
 	@echo "ready: $(BIN)/mumian"
@@ -51,6 +52,9 @@ lint: $(DEVELOPMENT)
 	$(BIN)/mypy
 
 check: lint test
+
+faults: $(DEVELOPMENT)
+	$(BIN)/python -m tests.drivers.faulty_answers 1000000
 
 docs: $(DEVELOPMENT)
 	$(BIN)/python -m tests.repo.generated

@@ -124,7 +124,7 @@ def test_the_report_has_its_keys(tmp_path: Path) -> None:
     from mumian import main
 
     report = tmp_path / "verdict.json"
-    code = main(["demo", "--seconds", "8", "--report", str(report), "--folder", str(tmp_path / "site")])
+    code = main(["demo", "--seconds", "12", "--report", str(report), "--folder", str(tmp_path / "site")])
     verdict = json.loads(report.read_text("utf-8"))
     assert code == 0, verdict
     assert verdict["lost"] == verdict["altered"] == 0

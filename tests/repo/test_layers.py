@@ -10,7 +10,18 @@ from tests.repo import tree
 
 _OURS = ("benchmarks", "config", "drivers", "epcis", "gateway", "idnode", "mumian", "simulators", "tests")
 
-_CODECS = ("drivers.modbus.codec", "drivers.modbus.datatypes", "drivers.modbus.framing", "drivers.status")
+_CODECS = (
+    "drivers.modbus.codec",
+    "drivers.modbus.datatypes",
+    "drivers.modbus.encoding",
+    "drivers.modbus.field",
+    "drivers.modbus.framing",
+    "drivers.modbus.functions",
+    "drivers.modbus.judging",
+    "drivers.modbus.serial_framing",
+    "drivers.modbus.texts",
+    "drivers.status",
+)
 """The drivers' sans-IO files, which the simulators may use too."""
 
 _MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -39,12 +50,13 @@ _CONFINED: dict[str, tuple[str, ...]] = {
     "iotcore": ("simulators/demo/",),
     "paho": ("simulators/",),
     "pymodbus": ("simulators/",),
+    "serial_asyncio_fast": ("drivers/modbus/",),
     "starlette": ("idnode/web/",),
     "swagger_ui_bundle": ("idnode/web/",),
     "uvicorn": ("idnode/web/",),
     "yaml": ("config/", "simulators/demo/"),
 }
-_ONE_FILE = ("asyncpg", "gmqtt", "iotcore", "pymodbus")
+_ONE_FILE = ("asyncpg", "gmqtt", "iotcore", "pymodbus", "serial_asyncio_fast")
 
 _SANS_IO = ("epcis/", *(codec.replace(".", "/") for codec in _CODECS))
 _IO = ("aiosqlite", "asyncio", "asyncua", "httpx", "selectors", "socket", "sqlite3", "ssl", "subprocess", "uvloop")
