@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from drivers.status import Status
 from tests.drivers.line_device import Line
 from tests.drivers.modbus_bench import Bench
 from tests.drivers.modbus_device import ModbusDevice
+from tests.services import require_service
 
 pytestmark = pytest.mark.services
 
@@ -30,10 +29,7 @@ BAUD = 115_200
 @pytest.fixture
 async def ports(tmp_path: Path) -> AsyncIterator[tuple[Path, Path]]:
     """Two serial ports that are joined."""
-    if shutil.which("socat") is None:
-        if os.environ.get("CI"):
-            pytest.fail("socat is absent")
-        pytest.skip("socat is absent")
+    require_service("socat")
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     ends = [f"PTY,link={end},raw,echo=0,b{BAUD}" for end in (ours, theirs)]
     socat = await asyncio.create_subprocess_exec("socat", "-dd", *ends, stderr=asyncio.subprocess.PIPE)
@@ -115,8 +111,7 @@ async def test_a_serial_port_that_is_not_there_is_unreachable(tmp_path: Path) ->
 
 
 def test_a_serial_line_works_on_uvloop_too(tmp_path: Path) -> None:
-    if shutil.which("socat") is None:
-        pytest.skip("socat is absent")
+    require_service("socat")
     near = tmp_path / "near"
 
     async def scenario() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import stat
 import subprocess
 from collections.abc import AsyncIterator
@@ -26,11 +25,10 @@ from simulators.modbus_server import ModbusDevice
 from simulators.plant_server import run
 from simulators.registers import PRESS_MAP
 from simulators.settings import PlantSettings
+from tests.services import require_service
 from tests.simulators.lab import READ, request, script
 from tests.simulators.plants import GUARD_S, address, served, settings
 from tests.simulators.test_modbus_server import PRESS_RAW, answer, frame, raw
-
-MBPOLL = shutil.which("mbpoll")
 
 
 @asynccontextmanager
@@ -66,11 +64,10 @@ async def test_serial_frames_over_tcp_are_read_by_another_client(tmp_path: Path,
     assert refused.exception_code == 2
 
 
-@pytest.mark.skipif(MBPOLL is None, reason="mbpoll is not installed")
 @pytest.mark.services
 async def test_a_serial_line_is_read_by_mbpoll_and_each_opening_is_a_connection(tmp_path: Path) -> None:
     command = [
-        MBPOLL or "",
+        require_service("mbpoll"),
         "-m",
         "rtu",
         "-b",
