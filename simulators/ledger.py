@@ -155,6 +155,8 @@ class Ledger:
         self._failed = failed
         self._failure: LedgerError | None = None
         self._closing = threading.Event()
+        self._wake = threading.Event()
+        self._asked: deque[threading.Event] = deque()
         self._thread = threading.Thread(target=self._run, name="ledger")
         self._thread.start()
 
@@ -210,6 +212,14 @@ class Ledger:
         """The client raised the handshake's bit for the part."""
         self._waiting.append((_Write.PART_PROOF, (acknowledged_ns, part)))
 
+    def sync(self) -> None:
+        """Return once everything recorded so far is in the file, or can't be written any more."""
+        written = threading.Event()
+        self._asked.append(written)
+        self._wake.set()
+        while self._thread.is_alive() and not written.wait(FLUSH_S):
+            pass
+
     def close(self) -> None:
         """Write what waits and close. Safe twice.
 
@@ -217,6 +227,7 @@ class Ledger:
             LedgerError: something recorded is not in the file.
         """
         self._closing.set()
+        self._wake.set()
         self._thread.join()
         self._database.close()
         if self._failure is not None:
@@ -230,8 +241,13 @@ class Ledger:
 
     def _run(self) -> None:
         try:
-            while not self._closing.wait(FLUSH_S):
+            while not self._closing.is_set():
+                self._wake.wait(FLUSH_S)
+                self._wake.clear()
+                asked = [self._asked.popleft() for _ in range(len(self._asked))]
                 self._flush()
+                for written in asked:
+                    written.set()
             self._flush()
         except (sqlite3.Error, msgspec.MsgspecError) as error:
             self._failure = LedgerError(f"{self.path}: {error}")

@@ -9,7 +9,7 @@ from functools import partial
 from simulators.faults.effects import Chunk, Exchange, Play, play, play_plain
 from simulators.faults.fate import Fate
 from simulators.faults.schedule import Lab, Schedule
-from simulators.faults.script import ClockStepFault, DeviceFault, FaultKind, StuckFault
+from simulators.faults.script import AnyRequestFault, ClockStepFault, DeviceFault, FaultKind, StuckFault
 from simulators.faults.timeline import Timeline
 from simulators.ledger import FaultRecord, Ledger
 from simulators.listening import CannotListen, Clock
@@ -97,6 +97,18 @@ class ModbusDevice:
         """Close the listeners and every connection. Safe twice, and before start()."""
         self._timeline.stop()
         await self._doors.close()
+
+    def inject(self, fault: AnyRequestFault | DeviceFault) -> None:
+        """One more fault, as if the script had it at its end; `at_s` counts from now."""
+        if isinstance(fault, AnyRequestFault):
+            elapsed_s = (self._clock() - self._origin_ns) / _S
+            self._lab.schedule.add(fault.model_copy(update={"at_s": elapsed_s + fault.at_s}))
+        else:
+            self._timeline.add(fault)
+
+    def withdraw(self) -> None:
+        """Take away the injected faults of single answers. A fault of the device itself ends when its time is over."""
+        self._lab.schedule.withdraw()
 
     def welcome(self, framing: Framing, *, is_admitted: bool) -> Answer:
         """See Host."""

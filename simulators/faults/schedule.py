@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +40,8 @@ class _Line:
 
     fault: AnyRequestFault
     channel: int
+    is_added: bool = False
+    """Beyond the script."""
     seen: int = 0
     struck: int = 0
 
@@ -60,11 +63,20 @@ class Schedule:
     def __init__(self, script: Sequence[Any], device: str, seed: int) -> None:
         """`script`: the whole of it; a fault's place there is its channel of the seed."""
         self._seed = seed
+        self._channels = itertools.count(_CHANNEL + len(script))
         self._lines = [
             _Line(fault, _CHANNEL + place)
             for place, fault in enumerate(script)
             if fault.device == device and isinstance(fault, AnyRequestFault)
         ]
+
+    def add(self, fault: AnyRequestFault) -> None:
+        """One more, behind the others; with a channel that no fault had before."""
+        self._lines.append(_Line(fault, next(self._channels), is_added=True))
+
+    def withdraw(self) -> None:
+        """Take away all that were added."""
+        self._lines = [line for line in self._lines if not line.is_added]
 
     def choose(self, elapsed_ns: int, framing: FramingKind, *, has_data: bool) -> Strike | None:
         """The fault of the next request, of which there is one per call.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Sequence
 
 from simulators.faults.script import ClockStepFault, DeviceFault
@@ -16,6 +17,7 @@ class Timeline:
     ) -> None:
         """`begin` and `end` get a fault's place among `faults`, and the fault. A clock step has no end."""
         self._faults = faults
+        self._places = itertools.count(len(faults))
         self._begin_fault = begin
         self._end_fault = end
         self._timers: set[asyncio.TimerHandle] = set()
@@ -25,6 +27,10 @@ class Timeline:
         start = asyncio.get_running_loop().time() - elapsed_s
         for place, fault in enumerate(self._faults):
             self._at(start + fault.at_s, self._begin, place, fault)
+
+    def add(self, fault: DeviceFault) -> None:
+        """One more, whose times count from now."""
+        self._at(asyncio.get_running_loop().time() + fault.at_s, self._begin, next(self._places), fault)
 
     def stop(self) -> None:
         """Nothing begins or ends any more."""

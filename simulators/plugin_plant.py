@@ -1,0 +1,171 @@
+"""A fresh virtual plant for one test: on free ports of the loopback, with a ledger of its own, faults at the test's word."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from config.settings import CrossChecked
+from simulators.faults.script import AnyRequestFault, DeviceFault, Fault
+from simulators.ledger import Ledger
+from simulators.listening import endpoint
+from simulators.modbus_plant import make_devices, prepare_ways, read_recordings, serving_modbus
+from simulators.modbus_server import ModbusDevice
+from simulators.plant.meter import BenchLoad
+from simulators.plugin_ledger import LedgerView
+from simulators.plugin_loop import LoopThread
+from simulators.plugin_wire import Wire
+from simulators.proxy import ChaosProxy
+from simulators.settings import PlantSettings
+from simulators.verification import Verdict, verify
+
+_S = 1_000_000_000
+_FAULT: TypeAdapter[AnyRequestFault | DeviceFault] = TypeAdapter(Fault)
+
+
+def parse_fault(device: str, values: Mapping[str, Any]) -> AnyRequestFault | DeviceFault:
+    """A fault as the script of a plant has it (docs/simulators.md).
+
+    Raises:
+        ValueError: it isn't one; says why.
+    """
+    fault = _FAULT.validate_python({"device": device, **values})
+    if isinstance(fault, CrossChecked):
+        for where, what, mend in fault.mistakes():
+            raise ValueError(f"{'.'.join(map(str, where))}: {what}{f'; {mend}' if mend else ''}")
+    return fault
+
+
+class PlantDevice(Wire):
+    """A Modbus TCP device of the plant, and the wire to it."""
+
+    def __init__(self, name: str, loop: LoopThread, proxy: ChaosProxy, device: ModbusDevice) -> None:
+        super().__init__(loop, proxy)
+        self.name = name
+        self._device = device
+
+    def inject(self, kind: str, **parameters: Any) -> None:
+        """Let the device misbehave from now on, with the words of a fault script: inject("exception", code=4, count=1).
+
+        Raises:
+            ValueError: there is no such fault.
+        """
+        self._loop.call(self._device.inject, parse_fault(self.name, {"kind": kind, **parameters}))
+
+    def restore(self) -> None:
+        """The wire is good again, and injected faults of answers are over."""
+        self._loop.call(self._device.withdraw)
+        super().restore()
+
+
+class Plant:
+    """The plant of a test. The OPC UA bench starts when it is first asked for: it takes some 0.3 s."""
+
+    def __init__(self, loop: LoopThread, settings: PlantSettings) -> None:
+        """Nothing runs yet: open(). Ports in the settings are those of the devices, which tests reach through the wire."""
+        self._loop = loop
+        self._settings = settings
+        self._stack = AsyncExitStack()
+        self._load = BenchLoad()
+        self._bench: str | None = None
+        self.devices: dict[str, PlantDevice] = {}
+        """By name: press, meter, and recorded ones."""
+        self.addresses: dict[str, str] = {}
+        """The further ways of `transports`, such as "press.tls"; not through a wire that can be spoilt."""
+
+    @property
+    def press(self) -> PlantDevice:
+        return self.devices["press"]
+
+    @property
+    def meter(self) -> PlantDevice:
+        return self.devices["meter"]
+
+    @property
+    def bench(self) -> str:
+        """Endpoint of the OPC UA bench (opc.tcp://...), which is started now if it isn't yet."""
+        if self._bench is None:
+            self._bench = self._loop.run(self._open_bench())
+        return self._bench
+
+    def open(self) -> None:
+        """Start the Modbus devices.
+
+        Raises:
+            ConfigError, CannotListen, LedgerError
+        """
+        try:
+            self._loop.run(self._open())
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Stop everything; the ledger's file is complete then. Safe twice.
+
+        Raises:
+            LedgerError
+        """
+        self._loop.run(self._stack.aclose())
+
+    def verify(self, delivered: Path, deadbands: Mapping[tuple[str, str], float] | None = None) -> Verdict:
+        """Judge what a subscriber wrote down (docs/simulators.md) against the ledger as it is now."""
+        self.ledger.served()
+        return verify(self.ledger.path, delivered, deadbands or {})
+
+    async def _open(self) -> None:
+        settings, clock = self._settings, time.time_ns
+        self._origin_ns = clock()
+        recordings, ways = read_recordings(settings), prepare_ways(settings)
+        self._book = self._stack.enter_context(Ledger(settings.ledger, settings.seed, None, clock))
+        self.ledger = LedgerView(self._book)
+        devices = make_devices(settings, self._load, self._book, clock, None, recordings)
+        served = await self._stack.enter_async_context(serving_modbus(settings, devices, ways))
+        for name, device in devices.items():
+            host, port = served.pop(name).rsplit(":", 1)
+            proxy = ChaosProxy((host, int(port)), seed=settings.seed)
+            self._stack.push_async_callback(proxy.stop)
+            await proxy.start()
+            self.devices[name] = PlantDevice(name, self._loop, proxy, device)
+        self.addresses = served
+
+    async def _open_bench(self) -> str:
+        # asyncua alone takes longer to load than the rest of the plant to start.
+        from simulators.opcua_server import BenchServer
+        from simulators.plant.bench import Bench
+        from simulators.plant.signals import SeededSignals
+
+        settings, origin_ns = self._settings, self._origin_ns
+        sample_ns, cycle_ns = round(settings.sample_s * _S), round(settings.cycle_s * _S)
+        program = Bench(settings.seed, SeededSignals(settings.seed), sample_ns, cycle_ns, self._book.last_part + 1)
+        bench = BenchServer(program, self._book, time.time_ns, lambda ns, on: self._load.switch(ns - origin_ns, on))
+        self._stack.push_async_callback(bench.stop)
+        port = await bench.start(settings.host, settings.bench_port)
+        running = asyncio.get_running_loop().create_task(bench.run())
+
+        async def stop() -> None:
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+
+        self._stack.push_async_callback(stop)
+        return f"opc.tcp://{endpoint(settings.host, port)}"
+
+
+def plant_settings(folder: Path, changes: Mapping[str, Any]) -> PlantSettings:
+    """A quick plant on free ports, with what a test wants otherwise; relative paths count from the folder.
+
+    Raises:
+        ValueError: a setting is wrong; says which.
+    """
+    values = {"press_port": 0, "meter_port": 0, "bench_port": 0, "sample_s": 0.05, "cycle_s": 0.5, "ledger": "ledger.db"}
+    settings = PlantSettings.model_validate({**values, **changes}, context={"folder": folder})
+    for where, what, mend in settings.mistakes():
+        raise ValueError(f"{'.'.join(map(str, where))}: {what}{f'; {mend}' if mend else ''}")
+    return settings
