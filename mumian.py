@@ -1,4 +1,4 @@
-"""One door to Mumian: `mumian demo | gateway | idnode | simulate | verify | config`. Nothing but wiring.
+"""One door to Mumian: `mumian demo | gateway | idnode | simulate | proxy | verify | config`. Nothing but wiring.
 
 Each command imports its room only when it is called, so that a gateway doesn't carry the idnode in memory.
 """
@@ -43,6 +43,26 @@ def _simulate(arguments: argparse.Namespace) -> int:
     from simulators.cli import simulate
 
     return simulate(arguments.file, arguments.replay)
+
+
+def _proxy(arguments: argparse.Namespace) -> int:
+    from simulators.control_proxy import ProxyOptions, run_proxy
+    from simulators.proxy import Toxics
+
+    try:
+        toxics = Toxics(
+            latency_s=arguments.latency_ms / 1000,
+            jitter_s=arguments.jitter_ms / 1000,
+            bytes_per_s=arguments.bytes_per_s,
+            slice_bytes=arguments.slice_bytes,
+            slice_pause_s=arguments.slice_pause_ms / 1000,
+            limit_bytes=arguments.limit_bytes,
+            slow_close_s=arguments.slow_close_ms / 1000,
+        )
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_PROBLEM
+    return run_proxy(ProxyOptions(arguments.listen, arguments.target, toxics, arguments.control_port, arguments.seed))
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -156,6 +176,8 @@ def _parser() -> argparse.ArgumentParser:
     simulate = _file_command(commands, "simulate", "run the virtual plant", _simulate)
     simulate.add_argument("--replay", type=_path, default=None, metavar="CSV", help="feed the bench this recording")
 
+    _proxy_command(commands)
+
     verify = commands.add_parser("verify", help="compare a plant's ledger with what a subscriber received")
     verify.add_argument("ledger", type=Path)
     verify.add_argument("delivered", type=Path)
@@ -171,6 +193,20 @@ def _parser() -> argparse.ArgumentParser:
     schema.set_defaults(call=_config_schema)
     config.add_parser("reference", help="print the settings reference").set_defaults(call=_config_reference)
     return parser
+
+
+def _proxy_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    proxy = commands.add_parser("proxy", help="spoil the TCP connections to any server: slow, sliced, cut, silent")
+    proxy.add_argument("listen", metavar="LISTEN", help="host:port of this machine's loopback; port 0 takes a free one")
+    proxy.add_argument("target", metavar="TARGET", help="host:port of the server")
+    for name in ("latency", "jitter", "slice-pause", "slow-close"):
+        proxy.add_argument(f"--{name}-ms", type=float, default=0.0, metavar="MS")
+    proxy.add_argument("--bytes-per-s", type=float, default=None, metavar="N", help="bandwidth")
+    proxy.add_argument("--slice-bytes", type=int, default=None, metavar="N", help="most bytes passed on in one piece")
+    proxy.add_argument("--limit-bytes", type=int, default=None, metavar="N", help="close a connection after so many")
+    proxy.add_argument("--control-port", type=int, default=None, metavar="PORT", help="change it all over HTTP as it runs")
+    proxy.add_argument("--seed", type=int, default=0, help="of the jitter")
+    proxy.set_defaults(call=_proxy)
 
 
 def _file_command(

@@ -98,6 +98,11 @@ class ModbusDevice:
         self._timeline.stop()
         await self._doors.close()
 
+    @property
+    def requests(self) -> int:
+        """How many there have been for its unit."""
+        return self._requests
+
     def inject(self, fault: AnyRequestFault | DeviceFault) -> None:
         """One more fault, as if the script had it at its end; `at_s` counts from now."""
         if isinstance(fault, AnyRequestFault):

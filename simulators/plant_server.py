@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from simulators import recording
+from simulators.control import ControlPort
+from simulators.control_plant import plant_routes
 from simulators.ledger import Ledger, LedgerError
 from simulators.listening import CannotListen, Clock, check_free, endpoint
 from simulators.modbus_plant import Ways, make_devices, prepare_ways, read_recordings, serving_modbus
@@ -100,4 +102,8 @@ async def _serving(
         port = await bench.start(settings.host, settings.bench_port)
         endpoints["bench"] = f"opc.tcp://{endpoint(settings.host, port)}"
         endpoints["ledger"] = str(settings.ledger)
+        if settings.control_port is not None:
+            control = ControlPort(plant_routes(endpoints, devices, ledger))
+            stack.push_async_callback(control.stop)
+            endpoints["control"] = await control.start(settings.control_port)
         yield endpoints, bench

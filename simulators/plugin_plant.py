@@ -9,10 +9,7 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
-from config.settings import CrossChecked
-from simulators.faults.script import AnyRequestFault, DeviceFault, Fault
+from simulators.control_plant import parse_fault
 from simulators.ledger import Ledger
 from simulators.listening import endpoint
 from simulators.modbus_plant import make_devices, prepare_ways, read_recordings, serving_modbus
@@ -26,20 +23,6 @@ from simulators.settings import PlantSettings
 from simulators.verification import Verdict, verify
 
 _S = 1_000_000_000
-_FAULT: TypeAdapter[AnyRequestFault | DeviceFault] = TypeAdapter(Fault)
-
-
-def parse_fault(device: str, values: Mapping[str, Any]) -> AnyRequestFault | DeviceFault:
-    """A fault as the script of a plant has it (docs/simulators.md).
-
-    Raises:
-        ValueError: it isn't one; says why.
-    """
-    fault = _FAULT.validate_python({"device": device, **values})
-    if isinstance(fault, CrossChecked):
-        for where, what, mend in fault.mistakes():
-            raise ValueError(f"{'.'.join(map(str, where))}: {what}{f'; {mend}' if mend else ''}")
-    return fault
 
 
 class PlantDevice(Wire):
@@ -56,7 +39,7 @@ class PlantDevice(Wire):
         Raises:
             ValueError: there is no such fault.
         """
-        self._loop.call(self._device.inject, parse_fault(self.name, {"kind": kind, **parameters}))
+        self._loop.call(self._device.inject, parse_fault({"device": self.name, "kind": kind, **parameters}))
 
     def restore(self) -> None:
         """The wire is good again, and injected faults of answers are over."""

@@ -20,7 +20,7 @@ DEVICES = {
     "meter": tuple(point.tag for point in METER_MAP.points),
 }
 """The Modbus devices, and the tags of each."""
-_TAKEN = ("bench", "ledger")
+_TAKEN = ("bench", "ledger", "control")
 """What the ready line names beside them."""
 
 
@@ -74,6 +74,9 @@ class PlantSettings(Settings):
     patience_s: float = Field(default=0.0, ge=0, le=3600)
     """How long a client is sure to wait: an answer that came later than this is not demanded of it."""
 
+    control_port: int | None = Field(default=None, ge=0, le=65535)
+    """Port of 127.0.0.1 for seeing and spoiling the plant over HTTP (docs/simulators.md); 0 takes a free one; left out, none."""
+
     def mistakes(self) -> Iterator[Mistake]:
         """Host against exposure, one port for two servers, a cycle shorter than a sample, devices that there are not."""
         yield from self._host_mistakes()
@@ -87,6 +90,7 @@ class PlantSettings(Settings):
             (("press_port",), self.press_port),
             (("meter_port",), self.meter_port),
             (("bench_port",), self.bench_port),
+            (("control_port",), self.control_port or 0),
         ]
         ports += [(("transports", index, "port"), getattr(way, "port", 0)) for index, way in enumerate(self.transports)]
         ports += [(("recordings", index, "port"), recorded.port) for index, recorded in enumerate(self.recordings)]

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from asyncua import Client
 
+from simulators.control_plant import parse_fault
 from simulators.ledger import Ledger, Value
 from simulators.plugin_ledger import LedgerView
 from simulators.plugin_loop import LoopThread
-from simulators.plugin_plant import Plant, parse_fault, plant_settings
+from simulators.plugin_plant import Plant, plant_settings
 from simulators.proxy import Direction, Toxics
 from tests.plugin.readers import Reader, floats
 
@@ -88,7 +89,7 @@ def test_a_fault_of_the_device_itself_can_be_injected_too(plant: Plant) -> None:
 )
 def test_what_is_no_fault_is_refused_with_the_reason(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        parse_fault("meter", values)
+        parse_fault({"device": "meter", **values})
 
 
 def test_wrong_settings_are_refused_with_the_reason(tmp_path: Path) -> None:
