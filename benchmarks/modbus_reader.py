@@ -5,7 +5,8 @@
 
 `driver` reads blocks of 125 registers through the driver, as many outstanding as told. `fleet` polls many devices through
 drivers, link and decode included; `bare` does it with a Protocol that cuts frames and decodes nothing. Both spread their polls
-over slots of a millisecond, as the gateway does. Lateness runs from the due time to the decoded answer, by the true clock: uvloop's
+over slots of a millisecond, as the gateway does. Lateness runs from the due time to the decoded answer, by the true clock:
+uvloop's
 own is that of the last wake-up (both count CLOCK_MONOTONIC). Prints JSON.
 """
 
