@@ -1,4 +1,4 @@
-"""The wheel alone is enough: built, installed into an empty environment, it runs a user's three-line test.
+"""The wheel alone is enough: built, installed into an empty environment, it runs the page's ten-line site and three-line test.
 
 There is no network: the wheel is installed without its dependencies, which are lent from this environment by a path file. So what
 is shown is that the wheel holds all that is ours; that its dependencies resolve is shown by the lock files.
@@ -7,6 +7,7 @@ is shown is that the wheel holds all that is ours; that its dependencies resolve
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,23 +20,13 @@ import pytest
 
 from tests.repo import tree
 
-SITE = """\
-gateway: site
-devices:
-  - name: meter
-    driver: modbus
-    address: 192.168.10.21
-    period_ms: 100
-    tags:
-      - {name: voltage, area: holding_register, address: 0, type: float32, order: CDAB}
-      - {name: alarm, area: coil, address: 7}
-sinks: [{kind: mqtt, url: "mqtts://broker.example"}]
-"""
-TEST = """\
-def test_my_site(mumian_gateway):
-    mumian_gateway.wait_all_delivered()
-    mumian_gateway.assert_nothing_lost()
-"""
+PAGE = Path("docs/testing.md")
+
+
+def block(label: str) -> str:
+    """What the page tells its reader to write into a file."""
+    (text,) = re.findall(rf"^```\w+ {re.escape(label)}\n(.*?)^```$", tree.text(PAGE), re.MULTILINE | re.DOTALL)
+    return str(text)
 
 
 def build_wheel(folder: Path) -> Path:
@@ -68,10 +59,9 @@ def test_three_lines_and_a_site_run_green_with_nothing_but_the_wheel(wheel: Path
 
     user = tmp_path / "user"
     user.mkdir()
-    assert len(SITE.splitlines()) == 10
-    assert len(TEST.splitlines()) == 3
-    (user / "site.yaml").write_text(SITE, encoding="utf-8")
-    (user / "test_site.py").write_text(TEST, encoding="utf-8")
+    for label, lines in (("site.yaml", 10), ("test_site.py", 3)):
+        assert len(block(label).splitlines()) == lines
+        (user / label).write_text(block(label), encoding="utf-8")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "PYTEST"))}
     command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--mumian-config", "site.yaml"]
     done = subprocess.run(command, cwd=user, env=environment, capture_output=True, text=True, timeout=120, check=False)
