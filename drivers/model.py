@@ -37,7 +37,9 @@ class TagTable:
     """UCUM or the operator's own unit; None where none was given."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(
+    slots=True, eq=False
+)  # Not frozen: freezing doubles the cost of making one, and one is made per poll. Nobody changes one.
 class Frame:
     """Readings of one device, taken together; each tag at most once.
 

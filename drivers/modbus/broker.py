@@ -13,10 +13,11 @@ from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from drivers.errors import DeviceRefused, DeviceUnreachable, DriverError
-from drivers.modbus.framing import Answer, Request
+from drivers.modbus.framing import Request
 from drivers.modbus.link import Link
 from drivers.modbus.listening import Doorway
 from drivers.modbus.opening import open_link
+from drivers.modbus.reply import Reply
 from drivers.modbus.transport import Transport, TransportSettings
 from drivers.modbus.turns import Doubts
 
@@ -83,7 +84,7 @@ class Lease:
         self._probing = unit in share.suspended
         link.users[unit] += 1
 
-    def submit(self, request: Request) -> asyncio.Future[Answer]:
+    def submit(self, request: Request) -> Reply:
         """See Link.submit."""
         return self.link.submit(self._unit, request, aside=self._probing)
 

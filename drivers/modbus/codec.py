@@ -27,6 +27,8 @@ from drivers.modbus.texts import read_text
 from drivers.model import Frame, Kind
 from drivers.status import Status
 
+Fault = tuple[Iterable[int], Status]
+"""Tags that could not be read, and why."""
 _LANE_BYTES = 8
 _FLOATS = ("<f8", "<f4", "<f2")
 
@@ -79,6 +81,8 @@ class Layout:
     text: Column
     judge: Judge | None
     """What makes a number that could be read doubtful or wrong; None when nothing does."""
+    plain: np.dtype[Any] | None
+    """The type of all numbers, when they fill the image one after the other in an order that numpy reads: no gathering then."""
     quiet: Context
     """A context in which numpy takes overflows and signalling NaNs without a warning: here they make a reading Bad."""
 
@@ -126,6 +130,7 @@ def compile_layout(fields: Sequence[Field], size: int) -> Layout:
         texts=tuple(texts),
         text=_column(texts),
         judge=compile_judge(Lanes(integers, unsigned, [*doubles, *singles, *halves]), (whole, wide, real)),
+        plain=_plain(fields, size),
         quiet=_quiet_context(),
     )
 
@@ -135,7 +140,7 @@ def decode(
     image: bytes,
     device: str,
     acquired_ns: int,
-    faults: Sequence[tuple[Iterable[int], Status]] = (),
+    faults: Sequence[Fault] = (),
 ) -> list[Frame]:
     """Turn an image into frames, one per column type.
 
@@ -148,6 +153,8 @@ def decode(
     """
     if len(image) != layout.size:
         raise ValueError(f"image of {len(image)} bytes for a layout of {layout.size}")
+    if layout.plain is not None and layout.judge is None:
+        return [_plain_frame(layout, layout.plain, image, device, acquired_ns, faults)]
     np.frombuffer(image + b"\0", np.uint8).take(layout.gather, None, layout.scratch, "clip")
     integers = layout.integers >> layout.shifts
     if layout.masks is not None:
@@ -175,6 +182,18 @@ def decode(
     return frames
 
 
+def _plain_frame(
+    layout: Layout, kind: np.dtype[Any], image: bytes, device: str, acquired_ns: int, faults: Sequence[Fault]
+) -> Frame:
+    raw = np.frombuffer(image, kind)
+    if len(layout.zeros):
+        values, status = layout.quiet.run(_engineering, layout, raw.astype(np.float64))
+        return _frame(device, acquired_ns, layout.real, values, status, faults)
+    if len(layout.whole.tags):
+        return _frame(device, acquired_ns, layout.whole, raw.astype(np.int64), layout.whole.good, faults)
+    return _frame(device, acquired_ns, layout.wide, raw.astype(np.uint64), layout.wide.good, faults)
+
+
 def _byte_places(field: Field) -> list[int]:
     """Places in the image of a number's bytes, least significant first."""
     if field.type.is_byte:
@@ -188,6 +207,22 @@ def _lane(field: Field, zero: int) -> list[int]:
     places = [field.position] if field.type is DataType.BOOL else _byte_places(field)
     padding = [zero] * (_LANE_BYTES - len(places))
     return padding + places if field.is_signed else places + padding
+
+
+def _plain(fields: Sequence[Field], size: int) -> np.dtype[Any] | None:
+    """See Layout.plain."""
+    first = fields[0]
+    if not first.type.is_number or first.kind is Kind.TEXT or len({(f.type, f.order, f.kind) for f in fields}) > 1:
+        return None
+    width = first.type.bits // 8
+    if [field.position for field in fields] != list(range(0, size, width)):
+        return None
+    places = list(byte_places(first.order, REGISTERS[first.type]))
+    if places not in (sorted(places), sorted(places, reverse=True)):
+        return None
+    order = ">" if places == sorted(places) else "<"
+    letter = "i" if first.is_signed else "u" if first.type.is_integer else "f"
+    return np.dtype(f"{order}{letter}{width}")
 
 
 def _shift(field: Field) -> int:
@@ -213,7 +248,10 @@ def _quiet_context() -> Context:
 def _reals(
     layout: Layout, integers: npt.NDArray[np.int64], unsigned: npt.NDArray[np.uint64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint32]]:
-    values = np.concatenate((*layout.reals, integers, unsigned), dtype=np.float64, casting="unsafe")
+    return _engineering(layout, np.concatenate((*layout.reals, integers, unsigned), dtype=np.float64, casting="unsafe"))
+
+
+def _engineering(layout: Layout, values: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint32]]:
     if layout.scale is not None:
         values *= layout.scale
     if layout.offset is not None:
@@ -237,7 +275,7 @@ def _frame(
     column: Column,
     values: npt.NDArray[Any] | list[object],
     status: npt.NDArray[np.uint32],
-    faults: Sequence[tuple[Iterable[int], Status]],
+    faults: Sequence[Fault],
     *,
     judged: bool = False,
 ) -> Frame:

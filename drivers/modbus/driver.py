@@ -15,6 +15,7 @@ from drivers.modbus.codec import decode
 from drivers.modbus.exceptions import Remedy, meaning
 from drivers.modbus.framing import Answer, ExceptionAnswer, Request
 from drivers.modbus.plan import Block, ModbusReadPlan
+from drivers.modbus.reply import Reply
 from drivers.modbus.search import Fault, Part, Search, Split, limited, place_part
 from drivers.modbus.settings import ModbusSettings
 from drivers.modbus.writing import write_of
@@ -112,23 +113,38 @@ class ModbusDriver:
         """See Driver.read; `acquired_ns` is when the last answer arrived."""
         if not isinstance(plan, ModbusReadPlan):
             raise TypeError("not a plan of this driver")
-        poll = _Poll(self._open_lease(), self._settings)
-        if self._absence is not None and self._monotonic_ns() < self._absence.until_ns:
-            poll.out_of_reach = self._absence.answer
+        lease = self._open_lease()
         try:
-            pieces = await self._read_blocks(poll, plan.blocks)
+            if len(plan.blocks) > 1 or self._splits or self._largest or self._absence:
+                return await self._read_with_care(lease, plan, None)
+            # Nearly every poll: one request, of which nothing bad is known.
+            answer = await lease.submit(plan.blocks[0].request)
+            if not isinstance(answer, bytes):
+                return await self._read_with_care(lease, plan, answer)
         except DeviceTimeout:
-            poll.lease.suspend()
+            lease.suspend()
             raise
-        poll.lease.answered()
+        lease.answered()
+        return decode(plan.layout, answer, self._settings.name, lease.link.received_ns or self._clock_ns())
+
+    async def _read_with_care(self, lease: Lease, plan: ModbusReadPlan, first: ExceptionAnswer | None) -> list[Frame]:
+        """Several blocks, or one with a past; `first` is what a plain request for the first of them was answered with."""
+        poll = _Poll(lease, self._settings)
+        if first is not None:
+            answers: Sequence[Answer | None] = [poll.note(first)]
+        else:
+            if self._absence is not None and self._monotonic_ns() < self._absence.until_ns:
+                poll.out_of_reach = self._absence.answer
+            answers = await self._ask_whole(poll, plan.blocks)
+        pieces = await self._data_of(poll, plan.blocks, answers)
+        lease.answered()
         self._note_absence(poll.out_of_reach)
         image = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        return decode(plan.layout, image, self._settings.name, poll.lease.link.received_ns or self._clock_ns(), poll.faults)
+        return decode(plan.layout, image, self._settings.name, lease.link.received_ns or self._clock_ns(), poll.faults)
 
-    async def _read_blocks(self, poll: _Poll, blocks: Sequence[Block]) -> list[bytes]:
+    async def _data_of(self, poll: _Poll, blocks: Sequence[Block], answers: Sequence[Answer | None]) -> list[bytes]:
         """The data of each block, with zeros where there are none."""
         pieces: list[bytes] = []
-        answers = await self._ask_whole(poll, blocks)
         for block, answer in zip(blocks, answers, strict=True):
             if isinstance(answer, bytes):
                 if self._splits:
@@ -193,7 +209,7 @@ class ModbusDriver:
         A block of which the device gives nothing is asked all the same: it is the sign of life, and of a change.
         """
         answers: list[Answer | None] = [None] * len(blocks)
-        waiting: deque[tuple[int, asyncio.Future[Answer]]] = deque()
+        waiting: deque[tuple[int, Reply]] = deque()
         for place, block in enumerate(blocks):
             split = self._split_of(block)
             if split is not None and split.parts:

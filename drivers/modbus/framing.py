@@ -20,6 +20,7 @@ HEADER_BYTES = 7
 _EXCEPTION_FLAG = 0x80
 _MBAP = struct.Struct(">HHHB")
 _MBAP_SHORT = struct.Struct(">HHH")
+_READ_HEAD = struct.Struct(">HHHBBB")
 _PDU = struct.Struct(">BHH")
 
 
@@ -159,6 +160,11 @@ class AduReader:
         self._buffer = b""
         self._start = 0
 
+    @property
+    def has_rest(self) -> bool:
+        """Whether bytes wait to be taken."""
+        return self._start < len(self._buffer)
+
     def feed(self, data: bytes) -> None:
         """Take what the socket gave."""
         rest = self._buffer[self._start :]
@@ -204,6 +210,11 @@ class MbapFraming:
         """See Framing.feed."""
         self._reader.feed(data)
 
+    @property
+    def has_rest(self) -> bool:
+        """Whether it holds the beginning of a frame."""
+        return self._reader.has_rest
+
     def forget(self) -> None:
         """Drop an unfinished frame: what comes next begins a new one."""
         self._reader = AduReader()
@@ -216,6 +227,22 @@ class MbapFraming:
                 return adu.transaction, match_answer(waiting.request, waiting.unit, adu)
             self.dropped += 1
         return None
+
+
+def take_whole(data: bytes, asked: Mapping[int, Asked]) -> tuple[int, bytes] | None:
+    """The common case, at a price of its own: what came is one whole MBAP frame with the data of a read that is awaited.
+
+    Returns:
+        As MbapFraming.take(); None when it is anything else, which feed() and take() then see to.
+    """
+    if len(data) > _READ_HEAD.size:
+        transaction, protocol, length, unit, function, count = _READ_HEAD.unpack_from(data)
+        if protocol == 0 and len(data) == length + _MBAP_SHORT.size == count + _READ_HEAD.size and transaction in asked:
+            waiting = asked[transaction]
+            request = waiting.request
+            if unit == waiting.unit and function == request.pdu[0] and count == request.data_bytes:
+                return transaction, data[_READ_HEAD.size :]
+    return None
 
 
 def match_answer(request: Request, unit: int, adu: Adu) -> Answer:

@@ -10,10 +10,11 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, cast
+from typing import Protocol, cast
 
 from drivers.errors import DeviceMisbehaved, DeviceTimeout, DeviceUnreachable, DriverError
-from drivers.modbus.framing import Answer, MbapFraming, Request
+from drivers.modbus.framing import Answer, MbapFraming, Request, encode_request, take_whole
+from drivers.modbus.reply import Reply
 
 SILENT_UNITS = 3
 """So many units silent one after the other, or all there are, and the link itself counts as dead."""
@@ -33,14 +34,14 @@ class Link(Protocol):
     def dropped(self) -> int:
         """Frames, or runs of bytes that are none, which answered no outstanding request: late, repeated, foreign or damaged."""
 
-    def submit(self, unit: int, request: Request, *, aside: bool = False) -> asyncio.Future[Answer]:
+    def submit(self, unit: int, request: Request, *, aside: bool = False) -> Reply:
         """Send a request when its turn comes; turns are in the order of the calls.
 
         Args:
             aside: the unit was silent of late: where there are transaction ids, it is asked without keeping the others waiting.
 
         Returns:
-            A future that gives the answer, or raises DeviceTimeout when the unit is silent, or what ended the link.
+            What gives the answer when awaited, or raises DeviceTimeout when the unit is silent, or what ended the link.
 
         Raises:
             DeviceUnreachable, DeviceMisbehaved: the link has ended already.
@@ -66,15 +67,6 @@ class Pacing:
     """Without transaction ids: silence on the line before a request."""
 
 
-class _Pending(NamedTuple):
-    unit: int
-    request: Request
-    future: asyncio.Future[Answer]
-    deadline_s: float
-    repeats: int
-    aside: bool
-
-
 class ModbusLink(asyncio.Protocol, asyncio.DatagramProtocol):
     """The client's side of one connection (Link)."""
 
@@ -82,11 +74,14 @@ class ModbusLink(asyncio.Protocol, asyncio.DatagramProtocol):
         self._loop = asyncio.get_running_loop()
         self._pacing = pacing
         self._slots, self._repeats, self._timeout_s = pacing.slots, pacing.repeats, pacing.timeout_s
+        self._pause_s = pacing.pause_s
+        self._is_torn = False
+        """Whether the beginning of a frame waits for its end."""
         self._clock_ns = clock_ns
         self._framing = MbapFraming()
-        self._pending: dict[int, _Pending] = {}
+        self._pending: dict[int, Reply] = {}
         self._aside = 0
-        self._waiting: deque[tuple[int, Request, asyncio.Future[Answer]]] = deque()
+        self._waiting: deque[Reply] = deque()
         self._silent: set[int] = set()
         self._transaction = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -103,17 +98,16 @@ class ModbusLink(asyncio.Protocol, asyncio.DatagramProtocol):
         """See Link.dropped."""
         return self._framing.dropped
 
-    def submit(self, unit: int, request: Request, *, aside: bool = False) -> asyncio.Future[Answer]:
+    def submit(self, unit: int, request: Request, *, aside: bool = False) -> Reply:
         """See Link.submit."""
         if self.failure is not None or self._transport is None:
             raise self.failure or DeviceUnreachable("not connected")
-        future: asyncio.Future[Answer] = self._loop.create_future()
-        free = len(self._pending) - self._aside < self._slots and not self._waiting and self._pausing is None
-        if free or aside:
-            self._start(unit, request, future, self._repeats and self._repeats * request.is_read, aside=aside)
+        reply = Reply(self._loop, unit, request, self._repeats and self._repeats * request.is_read, aside=aside)
+        if aside or (len(self._pending) - self._aside < self._slots and not self._waiting and self._pausing is None):
+            self._start(reply)
         else:
-            self._waiting.append((unit, request, future))
-        return future
+            self._waiting.append(reply)
+        return reply
 
     async def close(self) -> None:
         """See Link.close."""
@@ -128,11 +122,17 @@ class ModbusLink(asyncio.Protocol, asyncio.DatagramProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand each answer to its waiter (asyncio.Protocol)."""
-        try:
-            self._take(data)
-        except DeviceMisbehaved as error:
-            self._fail(error)
-        if self._waiting or self._pacing.pause_s:
+        taken = None if self._is_torn else take_whole(data, self._pending)
+        if taken is not None:
+            self.received_ns = self._clock_ns()
+            self._answer(*taken)
+        else:
+            try:
+                self._take(data)
+            except DeviceMisbehaved as error:
+                self._fail(error)
+            self._is_torn = self._framing.has_rest
+        if self._waiting or self._pause_s:
             self._go_on()
 
     def datagram_received(self, data: bytes, addr: object) -> None:  # noqa: ARG002
@@ -142,20 +142,21 @@ class ModbusLink(asyncio.Protocol, asyncio.DatagramProtocol):
         except DeviceMisbehaved:
             self._framing.dropped += 1
         self._framing.forget()
-        if self._waiting or self._pacing.pause_s:
+        if self._waiting or self._pause_s:
             self._go_on()
 
     def _take(self, data: bytes) -> None:
         self.received_ns = self._clock_ns()
-        framing = self._framing
-        framing.feed(data)
-        while (taken := framing.take(self._pending)) is not None:
-            waiting = self._pending.pop(taken[0])
-            self._aside -= waiting.aside
-            if not waiting.future.done():
-                waiting.future.set_result(taken[1])
-            if self._silent:
-                self._silent.clear()
+        self._framing.feed(data)
+        while (taken := self._framing.take(self._pending)) is not None:
+            self._answer(*taken)
+
+    def _answer(self, transaction: int, answer: Answer) -> None:
+        reply = self._pending.pop(transaction)
+        self._aside -= reply.aside
+        if self._silent:
+            self._silent.clear()
+        reply.settle(answer)
 
     def error_received(self, exc: Exception) -> None:
         """The network says that nobody is there (asyncio.DatagramProtocol)."""
@@ -167,19 +168,22 @@ class ModbusLink(asyncio.Protocol, asyncio.DatagramProtocol):
         if not self._lost.done():
             self._lost.set_result(None)
 
-    def _start(self, unit: int, request: Request, future: asyncio.Future[Answer], repeats: int, *, aside: bool) -> None:
-        transaction = self._transaction = self._next_transaction()
-        deadline_s = self._loop.time() + self._timeout_s
-        self._pending[transaction] = _Pending(unit, request, future, deadline_s, repeats, aside)
-        self._aside += aside
+    def _start(self, reply: Reply) -> None:
+        transaction = (self._transaction + 1) & 0xFFFF
+        while transaction in self._pending:
+            transaction = (transaction + 1) & 0xFFFF
+        self._transaction = transaction
+        self._pending[transaction] = reply
+        self._aside += reply.aside
+        reply.deadline_s = deadline_s = self._loop.time() + self._timeout_s
         if self._timer is None:
             self._timer = self._loop.call_at(deadline_s, self._expire)
-        self._send(self._framing.encode(transaction, unit, request))
+        self._send(encode_request(transaction, reply.unit, reply.request))
 
     def _go_on(self) -> None:
         """Something was answered or given up: the next of those that wait, after the pause."""
-        if self._pacing.pause_s and self._pausing is None and self.failure is None:
-            self._pausing = self._loop.call_later(self._pacing.pause_s, self._resume)
+        if self._pause_s and self._pausing is None and self.failure is None:
+            self._pausing = self._loop.call_later(self._pause_s, self._resume)
         else:
             self._pump()
 
@@ -189,15 +193,9 @@ class ModbusLink(asyncio.Protocol, asyncio.DatagramProtocol):
 
     def _pump(self) -> None:
         while self._waiting and self._pausing is None and len(self._pending) - self._aside < self._slots:
-            unit, request, future = self._waiting.popleft()
-            if not future.done():
-                self._start(unit, request, future, self._repeats * request.is_read, aside=False)
-
-    def _next_transaction(self) -> int:
-        transaction = (self._transaction + 1) & 0xFFFF
-        while transaction in self._pending:
-            transaction = (transaction + 1) & 0xFFFF
-        return transaction
+            reply = self._waiting.popleft()
+            if not reply.done():
+                self._start(reply)
 
     def _expire(self) -> None:
         """The timer of the link: armed for the oldest request, re-armed only when it fires, so that answers cost it nothing."""
@@ -211,18 +209,19 @@ class ModbusLink(asyncio.Protocol, asyncio.DatagramProtocol):
                 break
             del self._pending[transaction]
             self._aside -= oldest.aside
-            if oldest.future.done():
+            if oldest.done():
                 continue
             if oldest.repeats:
-                self._start(oldest.unit, oldest.request, oldest.future, oldest.repeats - 1, aside=oldest.aside)
+                oldest.repeats -= 1
+                self._start(oldest)
             else:
                 self._give_up(oldest)
         if self.failure is None:
             self._go_on()
 
-    def _give_up(self, silent: _Pending) -> None:
+    def _give_up(self, silent: Reply) -> None:
         error = DeviceTimeout(f"no answer within {self._pacing.timeout_s * 1000:.0f} ms")
-        fail_future(silent.future, error)
+        silent.fail(error)
         self._silent.add(silent.unit)
         if len(self._silent) >= min(SILENT_UNITS, len(self.users)):
             self._fail(error)
@@ -237,15 +236,8 @@ class ModbusLink(asyncio.Protocol, asyncio.DatagramProtocol):
         self._timer = None
         if self._transport is not None:
             self._transport.abort()
-        for future in [*(waiting.future for waiting in self._pending.values()), *(future for _, _, future in self._waiting)]:
-            fail_future(future, self.failure)
+        for reply in (*self._pending.values(), *self._waiting):
+            reply.fail(self.failure)
         self._pending.clear()
         self._waiting.clear()
         self._aside = 0
-
-
-def fail_future(future: asyncio.Future[Answer], failure: DriverError) -> None:
-    """Tell a waiter, if there is still one."""
-    if not future.done():
-        future.set_exception(failure)
-        future.exception()  # Read once here: nobody may be waiting for it any more.

@@ -26,7 +26,8 @@ from typing import NamedTuple, cast
 
 from drivers.errors import DeviceTimeout, DeviceUnreachable, DriverError
 from drivers.modbus.framing import Answer, Framing, Request, echo_request
-from drivers.modbus.link import SILENT_UNITS, Pacing, fail_future
+from drivers.modbus.link import SILENT_UNITS, Pacing
+from drivers.modbus.reply import Reply
 
 _TURN = 0
 
@@ -41,13 +42,6 @@ class Doubts:
     """Units that let function 8 go unanswered as well."""
     mute: set[int] = field(default_factory=set)
     """Those of `echoless` that do answer reads."""
-
-
-class _Job(NamedTuple):
-    unit: int
-    request: Request
-    future: asyncio.Future[Answer]
-    repeats: int
 
 
 class _Turn(NamedTuple):
@@ -65,8 +59,8 @@ class TurnLink(asyncio.Protocol):
         self._pacing = pacing
         self._doubts = doubts
         self._clock_ns = clock_ns
-        self._jobs: deque[_Job] = deque()
-        self._serving: tuple[_Job, ...] = ()
+        self._jobs: deque[Reply] = deque()
+        self._serving: tuple[Reply, ...] = ()
         self._wake = asyncio.Event()
         self._turn: dict[int, _Turn] = {}
         self._silent: set[int] = set()
@@ -85,15 +79,14 @@ class TurnLink(asyncio.Protocol):
         """See Link.dropped."""
         return self._framing.dropped
 
-    def submit(self, unit: int, request: Request, *, aside: bool = False) -> asyncio.Future[Answer]:
+    def submit(self, unit: int, request: Request, *, aside: bool = False) -> Reply:
         """See Link.submit."""
         if self.failure is not None or self._transport is None:
             raise self.failure or DeviceUnreachable("not connected")
-        future: asyncio.Future[Answer] = self._loop.create_future()
-        repeats = 0 if aside or not request.is_read else self._pacing.repeats
-        self._jobs.append(_Job(unit, request, future, repeats))
+        reply = Reply(self._loop, unit, request, 0 if aside or not request.is_read else self._pacing.repeats)
+        self._jobs.append(reply)
         self._wake.set()
-        return future
+        return reply
 
     async def close(self) -> None:
         """See Link.close."""
@@ -132,22 +125,21 @@ class TurnLink(asyncio.Protocol):
                 self._wake.clear()
                 await self._wake.wait()
             job = self._jobs.popleft()
-            if job.future.done():
+            if job.done():
                 continue
             self._serving = (job,)
             try:
                 answer = await self._serve(job)
             except DeviceTimeout as error:
-                fail_future(job.future, error)
+                job.fail(error)
                 self._silent.add(job.unit)
                 if len(self._silent) >= min(SILENT_UNITS, len(self.users)):
                     self._fail(error)
             else:
                 self._silent.clear()
-                if not job.future.done():
-                    job.future.set_result(answer)
+                job.settle(answer)
 
-    async def _serve(self, job: _Job) -> Answer:
+    async def _serve(self, job: Reply) -> Answer:
         """One request and its repetitions.
 
         Raises:
@@ -211,5 +203,5 @@ class TurnLink(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         for job in (*self._serving, *self._jobs):
-            fail_future(job.future, self.failure)
+            job.fail(self.failure)
         self._jobs.clear()
