@@ -4,10 +4,9 @@
     python -m benchmarks.modbus_reader fleet|bare PORT DEVICES PERIOD_MS SECONDS
 
 `driver` reads blocks of 125 registers through the driver, as many outstanding as told. `fleet` polls many devices through
-drivers, link and decode included; `bare` does it with a Protocol that cuts frames and decodes nothing. Both spread their polls
-over slots of a millisecond, as the gateway does. Lateness runs from the due time to the decoded answer, by the true clock:
-uvloop's
-own is that of the last wake-up (both count CLOCK_MONOTONIC). Prints JSON.
+drivers, link and decode included, by the gateway's clock; `bare` does it with a Protocol that cuts frames and decodes nothing.
+Both spread their polls over slots of a millisecond, as the gateway does. Lateness runs from the due time to the decoded answer,
+by the true clock: uvloop's own is that of the last wake-up (both count CLOCK_MONOTONIC). Prints JSON.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ import uvloop
 from drivers.base import DevicePlan, Driver
 from drivers.modbus.settings import ModbusSettings
 from drivers.registry import compile_plan, open_driver
+from gateway.clock import Clock, SystemClock
 
 _REGISTERS = 125
 _SLOT_S = 0.001
@@ -98,11 +98,10 @@ def phase_s(place: int, period_s: float) -> float:
     return place * _SLOT_S % period_s
 
 
-async def _poll(driver: Driver, plan: DevicePlan, due_s: float, period_s: float, watch: Watch) -> None:
-    loop = asyncio.get_running_loop()
+async def _poll(driver: Driver, plan: DevicePlan, due_s: float, period_s: float, watch: Watch, clock: Clock) -> None:
     reads = plan.scans[0].plan
     while due_s < watch.end_s:
-        await asyncio.sleep(due_s - loop.time())
+        await clock.sleep_until(due_s)
         await driver.read(reads)
         watch.note(due_s, time.monotonic())
         due_s += period_s
@@ -119,8 +118,9 @@ async def run_fleet(port: int, devices: int, period_s: float, seconds: float) ->
         fleet.append((driver, plan))
     begin_s = asyncio.get_running_loop().time() + 0.2
     watch = Watch(begin_s, seconds)
+    clock = SystemClock()
     polls = [
-        asyncio.create_task(_poll(driver, plan, begin_s + phase_s(place, period_s), period_s, watch))
+        asyncio.create_task(_poll(driver, plan, begin_s + phase_s(place, period_s), period_s, watch, clock))
         for place, (driver, plan) in enumerate(fleet)
     ]
     cores = await watch.measure()

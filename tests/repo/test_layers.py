@@ -34,6 +34,7 @@ _MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "drivers.base",
         "drivers.errors",
         "drivers.model",
+        "drivers.prompt",
         "drivers.registry",
         "drivers.status",
     ),

@@ -1,19 +1,17 @@
-"""The answer to one request: awaited like any future, but its waiter goes on at once."""
+"""A future whose waiter goes on at once."""
 
 import asyncio
 
 import pytest
 
 from drivers.errors import DeviceTimeout
-from drivers.modbus.datatypes import Area
-from drivers.modbus.framing import read_request
-from drivers.modbus.reply import Reply
+from drivers.prompt import Prompt
 
-REQUEST = read_request(Area.HOLDING_REGISTER, 0, 1)
+Reply = Prompt[bytes]
 
 
 def new_reply() -> Reply:
-    return Reply(asyncio.get_running_loop(), 1, REQUEST)
+    return Prompt(asyncio.get_running_loop())
 
 
 async def waiting(reply: Reply, seen: list[object]) -> object:
