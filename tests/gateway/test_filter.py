@@ -143,3 +143,44 @@ def test_nothing_is_repeated_before_anything_was_reported() -> None:
     chosen = make()
     assert chosen.repeats(START_NS) == []
     assert chosen.next_heartbeat_ns() is None
+
+
+def columns_of(one: Frame) -> tuple[object, ...]:
+    assert not isinstance(one.values, list)
+    return one.tags.tolist(), one.values.tolist(), one.status.tolist()
+
+
+_RUNS = [np.array(tags, np.int32) for tags in ([0, 1, 2, 3], [4, 5], [2, 3, 4], [5, 0], [1])]
+for _tags in _RUNS:
+    _tags.setflags(write=False)
+_STEPS = st.lists(
+    st.tuples(
+        st.integers(0, len(_RUNS) - 1),
+        st.lists(st.integers(0, 2), min_size=4, max_size=4),
+        st.lists(st.sampled_from([0, 0, 0, int(Status.BAD)]), min_size=4, max_size=4),
+        st.integers(-70, 70),
+        st.booleans(),
+    ),
+    max_size=30,
+)
+
+
+@given(_STEPS, st.sampled_from([0.0, 1.0]))
+def test_tags_that_come_together_again_and_again_are_treated_like_any_others(
+    steps: list[tuple[int, list[int], list[int], int, bool]], deadband: float
+) -> None:
+    tags = table(*((f"t{n}", Kind.INT) for n in range(6)))
+    known, plain = (Filter(tags, np.full(6, deadband), np.full(6, HEARTBEAT_S * NS, np.int64)) for _ in range(2))
+    now_ns = START_NS
+    for number, values, status, seconds, stored in steps:
+        run = _RUNS[number]
+        now_ns += seconds * NS
+        columns = np.array(values[: len(run)], np.int64), np.array(status[: len(run)], np.uint32)
+        first = known.pick([Frame("d", now_ns, run, *columns)])
+        second = plain.pick([Frame("d", now_ns, run.copy(), *columns)])
+        assert [*map(columns_of, first)] == [*map(columns_of, second)]
+        for chosen in (known, plain):
+            if stored:
+                chosen.accept()
+            else:
+                chosen.take_back()
