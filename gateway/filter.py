@@ -39,7 +39,7 @@ class _Undo:
 class _Run:
     """Tags that come together again and again, and what makes looking at them cheap."""
 
-    __slots__ = ("due_ns", "index", "last_ns", "plain", "seen", "tags")
+    __slots__ = ("due_ns", "index", "plain", "seen", "tags")
 
     def __init__(self, tags: npt.NDArray[np.int32], deadbands: npt.NDArray[np.float64]) -> None:
         self.tags = tags
@@ -53,8 +53,8 @@ class _Run:
         """What was known of the tags' state may not hold any more."""
         self.seen = False
         """All of them have been reported before."""
-        self.due_ns = self.last_ns = 0
-        """No heartbeat is due for a reading of last_ns, the last one's time, or later and before due_ns."""
+        self.due_ns = 0
+        """No heartbeat is due before, unless the clock is set back."""
 
 
 def _index_of(tags: npt.NDArray[np.int32]) -> Index:
@@ -93,6 +93,7 @@ class Filter:
         """Which column, by its place in _KINDS, holds a tag's last value."""
         self._undo: list[_Undo] = []
         self._newest_ns = _NEVER
+        """When something was last reported."""
         self._runs: dict[int, _Run] = {}
         """By the identity of an array of tags that can't be written to: what a driver's plan holds."""
 
@@ -183,14 +184,13 @@ class Filter:
             seen = self._seen[index]
             passing |= ~seen
             run.seen = bool(seen.all())
-        if not run.last_ns <= frame.acquired_ns < run.due_ns:
+        if not self._newest_ns <= frame.acquired_ns < run.due_ns:
             # A clock that was set back makes readings due too: their age would be negative for long.
             reported_ns, heartbeats_ns = self._reported_ns[index], self._heartbeats_ns[index]
             silent_ns = frame.acquired_ns - np.maximum(reported_ns, 0)
             passing |= (silent_ns >= heartbeats_ns) | (silent_ns < 0)
             if run.seen:
-                run.due_ns = int((reported_ns + heartbeats_ns).min())
-        run.last_ns = frame.acquired_ns
+                run.due_ns = int((np.minimum(reported_ns, frame.acquired_ns) + heartbeats_ns).min())
         return passing
 
     def _moved(self, frame: Frame, run: _Run) -> npt.NDArray[np.bool_]:
@@ -215,7 +215,7 @@ class Filter:
     def _remember(self, frame: Frame, index: Index) -> None:
         if frame.acquired_ns < self._newest_ns:
             self._forget_runs()  # The clock was set back: tags that several runs share may be due earlier than they know.
-        self._newest_ns = frame.acquired_ns
+        self._newest_ns = max(self._newest_ns, frame.acquired_ns)
         kind = "O" if isinstance(frame.values, list) else frame.values.dtype.kind
         held = self._columns[kind]
         self._undo.append(

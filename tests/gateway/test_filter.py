@@ -156,11 +156,12 @@ for _tags in _RUNS:
 _STEPS = st.lists(
     st.tuples(
         st.integers(0, len(_RUNS) - 1),
-        st.lists(st.integers(0, 2), min_size=4, max_size=4),
-        st.lists(st.sampled_from([0, 0, 0, int(Status.BAD)]), min_size=4, max_size=4),
-        st.integers(-70, 70),
-        st.booleans(),
+        st.lists(st.integers(0, 1), min_size=4, max_size=4),
+        st.lists(st.sampled_from([0] * 9 + [int(Status.BAD)]), min_size=4, max_size=4),
+        st.sampled_from([-50, -1, 0, 1, 10, 59, 61]),
+        st.sampled_from([True] * 9 + [False]),
     ),
+    min_size=10,
     max_size=30,
 )
 
