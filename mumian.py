@@ -47,7 +47,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
 
 def _proxy(arguments: argparse.Namespace) -> int:
     from simulators.control_proxy import ProxyOptions, run_proxy
-    from simulators.proxy import Toxics
+    from simulators.toxics import Toxics
 
     try:
         toxics = Toxics(

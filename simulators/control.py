@@ -12,17 +12,19 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
-from simulators.listening import CannotListen, endpoint
+from simulators.listening import CannotListen, close_listener, endpoint
 
 HOST = "127.0.0.1"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _MOST_HEAD_BYTES = 16_384
 _MOST_BODY_BYTES = 65_536
+_MOST_REST_BYTES = 1_048_576
 PATIENCE_S = 5.0
-"""A request that isn't there by then is given up."""
+"""A request that isn't there by then is given up, and an answer that nobody takes."""
 
 Handler = Callable[[Any], Awaitable[object]]
 """From the request's JSON (None without a body) to the answer's."""
@@ -45,7 +47,7 @@ class ControlPort:
     def __init__(self, routes: Routes) -> None:
         self._routes = routes
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def start(self, port: int) -> str:
         """Listen; returns host:port, which has a free port when `port` is 0.
@@ -56,38 +58,43 @@ class ControlPort:
         try:
             self._server = await asyncio.start_server(self._take, HOST, port, limit=_MOST_HEAD_BYTES)
         except OSError as error:
-            raise CannotListen(HOST, port, error.strerror or str(error)) from error
+            raise CannotListen.because(HOST, port, error) from error
         return endpoint(HOST, self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
-        """Close the listener and every connection. Safe twice, and before start()."""
+        """Close the listener and every connection: none is open then. Safe twice, and before start()."""
         server, self._server = self._server, None
         if server is not None:
-            server.close()
-        for task in self._tasks:
+            await close_listener(server)
+        ending = dict(self._tasks)
+        for task, writer in ending.items():
+            # Here, since a task that is cancelled before its first step never comes to its own end.
+            writer.transport.abort()
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*ending, return_exceptions=True)
+        await asyncio.sleep(0)  # For the transports to close their sockets.
 
     def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = writer
+        task.add_done_callback(lambda ended: self._tasks.pop(ended, None))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
+            try:
+                async with asyncio.timeout(PATIENCE_S):
+                    handler, values = await self._request(reader)
+                status, answer = HTTPStatus.OK, await handler(values)
+            except Refusal as refusal:
+                status, answer = refusal.status, {"error": refusal.reason}
             async with asyncio.timeout(PATIENCE_S):
-                try:
-                    status, answer = HTTPStatus.OK, await self._answer(reader)
-                except Refusal as refusal:
-                    status, answer = refusal.status, {"error": refusal.reason}
-                writer.write(_encode(status, answer))
-                await writer.drain()
+                await _send(reader, writer, _encode(status, answer))
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             pass  # The client went away or fell silent: there is nobody to tell.
         finally:
-            writer.close()
+            writer.transport.abort()
 
-    async def _answer(self, reader: asyncio.StreamReader) -> object:
+    async def _request(self, reader: asyncio.StreamReader) -> tuple[Handler, Any]:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.LimitOverrunError as error:
@@ -100,7 +107,7 @@ class ControlPort:
             raise Refusal(HTTPStatus.NOT_FOUND, f"no {path}; there are {', '.join(sorted(self._routes))}")
         if method not in methods:
             raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"{path} takes {', '.join(sorted(methods))}")
-        return await methods[method](await _read_body(reader, fields))
+        return methods[method], await _read_body(reader, fields)
 
 
 def _decode_head(head: bytes) -> tuple[str, str, dict[str, str]]:
@@ -130,8 +137,19 @@ async def _read_body(reader: asyncio.StreamReader, fields: Mapping[str, str]) ->
         raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send application/json")
     try:
         return json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Refusal(HTTPStatus.BAD_REQUEST, f"not JSON: {error}") from error
+
+
+async def _send(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: bytes) -> None:
+    """Send, and close as RFC 9112, 9.6 has it: what else the client says is read, lest a reset takes the answer from it."""
+    writer.write(answer)
+    await writer.drain()
+    with suppress(RuntimeError):  # uvloop, when the client is gone.
+        writer.write_eof()
+    rest = 0
+    while rest < _MOST_REST_BYTES and (data := await reader.read(_MOST_HEAD_BYTES)):
+        rest += len(data)
 
 
 def _encode(status: HTTPStatus, answer: object) -> bytes:

@@ -15,9 +15,10 @@ from pydantic import TypeAdapter, ValidationError
 from config.settings import CrossChecked
 from config.wording import message
 from simulators.control import Refusal, Routes
-from simulators.faults.script import AnyRequestFault, DeviceFault, Fault, FaultKind
+from simulators.faults.script import AnyRequestFault, DeviceFault, Fault, FaultKind, StuckFault
 from simulators.ledger import Ledger, open_read_only, read_faults
 from simulators.modbus_server import ModbusDevice
+from simulators.settings import DEVICES
 
 _FAULT: TypeAdapter[AnyRequestFault | DeviceFault] = TypeAdapter(Fault)
 
@@ -40,6 +41,9 @@ def parse_fault(values: object) -> AnyRequestFault | DeviceFault:
     if isinstance(fault, CrossChecked):
         for where, what, mend in fault.mistakes():
             raise ValueError(f"{'.'.join(map(str, where))}: {what}{f'; {mend}' if mend else ''}")
+    known = DEVICES.get(fault.device)
+    if isinstance(fault, StuckFault) and known is not None and not set(fault.tags) <= set(known):
+        raise ValueError(f"tags: {fault.device} has {', '.join(known)}")
     return fault
 
 

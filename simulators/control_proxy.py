@@ -14,13 +14,15 @@ from typing import Any
 import uvloop
 
 from simulators.control import ControlPort, Refusal, Routes
-from simulators.listening import CannotListen, endpoint
-from simulators.proxy import ChaosProxy, Direction, State, Toxics
+from simulators.listening import CannotListen, endpoint, parse_endpoint
+from simulators.proxy import ChaosProxy, State
+from simulators.toxics import Direction, Toxics
 
 EXIT_OK = 0
 EXIT_USAGE = 2
 EXIT_ADDRESS = 5
 _TOXICS = frozenset(one.name for one in fields(Toxics))
+_OPTIONAL = frozenset(one.name for one in fields(Toxics) if one.default is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,9 @@ def run_proxy(options: ProxyOptions) -> int:
         0 stopped in order, 2 an address can't be one, 5 an address can't be had.
     """
     try:
-        listen, target = _on_loopback(options.listen), split(options.target)
+        listen, target = _on_loopback(options.listen), parse_endpoint(options.target)
+        if not target[1]:
+            raise ValueError(f"{options.target!r} has no port that a server could have")
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE
@@ -56,21 +60,13 @@ def run_proxy(options: ProxyOptions) -> int:
     return EXIT_OK
 
 
-def split(address: str) -> tuple[str, int]:
-    """Host and port of host:port or [IPv6]:port.
-
-    Raises:
-        ValueError: it isn't that.
-    """
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
-        raise ValueError(f"{address!r} is not host:port")
-    return host.strip("[]"), int(port)
-
-
 def _on_loopback(address: str) -> tuple[str, int]:
-    host, port = split(address)
-    if not ip_address(host).is_loopback:
+    host, port = parse_endpoint(address)
+    try:
+        is_loopback = ip_address(host).is_loopback
+    except ValueError as error:
+        raise ValueError(f"{host!r} is not an IP address; listen on 127.0.0.1") from error
+    if not is_loopback:
         raise ValueError(f"{host} would let other machines reach the target through this one; listen on 127.0.0.1")
     return host, port
 
@@ -86,14 +82,18 @@ def proxy_routes(proxy: ChaosProxy) -> Routes:
 
     async def state(_: Any) -> object:
         passed = {direction.value: count for direction, count in proxy.passed_bytes.items()}
-        return {"state": proxy.state.value, "connections": proxy.connections, "passed_bytes": passed}
+        facts = {"state": proxy.state.value, "connections": proxy.connections, "passed_bytes": passed}
+        return {**facts, "target_error": proxy.target_error}
 
     async def do(values: Any) -> object:
         what = values.get("do") if isinstance(values, dict) else None
         if what == "silence":
             proxy.silence()
         elif what in changes:
-            await changes[what]()
+            try:
+                await changes[what]()
+            except CannotListen as error:
+                raise Refusal(HTTPStatus.CONFLICT, str(error)) from error
         else:
             known = ", ".join(sorted({*changes, "silence"}))
             raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, f'send {{"do": ...}} with one of {known}')
@@ -116,14 +116,20 @@ def parse_toxics(values: Any) -> tuple[Direction | None, Toxics]:
     """
     if not isinstance(values, dict) or not set(values) <= {*_TOXICS, "direction"}:
         raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, f"send an object of {', '.join(sorted({*_TOXICS, 'direction'}))}")
-    numbers = {name: value for name, value in values.items() if name != "direction"}
+    numbers: dict[str, Any] = {name: value for name, value in values.items() if name != "direction"}
     for name, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or (name.startswith(("slice_b", "limit")) and value % 1):
-            raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, f"{name}: {value!r} is not a number that it can have")
-    whole = {name: int(value) if name in ("slice_bytes", "limit_bytes") else value for name, value in numbers.items()}
+        if value is None and name in _OPTIONAL:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, f"{name}: {value!r} is not a number")
+        if name in ("slice_bytes", "limit_bytes"):
+            if value % 1:
+                raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, f"{name}: {value!r} is not a whole number")
+            numbers[name] = int(value)
+    if values.get("direction", "up") not in [direction.value for direction in Direction]:
+        raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, f"direction: {values['direction']!r} is neither up nor down")
     try:
-        direction = Direction(values["direction"]) if "direction" in values else None
-        return direction, Toxics(**whole)
+        return (Direction(values["direction"]) if "direction" in values else None), Toxics(**numbers)
     except ValueError as error:
         raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
 

@@ -132,7 +132,8 @@ class Counterpart:
     exception: int | None = None
     """When set, every read is answered with this exception."""
     _step: int = 0
-    _unproven: dict[tuple[int, Table, int, int], int] = field(default_factory=dict)
+    _unproven: dict[int, dict[tuple[Table, int, int], int]] = field(default_factory=dict)
+    """By connection and block: the row last served, which the next poll of the block proves to be safe."""
 
     def units(self) -> frozenset[int]:
         """See Image.units."""
@@ -142,6 +143,10 @@ class Counterpart:
         """See Image.new_connection."""
         return self.ledger.new_connection()
 
+    def end_connection(self, connection: int) -> None:
+        """See Image.end_connection."""
+        self._unproven.pop(connection, None)
+
     def read(self, table: Table, address: int, count: int, connection: int) -> bytes:
         """See Image.read."""
         if self.exception is not None:
@@ -149,10 +154,9 @@ class Counterpart:
         end = address + count
         if end > self.sizes.get(table, 0):
             raise Refused(ILLEGAL_ADDRESS)
-        asked = (connection, table, address, count)
-        proven = self._unproven.get(asked)
-        if proven is not None:
-            self.ledger.acknowledge(proven)
+        unproven, asked = self._unproven.setdefault(connection, {}), (table, address, count)
+        if asked in unproven:
+            self.ledger.acknowledge(unproven.pop(asked))
         self._step += 1
         inside = [
             point
@@ -166,7 +170,7 @@ class Counterpart:
             at = 2 * (point.address - address)
             readings.append((point.tag, point.value(self._step, b"" if is_bits else image[at : at + 2]), None))
         block = f"{table.short}:{address}+{count}"
-        self._unproven[asked] = self.ledger.serve(self.name, connection, block, self.clock(), readings)
+        unproven[asked] = self.ledger.serve(self.name, connection, block, self.clock(), readings)
         return image
 
     def _registers(self, inside: Iterable[Point], address: int, count: int) -> bytes:

@@ -16,13 +16,12 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Address
 from typing import Protocol, cast
 
-from simulators.listening import CannotListen, endpoint
+from simulators.listening import CannotListen, endpoint, stop_accepting, wait_accepted
 
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE, NO_RESPONSE = 1, 2, 3, 11
 _HEAD = struct.Struct(">HHHB")
@@ -31,6 +30,7 @@ _READ_BYTES = 5
 _MOST_LENGTH = 254
 _ADDRESSES = 65_536
 _BACKLOG = 4096
+_MOST_PORT = 65_535
 
 
 class Table(IntEnum):
@@ -81,6 +81,9 @@ class Image(Protocol):
     def new_connection(self) -> int:
         """A number for a client that has just connected."""
 
+    def end_connection(self, connection: int) -> None:
+        """The client of that number is gone."""
+
 
 @dataclass
 class Counting:
@@ -106,6 +109,9 @@ class Counting:
         """See Image.new_connection."""
         self.connections += 1
         return self.connections
+
+    def end_connection(self, connection: int) -> None:
+        """See Image.end_connection."""
 
 
 def answer(image: Image, unit: int, pdu: bytes, connection: int) -> bytes:
@@ -135,7 +141,7 @@ def _read(image: Image, unit: int, pdu: bytes, connection: int) -> bytes:
 
 
 class Connection(asyncio.Protocol):
-    """One client of one device; all that came in one piece is answered in one."""
+    """One client of one device; all that came in one piece is answered in one. Who takes no answers isn't listened to."""
 
     def __init__(self, image: Image, members: set[Connection]) -> None:
         self._image = image
@@ -152,6 +158,17 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 the protocol's signature
         """See asyncio.Protocol."""
         self._members.discard(self)
+        self._image.end_connection(self._number)
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def abort(self) -> None:
         """Break the connection off."""
@@ -184,7 +201,7 @@ class Fleet:
     def __init__(self, images: Sequence[Image]) -> None:
         self._images = tuple(images)
         self._members: set[Connection] = set()
-        self._stack = AsyncExitStack()
+        self._servers: list[asyncio.Server] = []
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> list[str]:
         """Give each device a port of one address; returns host:port of each, in their order.
@@ -217,16 +234,24 @@ class Fleet:
             raise
 
     async def stop(self) -> None:
-        """Close all listeners and connections. Safe twice, and before start()."""
-        await self._stack.aclose()
+        """Close all listeners and connections: none is open then. Safe twice, and before start()."""
+        servers, self._servers = self._servers, []
+        for server in servers:
+            stop_accepting(server)
+        await wait_accepted()
+        for server in servers:
+            server.close()
         for connection in list(self._members):
             connection.abort()
+        await asyncio.sleep(0)  # For the transports to close their sockets.
 
     async def _listen(self, image: Image, host: str, port: int) -> str:
         loop = asyncio.get_running_loop()
+        if port > _MOST_PORT:
+            raise CannotListen(host, port, "there is no such port")
         try:
             server = await loop.create_server(lambda: Connection(image, self._members), host, port, backlog=_BACKLOG)
         except OSError as error:
-            raise CannotListen(host, port, error.strerror or str(error)) from error
-        self._stack.callback(server.close)
+            raise CannotListen.because(host, port, error) from error
+        self._servers.append(server)
         return endpoint(host, server.sockets[0].getsockname()[1])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from simulators.listening import endpoint
 from simulators.plugin_loop import LoopThread
-from simulators.proxy import ChaosProxy, Direction, Toxics
+from simulators.proxy import ChaosProxy
+from simulators.toxics import Direction, Toxics
 
 
 class Wire:
@@ -43,7 +44,7 @@ class Wire:
         self.spoil(Direction.DOWN, Toxics(slice_bytes=1, slice_pause_s=pause_s))
 
     def spoil(self, direction: Direction, toxics: Toxics) -> None:
-        """Any other treatment of the bytes: simulators.proxy.Toxics."""
+        """Any other treatment of the bytes: simulators.toxics.Toxics."""
         self._loop.call(self._proxy.spoil, direction, toxics)
 
     def cut(self) -> None:

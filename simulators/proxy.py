@@ -17,13 +17,15 @@ import asyncio
 import random
 import socket
 import struct
+import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
-from simulators.listening import CannotListen
+from simulators.listening import CannotListen, close_listener
+from simulators.toxics import Direction, Toxics
 
 Wait = Callable[[float], Awaitable[None]]
 _CHUNK_BYTES = 65_536
@@ -31,15 +33,6 @@ _MOST_CHUNKS = 64
 """On their way in one direction; then the sender is made to wait."""
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER of zero seconds: closing sends RST."""
-
-
-class Direction(Enum):
-    """Which way bytes go."""
-
-    UP = "up"
-    """From the client to the server."""
-    DOWN = "down"
-    """From the server to the client."""
 
 
 class State(Enum):
@@ -50,36 +43,6 @@ class State(Enum):
     """Nobody listens; there are no connections."""
     SILENT = "silent"
     """Connections stay and new ones are taken, but nothing passes; what is held back comes when it ends."""
-
-
-@dataclass(frozen=True, slots=True)
-class Toxics:
-    """What is done to the bytes of one direction; the default does nothing."""
-
-    latency_s: float = 0.0
-    """Each piece arrives so much later."""
-    jitter_s: float = 0.0
-    """Up to so much is added to or taken from the latency, drawn anew for each piece; order is kept."""
-    bytes_per_s: float | None = None
-    """Bandwidth."""
-    slice_bytes: int | None = None
-    """Most bytes that are passed on in one piece; 1 trickles byte by byte."""
-    slice_pause_s: float = 0.0
-    """Pause between two slices."""
-    limit_bytes: int | None = None
-    """After so many bytes of a connection both its sides are closed."""
-    slow_close_s: float = 0.0
-    """So long after one side closed the other one is told."""
-
-    def __post_init__(self) -> None:
-        numbers = (self.latency_s, self.jitter_s, self.slice_pause_s, self.slow_close_s, self.limit_bytes or 0)
-        if (
-            min(numbers) < 0
-            or self.slice_bytes == 0
-            or self.bytes_per_s == 0
-            or min(self.slice_bytes or 1, self.bytes_per_s or 1) < 0
-        ):
-            raise ValueError(f"times and limits can't be negative, a slice or a bandwidth not zero: {self}")
 
 
 class ChaosProxy:
@@ -104,13 +67,18 @@ class ChaosProxy:
         self.state = State.PASSING
         self.connections = 0
         """Taken so far."""
+        self.target_error: str | None = None
+        """Why the server couldn't be reached, the last time that it was tried; None: it could."""
         self.passed_bytes = dict.fromkeys(Direction, 0)
         self._toxics = {direction: Toxics() for direction in Direction}
         self._random = random.Random(seed)
         self._wait = wait
         self._clock = clock
         self._address = ("127.0.0.1", 0)
+        self._is_started = False
         self._server: asyncio.Server | None = None
+        self._reservation: socket.socket | None = None
+        self._listening = asyncio.Lock()
         self._tasks: dict[asyncio.Task[None], _Connection] = {}
         self._passing = asyncio.Event()
         self._passing.set()
@@ -127,12 +95,19 @@ class ChaosProxy:
             CannotListen
         """
         self._address = (host, port)
-        await self._listen()
+        async with self._listening:
+            await self._listen()
+            self._is_started = True
         return self.port
 
     async def stop(self) -> None:
-        """End all. Safe twice, and before start()."""
-        await self._close_listener()
+        """End all: no connection is open then. Safe twice, and before start()."""
+        async with self._listening:
+            self._is_started = False
+            await self._close_listener()
+            if self._reservation is not None:
+                self._reservation.close()
+                self._reservation = None
         await self.cut()
 
     def spoil(self, direction: Direction, toxics: Toxics) -> None:
@@ -148,38 +123,51 @@ class ChaosProxy:
         await self._end(reset=True)
 
     async def refuse(self) -> None:
-        """Close every connection and listen no more."""
-        self.state = State.REFUSING
-        await self._close_listener()
+        """Close every connection and listen no more. The port stays ours, where the system can (Linux)."""
+        async with self._listening:
+            self.state = State.REFUSING
+            await self._close_listener()
         await self.cut()
 
     def silence(self) -> None:
-        """Let nothing pass, as when a cable is out: nothing is closed."""
-        self.state = State.SILENT
-        self._passing.clear()
+        """Let nothing pass, as when a cable is out: nothing is closed. While it refuses there is nothing to silence."""
+        if self.state is not State.REFUSING:
+            self.state = State.SILENT
+            self._passing.clear()
 
     async def restore(self) -> None:
-        """Listen and let pass again, without toxics."""
+        """Listen and let pass again, without toxics.
+
+        Raises:
+            CannotListen
+        """
         for direction in Direction:
             self._toxics[direction] = Toxics()
-        self.state = State.PASSING
-        self._passing.set()
-        if self._server is None:
-            await self._listen()
+        async with self._listening:
+            if self._is_started and self._server is None:
+                await self._listen()
+            self.state = State.PASSING
+            self._passing.set()
 
     async def _listen(self) -> None:
         host, port = self._address
         try:
+            if self._reservation is None and sys.platform == "linux":
+                # Bound and never listening, it keeps the port from others while the proxy refuses; Linux lets one listener beside it.
+                self._reservation = _bind(host, port)
+                port = self._reservation.getsockname()[1]
             self._server = await asyncio.start_server(self._take, host, port, limit=_CHUNK_BYTES)
         except OSError as error:
-            raise CannotListen(host, port, error.strerror or str(error)) from error
+            if not self._is_started and self._reservation is not None:
+                self._reservation.close()
+                self._reservation = None
+            raise CannotListen.because(host, port, error) from error
         self._address = (host, self._server.sockets[0].getsockname()[1])
 
     async def _close_listener(self) -> None:
         server, self._server = self._server, None
         if server is not None:
-            server.close()
-            await server.wait_closed()
+            await close_listener(server)
 
     def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -191,9 +179,10 @@ class ChaosProxy:
     async def _end(self, *, reset: bool) -> None:
         ending = dict(self._tasks)
         for task, connection in ending.items():
-            connection.resets = reset
+            connection.end(reset=reset)
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
+        await asyncio.sleep(0)  # For the transports to close their sockets.
 
     async def _until_passing(self) -> None:
         await self._passing.wait()
@@ -214,31 +203,41 @@ class _Connection:
         self._proxy = proxy
         self._client = (reader, writer)
         self._writers = [writer]
-        self.resets = False
-        """Whether its sockets are to end with RST."""
 
     async def run(self) -> None:
-        """Carry bytes both ways until both sides have closed, one breaks off, or the task is cancelled."""
+        """Carry bytes both ways until both sides have closed, one breaks off, or the task is cancelled after end()."""
+        proxy = self._proxy
         try:
-            reader, writer = await asyncio.open_connection(*self._proxy.target, limit=_CHUNK_BYTES)
-            self._writers.append(writer)
-            ways = [
-                asyncio.ensure_future(self._carry(Direction.UP, self._client[0], writer)),
-                asyncio.ensure_future(self._carry(Direction.DOWN, reader, self._client[1])),
-            ]
             try:
-                await asyncio.gather(*ways)
-            finally:
-                for way in ways:
-                    way.cancel()
-                await asyncio.gather(*ways, return_exceptions=True)
-        except _LimitReached:
-            pass
+                reader, writer = await asyncio.open_connection(*proxy.target, limit=_CHUNK_BYTES)
+            except OSError as error:
+                proxy.target_error = error.strerror or str(error)
+                raise
+            proxy.target_error = None
+            self._writers.append(writer)
+            with suppress(_LimitReached):
+                await _together(
+                    self._carry(Direction.UP, self._client[0], writer), self._carry(Direction.DOWN, reader, self._client[1])
+                )
+            for writer in self._writers:
+                writer.close()
+            for writer in self._writers:
+                await writer.wait_closed()
         except OSError:
             # The server isn't there, or a side broke off: the other side shall see the same.
-            self.resets = True
-        finally:
-            await self._close()
+            self.end(reset=True)
+        except BaseException:
+            # Cancelled, before it was entered in end(): a connection to the server may have come since.
+            self.end(reset=False)
+            raise
+
+    def end(self, *, reset: bool) -> None:
+        """Close both sides now, with FIN or RST. What nobody has taken yet is not waited for."""
+        for writer in self._writers:
+            if reset:
+                with suppress(OSError):
+                    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            writer.transport.abort()
 
     async def _carry(self, direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Take pieces as they come and pass each on when it is due."""
@@ -251,14 +250,7 @@ class _Connection:
                 if not piece:
                     return
 
-        taking = asyncio.ensure_future(take())
-        passing = asyncio.ensure_future(self._pass_on(direction, pieces, writer))
-        try:
-            await asyncio.gather(taking, passing)
-        finally:
-            for task in (taking, passing):
-                task.cancel()
-            await asyncio.gather(taking, passing, return_exceptions=True)
+        await _together(take(), self._pass_on(direction, pieces, writer))
 
     async def _pass_on(
         self, direction: Direction, pieces: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter
@@ -270,7 +262,7 @@ class _Connection:
             if not piece:
                 await self._pause(proxy._toxics[direction].slow_close_s)
                 await proxy._until_passing()
-                with suppress(OSError):
+                if not writer.is_closing():
                     writer.write_eof()
                 return
             while piece:
@@ -281,6 +273,8 @@ class _Connection:
                 if toxics.bytes_per_s is not None:
                     await self._pause(len(part) / toxics.bytes_per_s)
                 await proxy._until_passing()
+                if writer.is_closing():  # uvloop raises an error of its own where asyncio drops what is written.
+                    raise ConnectionResetError
                 writer.write(part)
                 await writer.drain()
                 carried += len(part)
@@ -295,15 +289,25 @@ class _Connection:
         if seconds > 0:
             await self._proxy._wait(seconds)
 
-    async def _close(self) -> None:
-        for writer in self._writers:
-            if self.resets:
-                handle = writer.get_extra_info("socket")
-                with suppress(OSError):
-                    handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-                writer.transport.abort()
-            else:
-                writer.close()
-        for writer in self._writers:
-            with suppress(OSError):
-                await writer.wait_closed()
+
+async def _together(*works: Coroutine[Any, Any, None]) -> None:
+    """Run all to their end; when one fails or the caller is cancelled, the others are cancelled, and ended on return."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except BaseException:
+        bound.close()
+        raise
+    return bound

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from simulators.listening import CannotListen
+from simulators.listening import CannotListen, wait_accepted
 from simulators.modbus.connection import Answer, Connection
 from simulators.modbus.framing import Framing, FramingKind, make_framing
 from simulators.modbus.transports import Listener
@@ -98,7 +98,8 @@ class Doors:
         await asyncio.gather(*self._opening, return_exceptions=True)
         listeners, self._listeners = self._listeners, {}
         for listener in listeners:
-            listener.close()
+            listener.pause()
+        await wait_accepted()
         self.end_connections()
         for listener in listeners:
             listener.release()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
-from simulators.listening import CannotListen, endpoint
+from simulators.listening import CannotListen, endpoint, stop_accepting
 from simulators.modbus.connection import Connection
 
 LOOK_S = 0.02
@@ -34,6 +34,9 @@ class Listener(Protocol):
         Raises:
             CannotListen
         """
+
+    def pause(self) -> None:
+        """Before release(), with wait_accepted() in between: take no more, and lose none that was taken."""
 
     def close(self) -> None:
         """Take no more. Safe twice, and before open(). Those that are there stay."""
@@ -60,10 +63,13 @@ class TcpListener:
         try:
             server = await asyncio.get_running_loop().create_server(connect, self.host, self.port, ssl=self._tls)
         except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else str(error)
-            raise CannotListen(self.host, self.port, reason) from error
+            raise CannotListen.because(self.host, self.port, error) from error
         self.port = server.sockets[0].getsockname()[1]
         self._server = server
+
+    def pause(self) -> None:
+        if self._server is not None:
+            stop_accepting(self._server)
 
     def close(self) -> None:
         if self._server is not None:
@@ -109,6 +115,9 @@ class SerialLine:
             self._drain()
         if self._connection is None:
             self._look()
+
+    def pause(self) -> None:
+        self.close()
 
     def close(self) -> None:
         self._connect = None

@@ -20,11 +20,11 @@ import pytest
 
 from simulators import control
 from simulators.control import ControlPort, Refusal
-from simulators.control_proxy import parse_toxics, split
+from simulators.control_proxy import parse_toxics
 from simulators.fleet import Counting, Fleet
-from simulators.listening import CannotListen
+from simulators.listening import CannotListen, parse_endpoint
 from simulators.plant_server import run
-from simulators.proxy import Direction, Toxics
+from simulators.toxics import Direction, Toxics
 from tests.plugin.readers import Reader
 from tests.repo.tree import ROOT
 from tests.simulators.plants import settings
@@ -268,8 +268,8 @@ def test_what_are_no_toxics_is_refused(values: Any) -> None:
 @pytest.mark.parametrize("address", ["", "host", ":1", "host:", "host:x", "host:70000"])
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match="host:port"):
-        split(address)
+        parse_endpoint(address)
 
 
 def test_an_address_is_taken_apart() -> None:
-    assert (split("[::1]:502"), split("plc.example:502")) == (("::1", 502), ("plc.example", 502))
+    assert (parse_endpoint("[::1]:502"), parse_endpoint("plc.example:502")) == (("::1", 502), ("plc.example", 502))

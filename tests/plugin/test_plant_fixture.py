@@ -15,7 +15,7 @@ from simulators.ledger import Ledger, Value
 from simulators.plugin_ledger import LedgerView
 from simulators.plugin_loop import LoopThread
 from simulators.plugin_plant import Plant, plant_settings
-from simulators.proxy import Direction, Toxics
+from simulators.toxics import Direction, Toxics
 from tests.plugin.readers import Reader, floats
 
 

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from simulators.listening import CannotListen
-from simulators.proxy import ChaosProxy, Direction, State, Toxics
+from simulators.proxy import ChaosProxy, State
+from simulators.toxics import Direction, Toxics
 
 GUARD_S = 20.0
 
