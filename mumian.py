@@ -1,4 +1,4 @@
-"""One door to Mumian: `mumian demo | gateway | idnode | simulate | proxy | verify | config`. Nothing but wiring.
+"""One door to Mumian: `mumian demo | gateway | idnode | simulate | proxy | record | verify | config`. Nothing but wiring.
 
 Each command imports its room only when it is called, so that a gateway doesn't carry the idnode in memory.
 """
@@ -49,20 +49,24 @@ def _proxy(arguments: argparse.Namespace) -> int:
     from simulators.control_proxy import ProxyOptions, run_proxy
     from simulators.toxics import Toxics
 
-    try:
-        toxics = Toxics(
-            latency_s=arguments.latency_ms / 1000,
-            jitter_s=arguments.jitter_ms / 1000,
-            bytes_per_s=arguments.bytes_per_s,
-            slice_bytes=arguments.slice_bytes,
-            slice_pause_s=arguments.slice_pause_ms / 1000,
-            limit_bytes=arguments.limit_bytes,
-            slow_close_s=arguments.slow_close_ms / 1000,
-        )
-    except ValueError as error:
-        sys.stderr.write(f"{error}\n")
-        return EXIT_PROBLEM
+    toxics = Toxics(
+        latency_s=arguments.latency_ms / 1000,
+        jitter_s=arguments.jitter_ms / 1000,
+        bytes_per_s=arguments.bytes_per_s,
+        slice_bytes=arguments.slice_bytes,
+        slice_pause_s=arguments.slice_pause_ms / 1000,
+        limit_bytes=arguments.limit_bytes,
+        slow_close_s=arguments.slow_close_ms / 1000,
+    )
     return run_proxy(ProxyOptions(arguments.listen, arguments.target, toxics, arguments.control_port, arguments.seed))
+
+
+def _record(arguments: argparse.Namespace) -> int:
+    from simulators.recorder import RecordOptions, run_record
+
+    return run_record(
+        RecordOptions(arguments.address, arguments.file, arguments.blocks, arguments.unit, arguments.period_s, arguments.seconds)
+    )
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -141,6 +145,20 @@ def _seconds(text: str) -> float | None:
     return seconds
 
 
+def _number(kind: type[int] | type[float], least: float, most: float = math.inf) -> Callable[[str], float]:
+    def number(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most or math.isinf(value):
+            bounds = f"from {least:g}" + (f" to {most:g}" if most < math.inf else "")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a {'whole ' if kind is int else ''}number {bounds}")
+        return value
+
+    return number
+
+
 def _broker(text: str) -> str | None:
     url = urlsplit(text)
     if text and (url.scheme != "mqtt" or not url.hostname):
@@ -177,6 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--replay", type=_path, default=None, metavar="CSV", help="feed the bench this recording")
 
     _proxy_command(commands)
+    _record_command(commands)
 
     verify = commands.add_parser("verify", help="compare a plant's ledger with what a subscriber received")
     verify.add_argument("ledger", type=Path)
@@ -200,13 +219,28 @@ def _proxy_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     proxy.add_argument("listen", metavar="LISTEN", help="host:port of this machine's loopback; port 0 takes a free one")
     proxy.add_argument("target", metavar="TARGET", help="host:port of the server")
     for name in ("latency", "jitter", "slice-pause", "slow-close"):
-        proxy.add_argument(f"--{name}-ms", type=float, default=0.0, metavar="MS")
-    proxy.add_argument("--bytes-per-s", type=float, default=None, metavar="N", help="bandwidth")
-    proxy.add_argument("--slice-bytes", type=int, default=None, metavar="N", help="most bytes passed on in one piece")
-    proxy.add_argument("--limit-bytes", type=int, default=None, metavar="N", help="close a connection after so many")
-    proxy.add_argument("--control-port", type=int, default=None, metavar="PORT", help="change it all over HTTP as it runs")
+        proxy.add_argument(f"--{name}-ms", type=_number(float, 0), default=0.0, metavar="MS")
+    proxy.add_argument("--bytes-per-s", type=_number(float, 1), default=None, metavar="N", help="bandwidth")
+    proxy.add_argument("--slice-bytes", type=_number(int, 1), default=None, metavar="N", help="most bytes in one piece")
+    proxy.add_argument("--limit-bytes", type=_number(int, 0), default=None, metavar="N", help="close a connection after so many")
+    proxy.add_argument(
+        "--control-port", type=_number(int, 0, 65_535), default=None, metavar="PORT", help="change it all over HTTP as it runs"
+    )
     proxy.add_argument("--seed", type=int, default=0, help="of the jitter")
     proxy.set_defaults(call=_proxy)
+
+
+def _record_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    record = commands.add_parser("record", help="write a Modbus TCP device's answers down, for the plant to replay")
+    record.add_argument("address", metavar="HOST:PORT", help="the device")
+    record.add_argument("file", type=Path, metavar="FILE", help="written anew, JSON Lines")
+    record.add_argument("blocks", nargs="+", metavar="BLOCK", help="such as hr:0+20: di, hr or ir; first address; how many")
+    record.add_argument("--unit", type=_number(int, 0, 255), default=1, help="unit identifier (default: 1)")
+    record.add_argument("--period-s", type=_number(float, 0.001), default=1.0, metavar="S", help="from poll to poll (default: 1)")
+    record.add_argument(
+        "--seconds", type=_number(float, 0.001), default=60.0, help="how long (default: 60); Ctrl-C ends it earlier"
+    )
+    record.set_defaults(call=_record)
 
 
 def _file_command(

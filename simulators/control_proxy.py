@@ -46,9 +46,7 @@ def run_proxy(options: ProxyOptions) -> int:
         0 stopped in order, 2 an address can't be one, 5 an address can't be had.
     """
     try:
-        listen, target = _on_loopback(options.listen), parse_endpoint(options.target)
-        if not target[1]:
-            raise ValueError(f"{options.target!r} has no port that a server could have")
+        listen, target = _on_loopback(options.listen), _of_server(options.target)
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE
@@ -58,6 +56,13 @@ def run_proxy(options: ProxyOptions) -> int:
         sys.stderr.write(f"{error}\n")
         return EXIT_ADDRESS
     return EXIT_OK
+
+
+def _of_server(address: str) -> tuple[str, int]:
+    host, port = parse_endpoint(address)
+    if not port:
+        raise ValueError(f"{address!r} has no port that a server could have")
+    return host, port
 
 
 def _on_loopback(address: str) -> tuple[str, int]:

@@ -22,7 +22,14 @@ class CannotListen(Exception):
     @classmethod
     def because(cls, host: str, port: int, error: OSError) -> Self:
         """The same, from what the system said."""
-        return cls(host, port, os.strerror(error.errno) if error.errno else str(error))
+        return cls(host, port, reason_of(error))
+
+
+def reason_of(error: OSError) -> str:
+    """What the system said, without asyncio's retelling of it."""
+    if isinstance(error, socket.gaierror) or not error.errno:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
 
 
 def endpoint(host: str, port: int) -> str:

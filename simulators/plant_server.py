@@ -16,7 +16,7 @@ from simulators.modbus_plant import Ways, make_devices, prepare_ways, read_recor
 from simulators.opcua_server import BenchServer
 from simulators.plant.bench import Bench
 from simulators.plant.meter import BenchLoad
-from simulators.plant.signals import RecordedSignals, SeededSignals, Signals
+from simulators.plant.signals import Signals, signals_of
 from simulators.replaying import Recording
 from simulators.settings import PlantSettings
 
@@ -42,7 +42,7 @@ async def run(
         CannotListen: a port is taken, at the start or after an outage; nothing is left open.
         LedgerError: the ledger can't be written; the servers are stopped first.
     """
-    signals = _signals(settings)
+    signals = signals_of(settings.seed, None if settings.replay is None else recording.read(settings.replay))
     ways = prepare_ways(settings)
     recordings = read_recordings(settings)
     for port in (settings.press_port, settings.meter_port, settings.bench_port):
@@ -72,12 +72,6 @@ async def run(
 def _break(broken: asyncio.Future[None], error: Exception) -> None:
     if not broken.done():
         broken.set_exception(error)
-
-
-def _signals(settings: PlantSettings) -> Signals:
-    if settings.replay is None:
-        return SeededSignals(settings.seed)
-    return RecordedSignals(recording.read(settings.replay))
 
 
 @asynccontextmanager

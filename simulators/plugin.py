@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from simulators.plugin_loop import LoopThread
     from simulators.plugin_plant import Plant
     from simulators.plugin_site import Site
+
+
+_OURS = ("config", "drivers", "simulators")
+"""Rooms that the fixtures import, by names that a user's own modules may have too."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,11 +40,14 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def mumian_loop() -> Iterator[LoopThread]:
     """The thread in which everything simulated runs."""
+    _demand_own_rooms()
     from simulators.plugin_loop import LoopThread
 
     loop = LoopThread()
-    yield loop
-    loop.close()
+    try:
+        yield loop
+    finally:
+        loop.close()
 
 
 @pytest.fixture
@@ -49,7 +57,11 @@ def mumian_plant(request: pytest.FixtureRequest, mumian_loop: LoopThread, tmp_pa
 
     marker = request.node.get_closest_marker("mumian_plant")
     folder = tmp_path / "mumian-plant"
-    plant = Plant(mumian_loop, plant_settings(folder, marker.kwargs if marker else {}))
+    try:
+        settings = plant_settings(folder, marker.kwargs if marker else {})
+    except ValueError as error:
+        pytest.fail(f"mumian_plant of {request.node.nodeid}: {error}", pytrace=False)
+    plant = Plant(mumian_loop, settings)
     plant.open()
     try:
         yield plant
@@ -69,13 +81,15 @@ def mumian_broker() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def mumian_site(pytestconfig: pytest.Config) -> Site:
     """The file of --mumian-config, checked by the gateway itself. Fails the test with every mistake in it."""
+    _demand_own_rooms()
     from simulators.plugin_site import Unusable, read_site
 
     path: Path | None = pytestconfig.getoption("--mumian-config")
     if path is None:
         pytest.fail("which gateway? run pytest with --mumian-config FILE", pytrace=False)
     path = pytestconfig.invocation_params.dir / path
-    check = [sys.executable, "-m", "mumian", "gateway", "check", str(path)]
+    # -P: a folder `config` or `gateway` where pytest is called is the user's, not ours.
+    check = [sys.executable, "-P", "-m", "mumian", "gateway", "check", str(path)]
     checked = subprocess.run(check, capture_output=True, text=True, check=False)
     if checked.returncode:
         pytest.fail(f"{path} can't be used:\n{checked.stdout}{checked.stderr}", pytrace=False)
@@ -98,3 +112,18 @@ def mumian_gateway(mumian_site: Site, mumian_loop: LoopThread, mumian_broker: st
         yield gateway
     finally:
         gateway.close()
+
+
+def _demand_own_rooms() -> None:
+    """Fail when a module of the user's hides one of ours, which would be told by an error that nobody understands."""
+    home = Path(__file__).resolve().parents[1]
+    for name in _OURS:
+        spec = find_spec(name)
+        origin = Path(spec.origin).resolve() if spec is not None and spec.origin is not None else None
+        if origin is None or not origin.is_relative_to(home):
+            where = origin or "a folder without __init__.py"
+            pytest.fail(
+                f"`{name}` is {where}, which hides mumian's module of that name; call pytest by its name (python -m pytest looks "
+                "into the folder where it is called) with --import-mode=importlib, or put yours into a package",
+                pytrace=False,
+            )

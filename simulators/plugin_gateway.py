@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
+import os
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from paho.mqtt import client as mqtt
+from paho.mqtt import publish
 
 from simulators.counterpart import Counterpart, counterpart_of
 from simulators.demo.processes import Child
 from simulators.demo.subscriber import Subscriber
 from simulators.fleet import Fleet
-from simulators.ledger import Ledger, Value
+from simulators.ledger import Ledger
+from simulators.plugin_delivery import Delivered, Deliveries
 from simulators.plugin_ledger import LedgerView
 from simulators.plugin_loop import LoopThread
 from simulators.plugin_site import Site, write_trial
@@ -23,22 +26,9 @@ from simulators.proxy import ChaosProxy
 from simulators.verification import Verdict, verify
 
 _LOOK_S = 0.02
-_STOP_S = 30.0
-_QUIET_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """One value that arrived at the broker's subscriber."""
-
-    device: str
-    tag: str
-    value: Value | None
-    """None when it is Bad."""
-    status: str
-    """Name of its OPC UA StatusCode; Good when nothing was said."""
-    t_ms: int
-    """When the gateway had it, UTC."""
+_START_S = _STOP_S = 30.0
+_STARTS = " starts with "
+"""The gateway's first line once it can be stopped in order: "hall-1 starts with 0 stored records in ..."."""
 
 
 class SimulatedDevice(Wire):
@@ -73,7 +63,7 @@ class Gateway:
         self._folder = folder
         self._stack = ExitStack()
         self._child: Child | None = None
-        self._delivered = folder / "delivered.db"
+        self._deliveries = Deliveries(folder / "delivered.db")
         self.devices: dict[str, SimulatedDevice] = {}
         """The simulated devices by name."""
 
@@ -85,10 +75,15 @@ class Gateway:
     @property
     def log(self) -> str:
         """What the gateway has logged so far."""
-        return (self._folder / "gateway.log").read_text("utf-8", "replace")
+        path = self._folder / "gateway.log"
+        return path.read_text("utf-8", "replace") if path.exists() else ""
 
     def open(self) -> None:
-        """Start devices, subscriber and gateway."""
+        """Start devices, subscriber and gateway.
+
+        Raises:
+            AssertionError: the gateway didn't start; says what it logged.
+        """
         try:
             self._open()
         except BaseException:
@@ -100,9 +95,24 @@ class Gateway:
         self._stack.close()
 
     def start(self) -> None:
-        """Run the gateway, after stop() or kill() on the same outbox."""
-        if self._child is None or not self._child.running():
-            self._child = Child("gateway", ["gateway", "run", str(self._trial)], self._folder / "gateway.log")
+        """Run the gateway, after stop() or kill() on the same outbox. Nothing happens if it runs.
+
+        Raises:
+            AssertionError: it didn't start; says what it logged.
+        """
+        if self._child is not None:
+            if self._child.running():
+                return
+            self._child.kill()
+        before, end = len(self.log), time.monotonic() + _START_S
+        # A module `gateway` or `config` where pytest is called is the user's, not ours.
+        environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+        self._child = Child("gateway", ["gateway", "run", str(self._trial)], self._folder / "gateway.log", environment)
+        while _STARTS not in self.log[before:]:
+            self._demand_running()
+            if time.monotonic() > end:
+                raise AssertionError(f"the gateway did not start in {_START_S:g} s; it logged:\n{self.log[-2000:]}")
+            time.sleep(_LOOK_S)
 
     def stop(self) -> None:
         """End the gateway in order: it delivers what it has for `drain_s`. Nothing happens if it doesn't run.
@@ -114,7 +124,7 @@ class Gateway:
         if child is None:
             return
         code = child.stop(_STOP_S)
-        self._subscriber.wait_quiet(_QUIET_S, _STOP_S)
+        self._wait_passed_on()
         if code:
             raise AssertionError(f"the gateway ended with code {code}:\n{self.log[-2000:]}")
 
@@ -126,23 +136,7 @@ class Gateway:
 
     def delivered(self, device: str | None = None, tag: str | None = None) -> list[Delivered]:
         """What arrived, in its order; of one device or tag, or of all. Repeats of a message are left out."""
-        seen: set[tuple[str, str, int]] = set()
-        found = []
-        with closing(sqlite3.connect(f"{self._delivered.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            rows = database.execute("SELECT gateway, epoch, seq, payload FROM messages ORDER BY id").fetchall()
-        for *identity, payload in rows:
-            key = (identity[0], identity[1], identity[2])
-            if key in seen:
-                continue
-            seen.add(key)
-            message = json.loads(payload)
-            status = message.get("status", {})
-            found += [
-                Delivered(message["device"], name, value, status.get(name, "Good"), message["t"])
-                for name, value in message["values"].items()
-                if device in (None, message["device"]) and tag in (None, name)
-            ]
-        return found
+        return [one for one in self._deliveries.so_far() if device in (None, one.device) and tag in (None, one.tag)]
 
     def wait_delivered(
         self,
@@ -156,7 +150,9 @@ class Gateway:
 
         Raises:
             AssertionError: none in time, or the gateway ended.
+            ValueError: there is no such tag.
         """
+        self._demand_known(device, tag)
         end = time.monotonic() + timeout_s
         while True:
             found = next((one for one in self.delivered(device, tag)[after:] if condition(one)), None)
@@ -198,7 +194,7 @@ class Gateway:
             for tag in entry["tags"]
             if tag["name"] not in device.unknown_tags
         }
-        return verify(self.ledger.path, self._delivered, self._site.deadbands(), known)
+        return verify(self.ledger.path, self._deliveries.path, self._site.deadbands(), known)
 
     def assert_nothing_lost(self) -> None:
         """Stop the gateway, and demand that each reading it took arrived, unaltered and in order.
@@ -226,7 +222,7 @@ class Gateway:
             self.devices[counterpart.name] = SimulatedDevice(self._loop, proxy, counterpart)
         addresses = {name: device.address for name, device in self.devices.items()}
         self._trial = write_trial(self._site, addresses, self._broker_url, self._folder)
-        self._subscriber = Subscriber(self._delivered, self._broker_url, "#", f"mumian-plugin-{time.time_ns():x}")
+        self._subscriber = Subscriber(self._deliveries.path, self._broker_url, "#", f"mumian-plugin-{time.time_ns():x}")
         self._stack.callback(self._subscriber.stop)
         self._subscriber.start(_STOP_S)
         self._stack.callback(self.kill)
@@ -234,6 +230,22 @@ class Gateway:
 
     def _stop_proxy(self, proxy: ChaosProxy) -> None:
         self._loop.run(proxy.stop())
+
+    def _wait_passed_on(self) -> None:
+        """Return once the broker has passed on all that it acknowledged: a message behind it has come."""
+        before, end = self._subscriber.foreign, time.monotonic() + _STOP_S
+        url = urlsplit(self._broker_url)
+        publish.single("mumian-plugin/end", "", 1, hostname=url.hostname or "", port=url.port or 0, protocol=mqtt.MQTTv5)
+        while self._subscriber.foreign == before:
+            if time.monotonic() > end:
+                raise AssertionError(f"the broker has not passed on what it holds in {_STOP_S:g} s")
+            time.sleep(_LOOK_S)
+
+    def _demand_known(self, device: str, tag: str) -> None:
+        known = self._site.deadbands()
+        if (device, tag) not in known:
+            names = ", ".join(f"{device}.{tag}" for device, tag in known)
+            raise ValueError(f"no simulated tag {device}.{tag}; there are {names}")
 
     def _demand_running(self) -> None:
         if self._child is not None and not self._child.running():

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from simulators.control_plant import parse_fault
+from config.documents import load
+from config.problems import ConfigError
+from simulators import recording
+from simulators.control import ControlPort
+from simulators.control_plant import parse_fault, plant_routes
 from simulators.ledger import Ledger
-from simulators.listening import endpoint
+from simulators.listening import CannotListen, endpoint
 from simulators.modbus_plant import make_devices, prepare_ways, read_recordings, serving_modbus
 from simulators.modbus_server import ModbusDevice
 from simulators.plant.meter import BenchLoad
+from simulators.plant.signals import signals_of
 from simulators.plugin_ledger import LedgerView
 from simulators.plugin_loop import LoopThread
 from simulators.plugin_wire import Wire
@@ -57,10 +63,11 @@ class Plant:
         self._stack = AsyncExitStack()
         self._load = BenchLoad()
         self._bench: str | None = None
+        self._broken: list[CannotListen] = []
         self.devices: dict[str, PlantDevice] = {}
         """By name: press, meter, and recorded ones."""
         self.addresses: dict[str, str] = {}
-        """The further ways of `transports`, such as "press.tls"; not through a wire that can be spoilt."""
+        """The further ways of `transports`, such as "press.tls", and "control"; not through a wire that can be spoilt."""
 
     @property
     def press(self) -> PlantDevice:
@@ -93,9 +100,12 @@ class Plant:
         """Stop everything; the ledger's file is complete then. Safe twice.
 
         Raises:
-            LedgerError
+            LedgerError: something served is not in it.
+            CannotListen: a device couldn't listen again after an outage.
         """
         self._loop.run(self._stack.aclose())
+        if self._broken:
+            raise self._broken.pop()
 
     def verify(self, delivered: Path, deadbands: Mapping[tuple[str, str], float] | None = None) -> Verdict:
         """Judge what a subscriber wrote down (docs/simulators.md) against the ledger as it is now."""
@@ -106,9 +116,10 @@ class Plant:
         settings, clock = self._settings, time.time_ns
         self._origin_ns = clock()
         recordings, ways = read_recordings(settings), prepare_ways(settings)
+        self._signals = signals_of(settings.seed, None if settings.replay is None else recording.read(settings.replay))
         self._book = self._stack.enter_context(Ledger(settings.ledger, settings.seed, None, clock))
         self.ledger = LedgerView(self._book)
-        devices = make_devices(settings, self._load, self._book, clock, None, recordings)
+        devices = make_devices(settings, self._load, self._book, clock, self._broken.append, recordings)
         served = await self._stack.enter_async_context(serving_modbus(settings, devices, ways))
         for name, device in devices.items():
             host, port = served.pop(name).rsplit(":", 1)
@@ -117,16 +128,20 @@ class Plant:
             await proxy.start()
             self.devices[name] = PlantDevice(name, self._loop, proxy, device)
         self.addresses = served
+        if settings.control_port is not None:
+            wires = {name: device.address for name, device in self.devices.items()}
+            control = ControlPort(plant_routes({**wires, **served}, devices, self._book))
+            self._stack.push_async_callback(control.stop)
+            self.addresses["control"] = await control.start(settings.control_port)
 
     async def _open_bench(self) -> str:
         # asyncua alone takes longer to load than the rest of the plant to start.
         from simulators.opcua_server import BenchServer
         from simulators.plant.bench import Bench
-        from simulators.plant.signals import SeededSignals
 
         settings, origin_ns = self._settings, self._origin_ns
         sample_ns, cycle_ns = round(settings.sample_s * _S), round(settings.cycle_s * _S)
-        program = Bench(settings.seed, SeededSignals(settings.seed), sample_ns, cycle_ns, self._book.last_part + 1)
+        program = Bench(settings.seed, self._signals, sample_ns, cycle_ns, self._book.last_part + 1)
         bench = BenchServer(program, self._book, time.time_ns, lambda ns, on: self._load.switch(ns - origin_ns, on))
         self._stack.push_async_callback(bench.stop)
         port = await bench.start(settings.host, settings.bench_port)
@@ -142,13 +157,19 @@ class Plant:
 
 
 def plant_settings(folder: Path, changes: Mapping[str, Any]) -> PlantSettings:
-    """A quick plant on free ports, with what a test wants otherwise; relative paths count from the folder.
+    """A quick plant on free ports, with what a test wants otherwise; relative paths count from the folder, which is made.
 
     Raises:
-        ValueError: a setting is wrong; says which.
+        ValueError: names every setting that is wrong, as `mumian simulate` would.
     """
     values = {"press_port": 0, "meter_port": 0, "bench_port": 0, "sample_s": 0.05, "cycle_s": 0.5, "ledger": "ledger.db"}
-    settings = PlantSettings.model_validate({**values, **changes}, context={"folder": folder})
-    for where, what, mend in settings.mistakes():
-        raise ValueError(f"{'.'.join(map(str, where))}: {what}{f'; {mend}' if mend else ''}")
-    return settings
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "plant.yaml"
+    # JSON is YAML; so the settings are checked in the one way that there is.
+    file.write_text(json.dumps({**values, **changes}, ensure_ascii=False, default=str), "utf-8")
+    try:
+        return load(file, PlantSettings)
+    except ConfigError as error:
+        hints = [f" ({problem.suggestion})" if problem.suggestion else "" for problem in error.problems]
+        wrong = [f"{problem.field}: {problem.message}{hint}" for problem, hint in zip(error.problems, hints, strict=True)]
+        raise ValueError("; ".join(wrong)) from error

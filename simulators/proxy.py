@@ -24,7 +24,7 @@ from contextlib import suppress
 from enum import Enum
 from typing import Any
 
-from simulators.listening import CannotListen, close_listener
+from simulators.listening import CannotListen, close_listener, reason_of
 from simulators.toxics import Direction, Toxics
 
 Wait = Callable[[float], Awaitable[None]]
@@ -153,7 +153,7 @@ class ChaosProxy:
         host, port = self._address
         try:
             if self._reservation is None and sys.platform == "linux":
-                # Bound and never listening, it keeps the port from others while the proxy refuses; Linux lets one listener beside it.
+                # Bound, never listening: it keeps the port from others while the proxy refuses. Linux bears a listener beside it.
                 self._reservation = _bind(host, port)
                 port = self._reservation.getsockname()[1]
             self._server = await asyncio.start_server(self._take, host, port, limit=_CHUNK_BYTES)
@@ -211,7 +211,7 @@ class _Connection:
             try:
                 reader, writer = await asyncio.open_connection(*proxy.target, limit=_CHUNK_BYTES)
             except OSError as error:
-                proxy.target_error = error.strerror or str(error)
+                proxy.target_error = reason_of(error)
                 raise
             proxy.target_error = None
             self._writers.append(writer)

@@ -32,7 +32,7 @@ class Exposure(StrEnum):
 
 
 class RecordedDevice(Settings):
-    """A device that answers as a recorded one did (`python -m simulators.recorder`), over and over."""
+    """A device that answers as a recorded one did (`mumian record`), over and over."""
 
     name: Name
     """Its name, for the ledger and the fault script."""

@@ -46,14 +46,22 @@ def free_port(preferred: int) -> int:
     raise OSError("no free port on 127.0.0.1")
 
 
+DEMO_PORTS = (1883, 1884)
+"""Where people look for a broker."""
+
+
 @contextmanager
-def embedded_broker() -> Iterator[str]:
+def embedded_broker(preferred: tuple[int, int] = (0, 0)) -> Iterator[str]:
     """Run iotcore's broker (rumqttd) on loopback in a child process; yields its mqtt:// address, where it speaks MQTT 5.
 
     rumqttd wants a port for each version: MQTT 3.1.1 is on another one, so that `mosquitto_sub` and the like can look on.
+
+    Args:
+        preferred: ports for MQTT 5 and 3.1.1, where they are free. 0, any free one: two runs at once that look for the same
+            port could end up at one broker.
     """
-    port = free_port(1883)
-    listeners = _LISTENER.format(version=5, port=port) + _LISTENER.format(version=4, port=free_port(1884))
+    port = free_port(preferred[0])
+    listeners = _LISTENER.format(version=5, port=port) + _LISTENER.format(version=4, port=free_port(preferred[1]))
     with tempfile.TemporaryDirectory(prefix="mumian-broker-") as folder:
         config = Path(folder) / "rumqttd.toml"
         config.write_text(_ROUTER + listeners, "utf-8")

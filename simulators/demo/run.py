@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from simulators.demo import site as files
-from simulators.demo.brokers import embedded_broker
+from simulators.demo.brokers import DEMO_PORTS, embedded_broker
 from simulators.demo.processes import Child, ChildFailed
 from simulators.demo.registration import register_enterprise, write_secret
 from simulators.demo.site import Site
@@ -74,7 +74,7 @@ def run_demo(options: DemoOptions) -> int:
     site = Site(_folder(options.folder))
     with _stop_on_signal() as stop, ExitStack() as stack:
         try:
-            broker = options.broker or stack.enter_context(embedded_broker())
+            broker = options.broker or stack.enter_context(embedded_broker(DEMO_PORTS))
             chain = start_chain(site, broker, stack, plant={"replay": str(options.replay.absolute())} if options.replay else {})
             show(_progress(chain), options.seconds, stop)
             stop_in_order(chain)

@@ -73,3 +73,8 @@ class RecordedSignals:
             row = self._rows[self._next]
             self._next = (self._next + 1) % len(self._rows)
             yield row
+
+
+def signals_of(seed: int, rows: Sequence[Row] | None) -> Signals:
+    """Those of a recording where there is one, else seeded ones."""
+    return SeededSignals(seed) if rows is None else RecordedSignals(rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -82,6 +83,7 @@ async def test_a_fault_that_is_posted_is_met_recorded_and_withdrawn(tmp_path: Pa
         ({"device": "meter", "kind": "junk", "bytes": 0}, "does nothing"),
         ({"device": "pump", "kind": "drop"}, "there are press, meter"),
         ([1], "an object"),
+        ({"device": "meter", "kind": "stuck", "for_s": 1, "tags": ["voltage_l4"]}, "meter has voltage_l1"),
     ],
     ids=str,
 )
@@ -144,10 +146,13 @@ async def test_a_request_by_a_loopback_name_is_answered(port: int, host: str) ->
     ("request_bytes", "status"),
     [
         (post(b"{}", host="attacker.example"), 403),
+        (post(b"{}", host="127.0.0.1.attacker.example:80"), 403),
+        (post(b"{}", host=""), 403),
         (b"GET /echo HTTP/1.1\r\n\r\n", 403),
         (post(b"{}", kind="text/plain"), 415),
         (post(b"{"), 400),
         (post(b"\xff"), 400),
+        (post(b"[" * 60_000), 400),
         (b"nonsense\r\n\r\n", 400),
         (b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
         (b"PUT /echo HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
@@ -163,6 +168,35 @@ async def test_what_it_does_not_take_is_refused_with_a_reason(port: int, request
     found, answer = await talk(port, request_bytes)
     assert found == status
     assert answer["error"]
+
+
+async def test_a_big_request_gets_its_refusal_whole_though_it_was_not_read(port: int) -> None:
+    """Closed on unread bytes, the connection would be reset, and the answer lost."""
+    with socket.create_connection(("127.0.0.1", port), GUARD_S) as client:
+        request = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000\r\n\r\n" + bytes(900_000)
+        await asyncio.to_thread(client.sendall, request)
+        answer = b""
+        while part := await asyncio.to_thread(client.recv, 65_536):
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert answer.endswith(b"}\n")
+
+
+async def test_a_slow_handler_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The patience is for clients."""
+    done = asyncio.Event()
+
+    async def slow(_: Any) -> object:
+        async with asyncio.timeout(GUARD_S):
+            await done.wait()
+        return {"done": True}
+
+    server = ControlPort({"/slow": {"GET": slow}})
+    monkeypatch.setattr(control, "PATIENCE_S", 0.05)
+    address = await server.start(0)
+    asyncio.get_running_loop().call_later(0.2, done.set)
+    assert await talk(int(address.rsplit(":", 1)[1]), b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n") == (200, {"done": True})
+    await server.stop()
 
 
 async def test_a_client_that_leaves_in_the_middle_harms_nobody(port: int) -> None:
@@ -210,6 +244,7 @@ async def test_the_proxy_command_is_changed_over_its_control_port_as_it_runs() -
                 assert await asyncio.to_thread(poll, ready["proxy"]) == b"\3\4\0\1\0\2"
                 passed = (await client.get("/state")).json()
                 assert passed["connections"] == 1
+                assert passed["target_error"] is None
                 assert passed["passed_bytes"] == {"up": 12, "down": 13}
                 assert (await client.put("/toxics", json={"direction": "down", "limit_bytes": 4})).status_code == 200
                 assert await asyncio.to_thread(poll, ready["proxy"]) == b""
@@ -228,7 +263,12 @@ async def test_the_proxy_command_is_changed_over_its_control_port_as_it_runs() -
     [
         (("nowhere", "127.0.0.1:1"), 2, "'nowhere' is not host:port"),
         (("0.0.0.0:0", "127.0.0.1:1"), 2, "listen on 127.0.0.1"),
-        (("127.0.0.1:0", "127.0.0.1:1", "--latency-ms", "-1"), 2, "negative"),
+        (("127.0.0.1:0", "127.0.0.1:1", "--latency-ms", "-1"), 2, "--latency-ms"),
+        (("127.0.0.1:0", "127.0.0.1:1", "--latency-ms", "nan"), 2, "--latency-ms"),
+        (("127.0.0.1:0", "127.0.0.1:1", "--slice-bytes", "0"), 2, "--slice-bytes"),
+        (("127.0.0.1:0", "127.0.0.1:1", "--control-port", "65536"), 2, "from 0 to 65535"),
+        (("localhost:0", "127.0.0.1:1"), 2, "'localhost' is not an IP address; listen on 127.0.0.1"),
+        (("127.0.0.1:0", "127.0.0.1:0"), 2, "no port"),
     ],
     ids=str,
 )
@@ -257,12 +297,28 @@ def test_toxics_come_for_one_direction_or_both() -> None:
 
 
 @pytest.mark.parametrize(
-    "values",
-    [None, {"speed": 1}, {"latency_s": "1"}, {"latency_s": True}, {"limit_bytes": 1.5}, {"latency_s": -1}, {"direction": "x"}],
+    ("values", "said"),
+    [
+        (None, "an object of bytes_per_s"),
+        ({"speed": 1}, "an object of bytes_per_s"),
+        ({"latency_s": "1"}, "latency_s: '1' is not a number"),
+        ({"latency_s": True}, "latency_s: True is not a number"),
+        ({"latency_s": None}, "latency_s: None is not a number"),
+        ({"latency_s": float("nan")}, "latency_s can't be nan"),
+        ({"limit_bytes": 1.5}, "limit_bytes: 1.5 is not a whole number"),
+        ({"latency_s": -1}, "latency_s can't be -1"),
+        ({"direction": "x"}, "direction: 'x' is neither up nor down"),
+        ({"direction": ["up"]}, "neither up nor down"),
+    ],
+    ids=str,
 )
-def test_what_are_no_toxics_is_refused(values: Any) -> None:
-    with pytest.raises(Refusal):
+def test_what_are_no_toxics_is_refused_by_its_field(values: Any, said: str) -> None:
+    with pytest.raises(Refusal, match=re.escape(said)):
         parse_toxics(values)
+
+
+def test_a_limit_is_taken_away_with_null() -> None:
+    assert parse_toxics({"limit_bytes": None, "bytes_per_s": None}) == (None, Toxics())
 
 
 @pytest.mark.parametrize("address", ["", "host", ":1", "host:", "host:x", "host:70000"])

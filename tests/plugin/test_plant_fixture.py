@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from asyncua import Client
 
@@ -93,8 +94,38 @@ def test_what_is_no_fault_is_refused_with_the_reason(values: dict[str, Any], mes
 
 
 def test_wrong_settings_are_refused_with_the_reason(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="shorter than one sample"):
-        plant_settings(tmp_path, {"cycle_s": 0.01, "sample_s": 1})
+    fault = {"kind": "junk", "device": "meter", "bytes": 0}
+    wrong = {"cycle_s": 0.01, "sample_s": 1, "faults": [fault], "sead": 1, "transports": [{"kind": "tsl"}]}
+    with pytest.raises(ValueError, match="shorter than one sample") as caught:
+        plant_settings(tmp_path, wrong)
+    said = str(caught.value)
+    assert "faults[0]" in said
+    assert "sead" in said
+    assert "seed" in said
+    assert "transports[0]" in said
+
+
+def test_the_bench_can_play_a_recording_and_a_control_port_be_opened(loop: LoopThread, tmp_path: Path) -> None:
+    headings = ["Accelerometer1RMS", "Accelerometer2RMS", "Current", "Pressure", "Temperature", "Thermocouple", "Voltage"]
+    rows = [[*headings, "Volume Flow RateRMS"], *[[str(number)] * 8 for number in (1.5, 1.5)]]
+    (tmp_path / "bench.csv").write_text("\n".join(";".join(row) for row in rows) + "\n", encoding="utf-8")
+    plant = Plant(loop, plant_settings(tmp_path, {"replay": "bench.csv", "control_port": 0}))
+    plant.open()
+    try:
+        state = httpx.get(f"http://{plant.addresses['control']}/state", timeout=20).json()
+        assert state["endpoints"]["meter"] == plant.meter.address
+        assert asyncio.run(bench_voltage(plant.bench)) == 1.5
+    finally:
+        plant.close()
+
+
+async def bench_voltage(endpoint: str) -> float:
+    """The bench's voltage as soon as a sample was taken."""
+    async with asyncio.timeout(20), Client(endpoint) as client:
+        node = client.get_node(f"ns={await client.get_namespace_index('urn:mumian:plant')};s=bench.voltage")
+        while not (value := await node.read_value()):
+            pass
+        return float(value)
 
 
 def test_settings_can_hold_a_fault_script(loop: LoopThread, tmp_path: Path) -> None:

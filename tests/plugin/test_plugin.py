@@ -32,7 +32,21 @@ def run(folder: Path, tests: str, *options: str, site: str = SITE) -> tuple[int,
     (folder / "test_site.py").write_text(tests, encoding="utf-8")
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)}
     environment.pop("PYTEST_ADDOPTS", None)
-    command = [sys.executable, "-m", "pytest", "-p", "simulators.plugin", "-W", "error", "-q", "--rootdir", str(folder), *options]
+    # -P: as `pytest` does it, and `python -m pytest` doesn't, the folder is not looked into for modules.
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pytest",
+        "-p",
+        "simulators.plugin",
+        "-W",
+        "error",
+        "-q",
+        "--rootdir",
+        str(folder),
+        *options,
+    ]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
     return done.returncode, done.stdout + done.stderr
 
@@ -99,6 +113,58 @@ def test_a_second_gateway_begins_anew(mumian_gateway):
     )
     assert code == 0, said
     assert "2 passed" in said
+
+
+def test_a_gateway_that_is_stopped_as_soon_as_it_runs_ends_in_order_and_unknown_tags_are_said(tmp_path: Path) -> None:
+    code, said = run(
+        tmp_path,
+        """
+import pytest
+
+def test_all(mumian_gateway):
+    with pytest.raises(ValueError, match="no simulated tag meter.volt; there are meter.voltage, meter.running"):
+        mumian_gateway.wait_delivered("meter", "volt")
+    mumian_gateway.stop()
+    mumian_gateway.start()
+    mumian_gateway.stop()
+    mumian_gateway.start()
+    mumian_gateway.wait_all_delivered()
+    mumian_gateway.assert_nothing_lost()
+""",
+        "--mumian-config",
+        "site.yaml",
+    )
+    assert code == 0, said
+
+
+def test_modules_of_the_users_own_hide_none_of_ours_from_the_gateway(tmp_path: Path) -> None:
+    """pytest is called where they are, as in most projects; its tests are elsewhere."""
+    for name in ("config", "gateway", "mumian"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong one')\n", encoding="utf-8")
+    (tmp_path / "tests").mkdir()
+    test = tmp_path / "tests" / "test_hall.py"
+    test.write_text("def test_all(mumian_gateway):\n    mumian_gateway.wait_all_delivered()\n", encoding="utf-8")
+    code, said = run(tmp_path, "", "--mumian-config", "site.yaml", "tests")
+    assert code == 0, said
+
+
+def test_a_module_of_the_users_own_that_hides_one_of_ours_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.py").write_text("", encoding="utf-8")
+    code, said = run(tmp_path, "import config\n\ndef test_all(mumian_plant):\n    pass\n")
+    assert code == 1
+    assert f"`config` is {tmp_path / 'config.py'}" in said
+    assert "--import-mode=importlib" in said
+
+
+def test_a_wrong_setting_in_the_marker_is_a_clear_failure(tmp_path: Path) -> None:
+    code, said = run(
+        tmp_path,
+        "import pytest\n\n@pytest.mark.mumian_plant(sead=3)\ndef test_all(mumian_plant):\n    pass\n",
+    )
+    assert code == 1
+    assert "mumian_plant of test_site.py::test_all: sead:" in said
+    assert "seed" in said
+    assert "Traceback" not in said
 
 
 def test_losses_fail_the_users_test_with_the_verdict(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import pytest
+import uvloop
 
 from simulators.listening import CannotListen
 from simulators.proxy import ChaosProxy, State
@@ -179,6 +181,30 @@ async def test_while_it_refuses_nobody_listens_and_then_the_same_port_does_again
         assert await client.exchange(b"x") == b"x"
 
 
+async def test_while_it_refuses_nobody_else_is_given_its_port(proxy: ChaosProxy) -> None:
+    await proxy.refuse()
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", proxy.port))
+    await proxy.restore()
+    await proxy.stop()
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", proxy.port))
+
+
+async def test_restoring_twice_at_once_listens_once_and_never_after_the_end(proxy: ChaosProxy) -> None:
+    await proxy.refuse()
+    proxy.silence()
+    assert proxy.state is State.REFUSING
+    await asyncio.gather(proxy.restore(), proxy.restore(), proxy.restore())
+    async with connected(proxy) as client:
+        assert await client.exchange(b"x") == b"x"
+    await proxy.stop()
+    await proxy.restore()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", proxy.port)
+
+
 async def test_silence_closes_nothing_and_what_was_held_back_comes_when_it_ends(proxy: ChaosProxy) -> None:
     async with connected(proxy) as client:
         await client.exchange(b"x")
@@ -215,6 +241,7 @@ async def test_a_server_that_is_not_there_is_a_broken_connection(pauses: Pauses)
         async with asyncio.timeout(GUARD_S), connected(proxy) as client:
             with pytest.raises(ConnectionResetError):
                 await client.reader.readexactly(1)
+        assert "refused" in str(proxy.target_error).lower()
     finally:
         await proxy.stop()
 
@@ -226,7 +253,49 @@ async def test_a_taken_port_is_said(proxy: ChaosProxy) -> None:
     await other.stop()
 
 
-@pytest.mark.parametrize("toxics", [{"latency_s": -1}, {"slow_close_s": -1}, {"slice_bytes": 0}, {"bytes_per_s": 0}], ids=str)
+@pytest.mark.parametrize(
+    "toxics",
+    [
+        {"latency_s": -1},
+        {"slow_close_s": -1},
+        {"slice_bytes": 0},
+        {"bytes_per_s": 0},
+        {"jitter_s": float("nan")},
+        {"latency_s": float("inf")},
+    ],
+    ids=str,
+)
 def test_impossible_toxics_are_refused(toxics: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="can't be"):
         Toxics(**toxics)
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_cuts_resets_and_leaving_clients_are_borne_on_either_loop(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    complaints: list[dict[str, object]] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        async with echoing() as port, asyncio.timeout(GUARD_S):
+            proxy = ChaosProxy(("127.0.0.1", port))
+            await proxy.start()
+            for spoil, end in ((proxy.cut, b""), (proxy.reset, None), (proxy.cut, b""), (proxy.refuse, b"")):
+                async with connected(proxy) as client:
+                    await client.exchange(b"x")
+                    await spoil()
+                    if end is None:
+                        with pytest.raises(ConnectionResetError):
+                            await client.reader.read()
+                    else:
+                        assert await client.reader.read() == end
+                await proxy.restore()
+            proxy.spoil(Direction.DOWN, Toxics(slice_bytes=1))
+            async with connected(proxy) as client:
+                client.writer.write(bytes(1000))
+                await client.reader.readexactly(1)
+                client.writer.transport.abort()
+            await proxy.stop()
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(main())
+    assert complaints == []

@@ -60,6 +60,22 @@ async def running(plant: PlantSettings) -> AsyncIterator[Plant]:
 
 
 @asynccontextmanager
+async def running_at(plant: PlantSettings) -> AsyncIterator[dict[str, str]]:
+    """The whole plant; gives all that its ready line tells."""
+    endpoints: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
+    stop = asyncio.Event()
+    task = asyncio.create_task(run(plant, endpoints.set_result, stop))
+    try:
+        await asyncio.wait((task, endpoints), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+        yield endpoints.result()
+    finally:
+        stop.set()
+        await task
+
+
+@asynccontextmanager
 async def device(
     folder: Path, points: AddressMap, sample: Callable[[int], list[Raw]], clock: Callable[[], int] = time.time_ns
 ) -> AsyncIterator[int]:

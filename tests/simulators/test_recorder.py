@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -19,13 +20,13 @@ from simulators.modbus_plant import make_devices, read_recordings, serving_modbu
 from simulators.modbus_server import Habit
 from simulators.plant.meter import BenchLoad
 from simulators.recorder import RecordingFailed, Task, record
-from simulators.registers import PRESS_MAP, Block, Table
+from simulators.registers import PRESS_MAP, Block, Raw, Table
 from simulators.replaying import parse_block, read
 from simulators.settings import PlantSettings
 from simulators.virtual_time import WIRE_S, VirtualLoop, run
 from tests.simulators.lab import connected, pass_time, script
 from tests.simulators.lab import play as play_device
-from tests.simulators.plants import GUARD_S, device
+from tests.simulators.plants import GUARD_S, address, device, running, running_at, served, settings
 from tests.simulators.test_modbus_server import PRESS_RAW, frame
 
 HEAD = '{"recording": 1, "unit": 3, "period_ms": 1000}'
@@ -43,11 +44,12 @@ def written(folder: Path, text: str) -> Path:
 
 
 def test_a_recording_says_what_came_when_and_how_long_it_took(tmp_path: Path) -> None:
+    path = tmp_path / "press.jsonl"
+
     async def client(loop: VirtualLoop, port: int) -> str:
-        file = io.StringIO()
         task = Task("127.0.0.1", port, 1, (INPUTS, Block(Table.HOLDING_REGISTERS, 0, 1)), 1.0, 3.0)
-        assert await record(task, file, lambda: round(loop.time() * 1e9)) == 6
-        return file.getvalue()
+        assert await record(task, lambda: path.open("w"), monotonic_ns=lambda: round(loop.time() * 1e9)) == 6
+        return path.read_text()
 
     faults = script({"kind": "delay", "delay_s": 0.25, "every": 3, "count": 1})
     head, *answers = map(json.loads, play_device(tmp_path, faults, client).value.splitlines())
@@ -152,32 +154,88 @@ def test_a_block_is_written_as_in_the_ledger() -> None:
 def test_a_device_that_fails_ends_the_recording_with_the_reason(tmp_path: Path, fault: str, said: str) -> None:
     async def client(loop: VirtualLoop, port: int) -> None:
         with pytest.raises(RecordingFailed, match=said):
-            await record(Task("127.0.0.1", port, 1, (INPUTS,), 1.0, 3.0), io.StringIO())
+            await record(Task("127.0.0.1", port, 1, (INPUTS,), 1.0, 3.0), io.StringIO)
 
     play_device(tmp_path, script({"kind": fault}), client)
 
 
-async def test_the_command_records_a_real_device(tmp_path: Path) -> None:
+def test_a_device_that_is_slower_than_the_period_is_asked_less_often(tmp_path: Path) -> None:
     path = tmp_path / "press.jsonl"
+
+    async def client(loop: VirtualLoop, port: int) -> list[float]:
+        task = Task("127.0.0.1", port, 1, (INPUTS,), 1.0, 6.0)
+        await record(task, lambda: path.open("w"), monotonic_ns=lambda: round(loop.time() * 1e9))
+        return [json.loads(line)["at_ms"] for line in path.read_text().splitlines()[1:]]
+
+    asked = play_device(tmp_path, script({"kind": "delay", "delay_s": 1.5}), client).value
+    assert [round(at_ms) for at_ms in asked] == [0, 2000, 4000]
+
+
+MUMIAN = [sys.executable, "-m", "mumian", "record"]
+
+
+def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.write_text("an earlier recording", "utf-8")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    for words, code, said in (
+        ([f"127.0.0.1:{port}", str(kept), "hr:0+1"], 5, f"127.0.0.1:{port} can't be reached"),
+        ([f"127.0.0.1:{port}", str(kept), "hr:0"], 2, "is not a block such as hr:0+20"),
+        (["127.0.0.1", str(kept), "hr:0+1"], 2, "is not host:port"),
+        ([f"127.0.0.1:{port}", str(kept), "hr:0+1", "--period-s", "0"], 2, "--period-s"),
+        ([f"127.0.0.1:{port}", str(kept), "hr:0+1", "--unit", "256"], 2, "from 0 to 255"),
+    ):
+        done = subprocess.run([*MUMIAN, *words], capture_output=True, text=True, timeout=GUARD_S, check=False)
+        assert done.returncode == code
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+    assert kept.read_text("utf-8") == "an earlier recording"
+
+
+async def test_a_file_that_cannot_be_written_is_4(tmp_path: Path) -> None:
     async with device(tmp_path, PRESS_MAP, lambda _: PRESS_RAW) as port:
-        words = [f"127.0.0.1:{port}", str(path), "ir:0+3", "--seconds", "0.05", "--period", "0.1"]
-        child = await asyncio.create_subprocess_exec(sys.executable, "-m", "simulators.recorder", *words, stdout=subprocess.PIPE)
+        words = [f"127.0.0.1:{port}", str(tmp_path / "none" / "f"), "ir:0+3"]
+        child = await asyncio.create_subprocess_exec(*MUMIAN, *words, stderr=subprocess.PIPE)
+        _, said = await asyncio.wait_for(child.communicate(), GUARD_S)
+    assert (child.returncode, "No such file" in said.decode()) == (4, True)
+
+
+async def test_a_signal_ends_a_recording_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "press.jsonl"
+    asked = asyncio.Event()
+
+    def sample(_: int) -> list[Raw]:
+        asked.set()
+        return PRESS_RAW
+
+    async with device(tmp_path, PRESS_MAP, sample) as port:
+        words = [f"127.0.0.1:{port}", str(path), "ir:0+3", "--seconds", "3600", "--period-s", "3600"]
+        child = await asyncio.create_subprocess_exec(*MUMIAN, *words, stdout=subprocess.PIPE)
+        await asyncio.wait_for(asked.wait(), GUARD_S)
+        child.send_signal(signal.SIGINT)
         out, _ = await asyncio.wait_for(child.communicate(), GUARD_S)
     assert (child.returncode, out.decode()) == (0, f"1 answers in {path}\n")
     assert list(read(path).raw(0)) == [0x1234, 0x5678, 4321]
 
 
-def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    for words, code, said in (
-        ([f"127.0.0.1:{port}", str(tmp_path / "f"), "hr:0+1"], 5, "can't be reached"),
-        ([f"127.0.0.1:{port}", str(tmp_path / "f"), "hr:0"], 2, "is not a block such as hr:0+20"),
-        (["127.0.0.1", str(tmp_path / "f"), "hr:0+1"], 2, "needs HOST:PORT"),
-    ):
-        done = subprocess.run(
-            [sys.executable, "-m", "simulators.recorder", *words], capture_output=True, text=True, timeout=GUARD_S
-        )
-        assert done.returncode == code
-        assert said in done.stderr
-        assert "Traceback" not in done.stderr
+async def test_what_was_recorded_from_a_plant_is_what_a_plant_serves_from_it(tmp_path: Path) -> None:
+    path = tmp_path / "meter.jsonl"
+    async with running(settings(tmp_path / "real")) as plant:
+        words = [plant.meter, str(path), "hr:0+20", "--seconds", "0.5", "--period-s", "0.1"]
+        child = await asyncio.create_subprocess_exec(*MUMIAN, *words, stdout=subprocess.DEVNULL)
+        assert await asyncio.wait_for(child.wait(), GUARD_S) == 0
+    recorded = [json.loads(line)["data"] for line in path.read_text("utf-8").splitlines()[1:]]
+    assert len(set(recorded)) > 1
+    read_back = [row for row in served(tmp_path / "real") if row.device == "meter"]
+    assert len(read_back) == len(recorded)
+
+    replayed = settings(tmp_path / "again", recordings=[{"name": "pump", "file": path}])
+    seen: list[str] = []
+    async with asyncio.timeout(GUARD_S), running_at(replayed) as addresses:
+        reader, writer = await asyncio.open_connection(*address(addresses["pump"]))
+        while set(seen) != set(recorded):
+            writer.write(frame(1, b"\x03\0\0\0\x14"))
+            seen.append((await reader.readexactly(49))[9:].hex())
+        writer.close()
+        await writer.wait_closed()
