@@ -28,7 +28,9 @@ _REQUEST = bytes.fromhex("000100000006010300000002")
 
 def main() -> None:
     """Print the figures."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.plant_start", description="Start fresh plants, one after the other.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.plant_start", description="Start fresh plants, one after the other."
+    )
     parser.add_argument("--plants", type=int, default=200)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from config.problems import ConfigError
 from config.settings import CrossChecked
 from config.wording import message
 from simulators.control import Refusal, Routes
@@ -20,6 +21,7 @@ from simulators.ledger import Ledger, open_read_only, read_faults
 from simulators.modbus_server import ModbusDevice
 from simulators.settings import DEVICES
 
+_T = TypeVar("_T")
 _FAULT: TypeAdapter[AnyRequestFault | DeviceFault] = TypeAdapter(Fault)
 
 
@@ -54,11 +56,10 @@ def plant_routes(endpoints: Mapping[str, str], devices: Mapping[str, ModbusDevic
         return {"endpoints": dict(endpoints), "requests": {name: device.requests for name, device in devices.items()}}
 
     async def summary(_: Any) -> object:
-        return await asyncio.to_thread(summarise, ledger)
+        return await _read(summarise, ledger)
 
     async def faults(_: Any) -> object:
-        await asyncio.to_thread(ledger.sync)
-        return {"faults": [asdict(fault) for fault in await asyncio.to_thread(read_faults, ledger.path)]}
+        return {"faults": await _read(_faults, ledger)}
 
     async def inject(values: Any) -> object:
         try:
@@ -80,6 +81,19 @@ def plant_routes(endpoints: Mapping[str, str], devices: Mapping[str, ModbusDevic
         "/ledger": {"GET": summary},
         "/faults": {"GET": faults, "POST": inject, "DELETE": withdraw},
     }
+
+
+async def _read(what: Callable[[Ledger], _T], ledger: Ledger) -> _T:
+    """In a thread, since the file may be large."""
+    try:
+        return await asyncio.to_thread(what, ledger)
+    except (ConfigError, sqlite3.Error) as error:
+        raise Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, str(error)) from error
+
+
+def _faults(ledger: Ledger) -> list[dict[str, Any]]:
+    ledger.sync()
+    return [asdict(fault) for fault in read_faults(ledger.path)]
 
 
 def summarise(ledger: Ledger) -> dict[str, object]:

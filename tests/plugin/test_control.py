@@ -94,6 +94,14 @@ async def test_what_is_no_fault_is_refused_with_the_reason(tmp_path: Path, body:
     assert reason in refused.json()["error"]
 
 
+async def test_a_ledger_that_is_gone_is_said(tmp_path: Path) -> None:
+    async with plant(tmp_path) as (endpoints, client):
+        Path(endpoints["ledger"]).unlink()
+        answers = [await client.get(path) for path in ("/ledger", "/faults")]
+    assert [answer.status_code for answer in answers] == [500, 500]
+    assert all("ledger.db: no such file" in answer.json()["error"] for answer in answers)
+
+
 async def test_without_the_setting_there_is_no_control_port(tmp_path: Path) -> None:
     ready: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()

@@ -37,3 +37,15 @@ def test_every_row_names_a_test_that_there_is() -> None:
         shown = re.findall(r"`(test_\w+)`", row.split("|")[-2])
         assert shown, row
         assert not [name for name in shown if f"def {name}(" not in tests]
+
+
+def test_every_feature_links_to_a_test_that_there_is() -> None:
+    rows = [line.split("|") for line in section("What it can").splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 20
+    for _, feature, shown, _ in rows:
+        found = re.fullmatch(r" \[(test_\w+)\]\(\.\./([\w/]+\.py)\) ", shown)
+        assert found, feature
+        assert f"def {found[1]}(" in (ROOT / found[2]).read_text("utf-8"), feature
+        anchor = re.search(r"\]\(#([\w-]+)\)", feature)
+        headings = re.findall(r"^## (.+)$", PAGE, re.MULTILINE)
+        assert not anchor or anchor[1] in [re.sub(r"[^\w -]", "", one).lower().replace(" ", "-") for one in headings], feature
