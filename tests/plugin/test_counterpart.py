@@ -13,7 +13,7 @@ from drivers.modbus.settings import ModbusSettings
 from drivers.model import value_at
 from drivers.registry import compile_plan, open_driver
 from simulators.counterpart import counterpart_of
-from simulators.fleet import Fleet
+from simulators.fleet import Fleet, Table
 from simulators.ledger import Ledger, read_served
 
 ORDERS = ["ABCD", "CDAB", "BADC", "DCBA"]
@@ -98,6 +98,16 @@ async def test_every_poll_changes_every_number(tmp_path: Path) -> None:
 async def test_the_next_poll_of_a_block_proves_the_last_one(tmp_path: Path) -> None:
     await poll(device([{"name": "a", "area": "holding_register", "address": 0}]), tmp_path, 3)
     assert [row.acknowledged for row in read_served(tmp_path / "ledger.db")] == [True, True, False]
+
+
+def test_what_a_connection_has_read_is_forgotten_with_it(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "ledger.db", seed=0) as ledger:
+        image = counterpart_of(device([{"name": "a", "area": "holding_register", "address": 0}]), ledger, time.time_ns)
+        first = image.new_connection()
+        image.read(Table.HOLDING_REGISTERS, 0, 1, first)
+        image.end_connection(first)
+        assert not image._unproven
+        image.end_connection(first)
 
 
 async def test_the_devices_order_holds_for_tags_without_one(tmp_path: Path) -> None:

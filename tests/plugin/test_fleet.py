@@ -78,6 +78,34 @@ async def test_when_one_port_is_taken_nothing_is_left_open() -> None:
             await asyncio.open_connection("127.0.0.1", port - 1)
 
 
+async def test_a_fleet_that_needs_more_ports_than_there_are_is_refused() -> None:
+    async with running(Fleet([Counting(), Counting()])) as fleet:
+        with pytest.raises(CannotListen, match="no such port"):
+            await fleet.start(port=65_535)
+
+
+async def test_a_device_is_told_when_its_client_is_gone() -> None:
+    ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    class Watching(Counting):
+        def end_connection(self, connection: int) -> None:
+            ended.set_result(connection)
+
+    async with running(Fleet([Watching()])) as fleet:
+        (address,) = await fleet.start()
+        await read(address)
+        assert await ended == 1
+
+
+def test_a_client_that_takes_no_answers_is_not_listened_to_until_it_does() -> None:
+    connection, wire = Connection(Counting(), set()), Wire()
+    connection.connection_made(wire)
+    connection.pause_writing()
+    assert not wire.is_read
+    connection.resume_writing()
+    assert wire.is_read
+
+
 @pytest.mark.parametrize(
     ("unit", "pdu", "code"),
     [
@@ -112,6 +140,16 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.written: list[bytes] = []
         self.aborted = False
+        self.is_read = True
+
+    def is_closing(self) -> bool:
+        return self.aborted
+
+    def pause_reading(self) -> None:
+        self.is_read = False
+
+    def resume_reading(self) -> None:
+        self.is_read = True
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written.append(bytes(data))
