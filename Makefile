@@ -5,7 +5,8 @@
 #   make test     the tests
 #   make lint     format, lint, types
 #   make check    lint, then test: what CI runs
-#   make faults   a million Modbus requests with 5 % faulty answers: no wrong value may come of them (minutes)
+#   make faults   a million Modbus requests with 5 % faulty answers, in virtual time: no wrong value may come of them, and each poll
+#                 that fails must have a fault to blame (minutes)
 #   make docs     write the settings reference and the JSON Schemas anew
 #   make lock     resolve the dependencies anew and write the lock files
 #   make clean    remove what was built, .venv too

@@ -9,9 +9,10 @@ twice, and has the very shape of the one awaited. Three rules meet it:
 - After a request that went unanswered, its unit is in doubt. It is first asked to return a random token (function 8, sub-function
   0). Units answer in order, so its echo, or its refusal of the function, proves that nothing older is on its way; what comes
   before is dropped.
-- A unit that doesn't answer function 8 at all, but answers reads, is given a further timeout of silence in its place. Only here,
-  an answer later than twice the timeout can be taken for the next one of the same function and length; so too, anywhere, a second
-  copy of an answer that is held back past the next request. A longer `timeout_ms` or `request_pause_ms` makes both rarer; only a
+- A unit that has answered function 8 before and doesn't now is slow: it stays in doubt, and isn't read, `ECHO_TRUST` times.
+- A unit that never answers function 8, but answers reads, is read after the timeout that was waited for it. Only here, an answer
+  later than twice the timeout can be taken for the next one of the same function and length; so too, anywhere, a second copy of
+  an answer that is held back past the next request. A longer `timeout_ms` or `request_pause_ms` makes both rarer; only a
   transport with transaction ids rules them out.
 """
 
@@ -29,6 +30,8 @@ from drivers.modbus.framing import Answer, Framing, Request, echo_request
 from drivers.modbus.link import SILENT_UNITS, Pacing
 from drivers.modbus.reply import Reply
 
+ECHO_TRUST = 3
+"""So many echoes in a row must stay out before a unit that knew function 8 may be one that doesn't."""
 _TURN = 0
 
 
@@ -42,6 +45,8 @@ class Doubts:
     """Units that let function 8 go unanswered as well."""
     mute: set[int] = field(default_factory=set)
     """Those of `echoless` that do answer reads."""
+    trust: dict[int, int] = field(default_factory=dict)
+    """Units that know function 8, each with how many echoes may yet stay out."""
 
 
 class _Turn(NamedTuple):
@@ -161,16 +166,20 @@ class TurnLink(asyncio.Protocol):
     async def _settle(self, unit: int) -> bool:
         """See to it that nothing older is on its way from a unit; False when it stays silent."""
         doubts = self._doubts
-        if unit in doubts.mute:
-            await self._wait_quiet(self._pacing.timeout_s)
+        if await self._exchange(unit, echo_request(random.getrandbits(16))) is not None:
             doubts.unanswered.discard(unit)
+            doubts.echoless.discard(unit)
+            doubts.mute.discard(unit)
+            doubts.trust[unit] = ECHO_TRUST
             return True
-        answer = await self._exchange(unit, echo_request(random.getrandbits(16)))
+        if doubts.trust.get(unit):
+            doubts.trust[unit] -= 1
+            return False
         # Two timeouts of silence are all that can be given to a unit which may not know function 8: it is asked plainly next.
         doubts.unanswered.discard(unit)
-        if answer is None:
+        if unit not in doubts.mute:
             doubts.echoless.add(unit)
-        return answer is not None
+        return unit in doubts.mute
 
     async def _exchange(self, unit: int, request: Request) -> Answer | None:
         """One request on a line that is silent; None when no answer to it came in time."""
