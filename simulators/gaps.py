@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,32 +19,49 @@ class Gap:
     to_ms: int | None
     """Service of the first one after it; None: there was none."""
     spoiled: int
-    """Readings of each tag that were measured and never rightly sent. 0: the device was off."""
+    """Readings, of the tag that misses most, that were measured and never rightly sent. 0: the device could not be asked."""
     told: bool
     """The client reported the tags Bad within it, or still. One that asked again at once has nothing to report."""
 
 
-def find_gaps(
-    device: str, tag: str, usable_ms: Sequence[int], lost_ms: Iterable[tuple[int, int]], reports: Iterable[tuple[int, bool]]
-) -> list[Gap]:
-    """The gaps of one tag, ascending.
+class Loss(NamedTuple):
+    """That a device lost a reading of a tag, or could not be asked for any."""
+
+    at_ms: int
+    event: int
+    """What was the matter: tags that miss something for the same event share its gap."""
+    readings: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The gap of one tag, and its events."""
+
+    gap: Gap
+    events: frozenset[int]
+
+
+def find_stretches(
+    device: str, tag: str, usable_ms: Sequence[int], losses: Iterable[Loss], reports: Iterable[tuple[int, bool]]
+) -> list[Stretch]:
+    """The gaps of one tag, ascending. Losses between the same two usable readings are one gap.
 
     Args:
         usable_ms: when a reading was served that a client could have, ascending.
-        lost_ms: (when, how many) readings were spoiled, or the device went off (0).
         reports: (when, whether it was Bad) the client reported the tag.
     """
-    stretches: dict[int, int] = {}
-    for at_ms, count in lost_ms:
-        place = bisect_right(usable_ms, at_ms)
-        stretches[place] = stretches.get(place, 0) + count
+    by_place: dict[int, list[Loss]] = {}
+    for loss in losses:
+        by_place.setdefault(bisect_right(usable_ms, loss.at_ms), []).append(loss)
     ordered = sorted(reports)
-    gaps = []
-    for place, spoiled in sorted(stretches.items()):
+    stretches = []
+    for place, lost in sorted(by_place.items()):
         from_ms = usable_ms[place - 1] if place else None
         to_ms = usable_ms[place] if place < len(usable_ms) else None
-        gaps.append(Gap(device, (tag,), from_ms, to_ms, spoiled, told=_was_told(ordered, from_ms, to_ms)))
-    return gaps
+        spoiled = sum(loss.readings for loss in lost)
+        gap = Gap(device, (tag,), from_ms, to_ms, spoiled, told=_was_told(ordered, from_ms, to_ms))
+        stretches.append(Stretch(gap, frozenset(loss.event for loss in lost)))
+    return stretches
 
 
 def _was_told(reports: Sequence[tuple[int, bool]], from_ms: int | None, to_ms: int | None) -> bool:
@@ -55,13 +73,28 @@ def _was_told(reports: Sequence[tuple[int, bool]], from_ms: int | None, to_ms: i
     return begin > 0 and reports[begin - 1][1] and all(at_ms == to_ms for at_ms, _ in reports[begin:end])
 
 
-def merge_gaps(gaps: Iterable[Gap]) -> tuple[Gap, ...]:
-    """Gaps of several tags as one where they are the same, in the order of time."""
-    merged: dict[tuple[str, int | None, int | None, int, bool], list[str]] = {}
-    for gap in gaps:
-        merged.setdefault((gap.device, gap.from_ms, gap.to_ms, gap.spoiled, gap.told), []).extend(gap.tags)
-    found = (
-        Gap(device, tuple(sorted(tags)), from_ms, to_ms, spoiled, told)
-        for (device, from_ms, to_ms, spoiled, told), tags in merged.items()
+def merge_stretches(stretches: Iterable[Stretch]) -> tuple[Gap, ...]:
+    """One gap for each outage of a device, in the order of time: what tags miss for the same event, they miss in one."""
+    found: dict[int, Stretch] = {}
+    of_event: dict[tuple[str, int], int] = {}
+    for number, stretch in enumerate(stretches):
+        device, merged = stretch.gap.device, stretch
+        for earlier in {of_event[device, event] for event in stretch.events if (device, event) in of_event}:
+            merged = _join(merged, found.pop(earlier))
+        found[number] = merged
+        of_event |= dict.fromkeys(((device, event) for event in merged.events), number)
+    return tuple(sorted((stretch.gap for stretch in found.values()), key=lambda gap: (gap.from_ms or 0, gap.device, gap.tags)))
+
+
+def _join(one: Stretch, other: Stretch) -> Stretch:
+    gaps = (one.gap, other.gap)
+    begins, ends = [gap.from_ms for gap in gaps], [gap.to_ms for gap in gaps]
+    gap = Gap(
+        one.gap.device,
+        tuple(sorted({*one.gap.tags, *other.gap.tags})),
+        None if None in begins else min(begin for begin in begins if begin is not None),
+        None if None in ends else max(end for end in ends if end is not None),
+        max(gap.spoiled for gap in gaps),
+        told=one.gap.told and other.gap.told,
     )
-    return tuple(sorted(found, key=lambda gap: (gap.from_ms or 0, gap.device, gap.tags)))
+    return Stretch(gap, one.events | other.events)

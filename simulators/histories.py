@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 from simulators.faults.fate import Fate
-from simulators.gaps import Gap, find_gaps
-from simulators.ledger import Value
+from simulators.gaps import Loss, Stretch, find_stretches
+from simulators.ledger import Served, Value
 
 _MS = 1_000_000
 
@@ -78,27 +78,26 @@ class History:
         self._acknowledged = bytearray()
         self._delivered = bytearray()
         self._by_source: dict[int, int] | None = None
+        self._connections: list[int] = []
         self._spoiled: list[tuple[int, Value]] = []
-        self._lost_ms: list[tuple[int, int]] = []
+        self._losses: list[Loss] = []
         self._reports: list[tuple[int, bool]] = []
         self._front = -1
         self._altered = self._reordered = self._heartbeats = self._bad = 0
 
-    def serve(
-        self, value: Value, served_ns: int, source_ms: int | None, acknowledged: bool, first: bool, fate: Fate = Fate.WHOLE
-    ) -> None:
-        """Add a reading, in the order served.
+    def serve(self, row: Served, value: Value, source_ms: int | None, first: bool) -> None:
+        """Add a reading of a row of the ledger, in the order served.
 
         Args:
-            fate: what became of it on its way out.
             first: it began a subscription, so it may have been sampled long before anybody asked and its age says nothing.
 
         Raises:
             ValueError: the device gave two values for one time.
         """
-        if fate is Fate.SPOILED:
-            self._spoiled.append((served_ns // _MS if source_ms is None else source_ms, value))
-            self._lost_ms.append((served_ns // _MS, 1))
+        served_ms = row.served_ns // _MS
+        if row.fate is Fate.SPOILED:
+            self._spoiled.append((served_ms if source_ms is None else source_ms, value))
+            self._losses.append(Loss(served_ms, row.id, 1))
             return
         if source_ms is not None:
             if self._by_source is None:
@@ -107,18 +106,30 @@ class History:
             if place < len(self._keys_ms):
                 if not same(self._values[place], value):
                     raise ValueError(f"{self} was served as {self._values[place]!r} and {value!r} for one time {source_ms}")
-                self._acknowledged[place] |= acknowledged
+                self._acknowledged[place] |= row.acknowledged
                 return
-        origin_ns = served_ns if source_ms is None else None if first else source_ms * _MS
-        self._keys_ms.append(served_ns // _MS if source_ms is None else source_ms)
+        origin_ns = row.served_ns if source_ms is None else None if first else source_ms * _MS
+        self._keys_ms.append(served_ms if source_ms is None else source_ms)
         self._values.append(value)
         self._origins_ns.append(origin_ns)
-        self._acknowledged.append(acknowledged)
+        self._acknowledged.append(row.acknowledged)
         self._delivered.append(0)
+        self._connections.append(row.connection)
 
-    def go_off(self, at_ns: int) -> None:
+    def go_off(self, event: int, at_ns: int) -> None:
         """The device was switched off: what it would have measured then is lost."""
-        self._lost_ms.append((at_ns // _MS, 0))
+        self._losses.append(Loss(at_ns // _MS, event, 0))
+
+    def turn_away(self, event: int, at_ns: int, end_ns: int) -> None:
+        """The device took no new clients, or answered none, until `end_ns`. To be called before seal().
+
+        What it would have measured is lost if the client was without a connection when that was over: what it had before came by
+        another connection than what it had afterwards.
+        """
+        after = bisect_left(self._keys_ms, end_ns // _MS)
+        is_between = self._by_source is None and 0 < after < len(self._keys_ms)
+        if is_between and self._connections[after - 1] != self._connections[after]:
+            self._losses.append(Loss(max(at_ns // _MS, self._keys_ms[after - 1]), event, 0))
 
     def seal(self) -> None:
         """All is served: bring it into the order of time. To be called before deliver()."""
@@ -162,14 +173,14 @@ class History:
         """The client reported what no reading can be."""
         return self._alter(f"{self}: {finding}")
 
-    def find_gaps(self) -> list[Gap]:
+    def find_stretches(self) -> list[Stretch]:
         """Where the device's data was lost before the client could have it, once everything is delivered."""
         usable_ms = self._keys_ms if self._by_source is None else sorted(self._keys_ms)
-        return find_gaps(self.device, self.tag, usable_ms, self._lost_ms, self._reports)
+        return find_stretches(self.device, self.tag, usable_ms, self._losses, self._reports)
 
     def judge(self, deadband: float) -> tuple[TagVerdict, list[str]]:
         """The verdict once everything is delivered, and each loss in words."""
-        gaps = self.find_gaps()
+        gaps = [stretch.gap for stretch in self.find_stretches()]
         delivered = filtered = cut = 0
         losses: list[str] = []
         last: Value | None = None

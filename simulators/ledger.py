@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +27,7 @@ import msgspec
 from config.problems import ConfigError, Problem
 from simulators.faults.fate import Fate
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 FLUSH_S = 0.1
 """The longest that a row waits for its transaction."""
 
@@ -49,7 +49,8 @@ CREATE TABLE IF NOT EXISTS faults (
     device TEXT NOT NULL,
     kind TEXT NOT NULL,
     detail TEXT NOT NULL,
-    request INTEGER NOT NULL
+    request INTEGER NOT NULL,
+    for_ns INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS parts (
     part INTEGER PRIMARY KEY,
@@ -95,6 +96,8 @@ class FaultRecord:
     detail: str
     request: int
     """Number of the request that it met, counted from 1 per device; of a fault of the device itself, how many there had been."""
+    for_ns: int = 0
+    """How long the device itself was at fault; 0 for a fault of one answer, and one without an end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ class _Write(Enum):
     """What the thread may be told to write, in the order in which a transaction does it."""
 
     SERVED = "INSERT INTO served (id, device, connection, block, served_ns, fate, readings) VALUES (?, ?, ?, ?, ?, ?, ?)"
-    FAULT = "INSERT INTO faults (at_ns, device, kind, detail, request) VALUES (?, ?, ?, ?, ?)"
+    FAULT = "INSERT INTO faults (at_ns, device, kind, detail, request, for_ns) VALUES (?, ?, ?, ?, ?, ?)"
     PROOF = "UPDATE served SET acknowledged = 1 WHERE id = ?"
     PART = "INSERT INTO parts (part, order_number, started_ns, completed_ns) VALUES (?, ?, ?, ?)"
     PART_PROOF = "UPDATE parts SET acknowledged_ns = ? WHERE part = ?"
@@ -198,7 +201,7 @@ class Ledger:
 
     def strike(self, fault: FaultRecord) -> None:
         """A fault of the script has come to pass."""
-        self._waiting.append((_Write.FAULT, (fault.at_ns, fault.device, fault.kind, fault.detail, fault.request)))
+        self._waiting.append((_Write.FAULT, astuple(fault)))
 
     def acknowledge(self, row: int) -> None:
         """The client has proved that it has the row safe."""
@@ -307,7 +310,7 @@ def read_faults(path: Path) -> list[FaultRecord]:
     Raises:
         ConfigError: as read_served().
     """
-    query = "SELECT at_ns, device, kind, detail, request FROM faults ORDER BY id"
+    query = "SELECT at_ns, device, kind, detail, request, for_ns FROM faults ORDER BY id"
     with closing(open_read_only(path)) as database:
         try:
             return [FaultRecord(*row) for row in database.execute(query)]

@@ -22,6 +22,8 @@ from simulators.modbus.transports import Listener, TcpListener
 from simulators.registers import UNIT, AddressMap, Block
 
 _S = 1_000_000_000
+_DIAGNOSTICS = 8
+"""A function with which a client looks after its line; no part of a poll."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +128,14 @@ class ModbusDevice:
         self._requests += 1
         now_ns = self._clock()
         block = self._asked(client, request)
+        proved = client.proof.ask(request.pdu) if request.unit == self._unit else None
+        if proved is not None:
+            self._ledger.acknowledge(proved)
         if isinstance(block, ExceptionCode):
-            return self._play(Exchange(client.framing, request, encode_exception(request.pdu[0], block)), now_ns)
-        if block in client.unproven:
-            self._ledger.acknowledge(client.unproven.pop(block))
+            return self._refuse(client, request, block, now_ns, waited_ns)
         habit = _PROMPT if self._habit is None else self._habit(block, self._gauge.own_ns(now_ns))
         if habit.exception is not None:
-            exchange = Exchange(client.framing, request, encode_exception(request.pdu[0], habit.exception))
-            return self._play(exchange, now_ns, habit.delay_ns)
+            return self._refuse(client, request, habit.exception, now_ns, waited_ns, habit.delay_ns)
         raw = self._gauge.raw(now_ns)
         exchange = Exchange(client.framing, request, encode_data(block, self._points.values(block, raw)))
         played = self._play(exchange, now_ns, habit.delay_ns, has_data=True)
@@ -141,7 +143,18 @@ class ModbusDevice:
         fate = self._fate(played, waited_ns - habit.delay_ns)
         row = self._ledger.serve(self.name, client.number, str(block), now_ns, readings, fate)
         if fate is Fate.WHOLE:
-            client.unproven[block] = row
+            client.proof.answer(request.pdu, row)
+        elif not played.refuses or self._is_late(played, waited_ns - habit.delay_ns):
+            client.proof.fall_silent(request.pdu)
+        return played
+
+    def _refuse(self, client: Client, request: Request, code: int, now_ns: int, waited_ns: int, delay_ns: int = 0) -> Play:
+        """Answer with an exception of the device's own."""
+        exchange = Exchange(client.framing, request, encode_exception(request.pdu[0], code))
+        played = self._play(exchange, now_ns, delay_ns)
+        is_heard = (played.refuses or played.fate is Fate.WHOLE) and not self._is_late(played, waited_ns - delay_ns)
+        if not is_heard and request.unit == self._unit and request.pdu[0] != _DIAGNOSTICS:
+            client.proof.fall_silent(request.pdu)
         return played
 
     def _asked(self, client: Client, request: Request) -> Block | ExceptionCode:
@@ -166,12 +179,15 @@ class ModbusDevice:
         return play_plain(exchange)
 
     def _fate(self, played: Play, waited_ns: int) -> Fate:
-        if played.fate is Fate.WHOLE and played.slowed_ns + waited_ns > self._lab.patience_ns:
-            return Fate.HAMPERED
-        return played.fate
+        is_hampered = played.fate is Fate.WHOLE and self._is_late(played, waited_ns)
+        return Fate.HAMPERED if is_hampered else played.fate
 
-    def _note(self, kind: FaultKind, detail: str, now_ns: int) -> None:
-        self._ledger.strike(FaultRecord(now_ns, self.name, kind.value, detail, self._requests))
+    def _is_late(self, played: Play, waited_ns: int) -> bool:
+        """Whether a client may have given up waiting."""
+        return played.slowed_ns + waited_ns > self._lab.patience_ns
+
+    def _note(self, kind: FaultKind, detail: str, now_ns: int, for_s: float = 0.0) -> None:
+        self._ledger.strike(FaultRecord(now_ns, self.name, kind.value, detail, self._requests, round(for_s * _S)))
 
     def _begin(self, place: int, fault: DeviceFault) -> None:
         now_ns = self._clock()
@@ -179,7 +195,7 @@ class ModbusDevice:
             self._note(fault.kind, f"by {fault.step_s:g} s", now_ns)
             self._gauge.step(round(fault.step_s * _S))
             return
-        self._note(fault.kind, f"for {fault.for_s:g} s", now_ns)
+        self._note(fault.kind, f"for {fault.for_s:g} s", now_ns, fault.for_s)
         if isinstance(fault, StuckFault):
             self._gauge.stick(place, now_ns, frozenset(fault.tags))
         elif fault.kind is FaultKind.HALF_OPEN:

@@ -13,12 +13,13 @@ from typing import Any
 import msgspec
 
 from simulators.faults.script import FaultKind
-from simulators.gaps import Gap, merge_gaps
+from simulators.gaps import Gap, Stretch, merge_stretches
 from simulators.histories import History, Match, TagVerdict
-from simulators.ledger import Value, open_read_only, read_faults, read_served, unusable
+from simulators.ledger import FaultRecord, Value, open_read_only, read_faults, read_served, unusable
 
 EXAMPLES_PER_KIND = 5
 _NS_PER_MS = 1_000_000
+_OUTAGES = frozenset({FaultKind.RESTART, FaultKind.REFUSE, FaultKind.HALF_OPEN})
 _COUNTS = ("read", "delivered", "filtered", "lost", "reordered", "heartbeats", "bad", "cut", "spoiled")
 
 Tag = tuple[str, str]
@@ -200,12 +201,12 @@ class _Judgement:
     def verdict(self, deadbands: Mapping[Tag, float], collected: Collection[Tag] | None) -> Verdict:
         """What it comes to, once all messages are taken."""
         tags = []
-        gaps: list[Gap] = []
+        stretches: list[Stretch] = []
         for tag, history in sorted(self._histories.items()):
             if collected is None or tag in collected:
                 verdict, losses = history.judge(deadbands.get(tag, 0.0))
                 tags.append(verdict)
-                gaps += history.find_gaps()
+                stretches += history.find_stretches()
                 for loss in losses[:EXAMPLES_PER_KIND]:
                     self._findings.add("loss", loss)
         self._ages_ns.sort()
@@ -218,7 +219,7 @@ class _Judgement:
             p50,
             p99,
             self._findings.all(),
-            merge_gaps(gaps),
+            merge_stretches(stretches),
         )
 
     def _deliver(self, message: _Message) -> None:
@@ -263,16 +264,23 @@ def _read_histories(ledger: Path) -> dict[Tag, History]:
             first = (row.connection, row.device, tag) not in asked
             asked.add((row.connection, row.device, tag))
             try:
-                history.serve(value, row.served_ns, source_ms, row.acknowledged, first, row.fate)
+                history.serve(row, value, source_ms, first)
             except ValueError as error:
                 raise unusable(ledger, f"contradicts itself: {error}") from error
-    off = [fault for fault in read_faults(ledger) if fault.kind == FaultKind.RESTART]
+    outages = [(-place, fault) for place, fault in enumerate(read_faults(ledger), 1) if fault.kind in _OUTAGES]
     for (device, _), history in histories.items():
-        for fault in off:
+        for event, fault in outages:
             if fault.device == device:
-                history.go_off(fault.at_ns)
+                _go_out(history, event, fault)
         history.seal()
     return histories
+
+
+def _go_out(history: History, event: int, fault: FaultRecord) -> None:
+    if fault.kind == FaultKind.RESTART:
+        history.go_off(event, fault.at_ns)
+    else:
+        history.turn_away(event, fault.at_ns, fault.at_ns + fault.for_ns)
 
 
 def _read_messages(delivered: Path) -> Iterator[_Message]:

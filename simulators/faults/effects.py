@@ -45,6 +45,8 @@ class Play:
     ending: Ending = Ending.STAY
     held: bool = False
     """Goes only after the next request's answer."""
+    refuses: bool = False
+    """It is an exception in place of the data: spoiled, but an answer."""
 
     @property
     def slowed_ns(self) -> int:
@@ -83,7 +85,7 @@ def play(strike: Strike, exchange: Exchange) -> Play:
         return _BYTES[fault.kind](fault.bytes, exchange, strike.dice)
     if isinstance(fault, ExceptionFault):
         pdu = encode_exception(exchange.request.pdu[0], fault.code)
-        return _spoiled(exchange.frame(pdu=pdu), f"code {fault.code}")
+        return Play((Chunk(0, exchange.frame(pdu=pdu)),), Fate.SPOILED, f"code {fault.code}", refuses=True)
     return _PLAIN[fault.kind](exchange)
 
 

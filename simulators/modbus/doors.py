@@ -11,8 +11,8 @@ from typing import Protocol
 from simulators.listening import CannotListen, wait_accepted
 from simulators.modbus.connection import Answer, Connection
 from simulators.modbus.framing import Framing, FramingKind, make_framing
+from simulators.modbus.proof import Proof
 from simulators.modbus.transports import Listener
-from simulators.registers import Block
 
 Admission = Callable[[asyncio.BaseTransport], bool]
 """Whether a connection may ask for anything; one that may not gets exception 1, whatever it asks."""
@@ -25,8 +25,7 @@ class Client:
     number: int
     framing: Framing
     is_admitted: bool
-    unproven: dict[Block, int] = field(default_factory=dict)
-    """The row last served for each block, which the next request for the same block proves to be safe."""
+    proof: Proof = field(default_factory=Proof)
 
 
 class Host(Protocol):

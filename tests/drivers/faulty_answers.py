@@ -1,6 +1,6 @@
 """Many requests to a device of which one answer in twenty is faulty: no wrong value, and the next request is right again.
 
-Run as `python -m tests.drivers.faulty_answers [REQUESTS] [SEED]` it is virtual time, where no machine is ever busy: each
+Run as `python -m tests.drivers.faulty_answers [REQUESTS] [SEED]` its time is virtual, and no machine ever busy: each
 poll that fails must have a fault to blame, and the same seed gives the same polls. Prints JSON for each framing; ends with 1
 when a value is wrong or a failure unexplained. The device holds at each address a number that only that address and that moment
 have, so that any answer taken for another's is seen.

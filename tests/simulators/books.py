@@ -36,6 +36,7 @@ class Fault:
 
     at_ms: int
     kind: str
+    for_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def write_ledger(path: Path, services: Sequence[Service], faults: Sequence[Fault
             if service.acknowledged:
                 ledger.acknowledge(row)
         for fault in faults:
-            ledger.strike(FaultRecord((T0_MS + fault.at_ms) * MS, "press", fault.kind, "", 0))
+            ledger.strike(FaultRecord((T0_MS + fault.at_ms) * MS, "press", fault.kind, "", 0, fault.for_ms * MS))
 
 
 def payload(message: Message, seq: int) -> str:

@@ -75,7 +75,7 @@ def test_the_schema_is_the_one_in_the_documentation(tmp_path: Path) -> None:
         }
         assert columns == {
             "served": ["id", "device", "connection", "block", "served_ns", "acknowledged", "fate", "readings"],
-            "faults": ["id", "at_ns", "device", "kind", "detail", "request"],
+            "faults": ["id", "at_ns", "device", "kind", "detail", "request", "for_ns"],
             "parts": ["part", "order_number", "started_ns", "completed_ns", "acknowledged_ns"],
             "meta": ["key", "value"],
         }

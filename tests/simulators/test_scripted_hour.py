@@ -18,8 +18,8 @@ from simulators.plant.meter import BenchLoad
 from simulators.settings import PlantSettings
 from simulators.verification import verify
 from simulators.virtual_time import VirtualLoop, run
-from tests.simulators.hour import MESSAGES, run_gateway
 from tests.simulators.lab import pass_time
+from tests.simulators.virtual_gateway import MESSAGES, run_gateway
 
 _OF_ANSWERS: list[dict[str, Any]] = [
     {"kind": "delay", "delay_s": 0.5, "every": 40},

@@ -111,6 +111,37 @@ def test_a_device_that_was_off_leaves_a_gap_though_nobody_could_ask(tmp_path: Pa
     assert gap_of(verdict) == (0, 5000, 0, True)
 
 
+@pytest.mark.parametrize("kind", ["refuse", "half_open"])
+@pytest.mark.parametrize(("connection", "gaps"), [(1, 0), (2, 1)])
+def test_a_client_that_was_turned_away_has_a_gap_if_it_came_back_by_another_connection(
+    tmp_path: Path, kind: str, connection: int, gaps: int
+) -> None:
+    services = [Service(at, {"pulses": 1}, connection=1 if at < 5000 else connection) for at in (0, 1100, 5000)]
+    messages = [Message(1, {"pulses": 1})]
+    verdict = judge(tmp_path, services, messages, faults=[Fault(1000, kind, 3000)])
+    assert [(gap.from_ms, gap.to_ms, gap.spoiled) for gap in verdict.gaps] == [(T0_MS + 1100, T0_MS + 5000, 0)] * gaps
+    assert verdict.clean
+
+
+def test_an_outage_that_blocks_share_is_one_gap_and_what_one_of_them_lost_by_itself_another(tmp_path: Path) -> None:
+    def poll(at_ms: int, *fates: Fate) -> list[Service]:
+        both = zip(("a", "b"), fates, strict=True)
+        return [Service(at_ms + place, {tag: at_ms}, fate=fate) for place, (tag, fate) in enumerate(both)]
+
+    whole, spoiled = Fate.WHOLE, Fate.SPOILED
+    services = [
+        *[*poll(0, whole, whole), *poll(500, whole, spoiled), *poll(5000, whole, whole), *poll(6000, whole, spoiled)],
+        *poll(7000, whole, whole),
+    ]
+    messages = [Message(2, {"a": 0, "b": 0}), Message(510, {"a": 500}), Message(5010, {"a": 5000, "b": 5000})]
+    messages += [Message(6010, {"a": 6000}), Message(7010, {"a": 7000, "b": 7000})]
+    verdict = judge(tmp_path, services, messages, faults=[Fault(1000, "restart", 3000)])
+    assert [(gap.tags, gap.from_ms, gap.to_ms, gap.spoiled) for gap in verdict.gaps] == [
+        (("a", "b"), T0_MS + 1, T0_MS + 5001, 1),
+        (("b",), T0_MS + 5001, T0_MS + 7001, 1),
+    ]
+
+
 def test_gaps_at_the_ends_are_open(tmp_path: Path) -> None:
     services = [service(0, 1, Fate.SPOILED), service(100, 2), service(200, 3, Fate.SPOILED)]
     verdict = judge(tmp_path, services, delivered((101, 2)))

@@ -1,9 +1,10 @@
-"""The real Modbus driver and poller against the plant's devices, in one process and in virtual time."""
+"""The gateway's own driver, poller, filter and outbox against the plant's devices, in one process and in virtual time."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from gateway.poller import Poller
 from gateway.sinks.payload import Messages
 from gateway.storage import Storage
 from simulators.ledger import FaultRecord, Ledger, read_faults
-from simulators.modbus_plant import make_devices, serving_modbus
+from simulators.modbus_plant import make_devices, prepare_ways, read_recordings, serving_modbus
 from simulators.plant.meter import BenchLoad
 from simulators.registers import METER_MAP
 from simulators.settings import PlantSettings
@@ -32,13 +33,14 @@ from simulators.virtual_time import VirtualLoop, run
 from tests.simulators.lab import pass_time
 
 HEARTBEAT_S = 60.0
+_MINUTE_S = 60.0
 MESSAGES = (
     "CREATE TABLE messages (id INTEGER PRIMARY KEY, received_ns INTEGER, gateway TEXT, epoch TEXT, seq INTEGER,"
     " device TEXT, payload TEXT)"
 )
 """What a subscriber writes into."""
 _KINDS = frozenset({RecordKind.TELEMETRY})
-_PRESS = [
+_PRESS_TAGS = [
     {"name": "light_red", "area": "discrete_input", "address": 0},
     {"name": "light_yellow", "area": "discrete_input", "address": 1},
     {"name": "light_green", "area": "discrete_input", "address": 2},
@@ -46,10 +48,19 @@ _PRESS = [
     {"name": "pulses", "area": "input_register", "address": 0, "type": "uint32"},
     {"name": "current", "area": "input_register", "address": 2, "scale": 0.01},
 ]
-_METER = [
+_METER_TAGS = [
     {"name": point.tag, "area": "holding_register", "address": point.address, "type": "float32", "order": "CDAB"}
     for point in METER_MAP.points
 ]
+PRESS: dict[str, Any] = {"name": "press", "tags": _PRESS_TAGS}
+METER: dict[str, Any] = {"name": "meter", "tags": _METER_TAGS}
+ABSENT: dict[str, Any] = {
+    "name": "absent",
+    "at": "press",
+    "unit": 9,
+    "tags": [{"name": "nothing", "area": "holding_register", "address": 0}],
+}
+"""A unit that isn't there, behind the address of the press."""
 
 
 class LoopClock:
@@ -80,16 +91,33 @@ class Run:
     ledger: list[str]
 
 
-def run_gateway(folder: Path, faults: list[dict[str, Any]], seconds: float, *, period_ms: int = 500, **changes: Any) -> Run:
-    """A gateway reads both Modbus devices for so long, then everything is verified. Settings of the plant may be changed."""
+def run_gateway(
+    folder: Path,
+    faults: list[dict[str, Any]],
+    seconds: float,
+    *,
+    period_ms: int = 500,
+    devices: Sequence[dict[str, Any]] = (PRESS, METER),
+    watch: Callable[[], None] | None = None,
+    **changes: Any,
+) -> Run:
+    """A gateway reads Modbus devices for so long, then everything is verified.
+
+    Args:
+        devices: settings of the gateway's devices, with their own period if they say so; `at` names the plant's way to one, where
+            that isn't its name.
+        watch: called at each full minute, when all that was recorded so far is in the ledger's file.
+        changes: settings of the plant.
+    """
     ledger, delivered = folder / "ledger.db", folder / "delivered.db"
     plant = PlantSettings.model_validate({"faults": faults, "patience_s": 0.8, "ledger": ledger, **changes})
 
     async def main(loop: VirtualLoop) -> None:
         with Ledger(ledger, plant.seed, clock=loop.clock_ns) as book, closing(sqlite3.connect(delivered)) as received:
-            devices = make_devices(plant, BenchLoad(), book, loop.clock_ns)
-            async with serving_modbus(plant, devices, []) as addresses:
-                await _collect(loop, addresses, received, seconds, period_ms)
+            served = make_devices(plant, BenchLoad(), book, loop.clock_ns, recordings=read_recordings(plant))
+            async with serving_modbus(plant, served, prepare_ways(plant)) as addresses:
+                settings = [_settings(device, addresses, period_ms) for device in devices]
+                await _collect(loop, settings, received, seconds, _minutely(book, received, watch))
             received.commit()
 
     run(main)
@@ -98,35 +126,51 @@ def run_gateway(folder: Path, faults: list[dict[str, Any]], seconds: float, *, p
     return Run(verify(ledger, delivered, {}), read_faults(ledger), dumped)
 
 
+def _settings(device: dict[str, Any], addresses: dict[str, str], period_ms: int) -> ModbusSettings:
+    own = {key: value for key, value in device.items() if key != "at"}
+    address = addresses[device.get("at", device["name"])]
+    return ModbusSettings.model_validate(
+        {"driver": "modbus", "address": address, "period_ms": period_ms, "timeout_ms": 1000, **own}
+    )
+
+
+def _minutely(book: Ledger, received: sqlite3.Connection, watch: Callable[[], None] | None) -> Callable[[], None]:
+    def minute() -> None:
+        if watch is not None:
+            received.commit()
+            book.sync()
+            watch()
+
+    return minute
+
+
 async def _collect(
-    loop: VirtualLoop, addresses: dict[str, str], received: sqlite3.Connection, seconds: float, period_ms: int
+    loop: VirtualLoop, devices: Sequence[ModbusSettings], received: sqlite3.Connection, seconds: float, minute: Callable[[], None]
 ) -> None:
     outbox = MemoryOutbox({"test": _KINDS})
     clock = LoopClock(loop)
     storage = Storage(outbox, clock, Log("outbox"))
     random = Random(7)
     tasks = [asyncio.create_task(_deliver(loop, outbox, received))]
-    for place, (name, tags) in enumerate((("press", _PRESS), ("meter", _METER))):
-        settings = ModbusSettings.model_validate(
-            {
-                "name": name,
-                "driver": "modbus",
-                "address": addresses[name],
-                "period_ms": period_ms,
-                "timeout_ms": 1000,
-                "tags": tags,
-            }
-        )
+    for place, settings in enumerate(devices):
         plan = compile_plan(settings)
         driver = ModbusDriver(settings, clock_ns=loop.clock_ns, monotonic_ns=lambda: round(loop.time() * 1e9))
         intake = Intake(plan.tags, make_filter(plan.tags, settings, HEARTBEAT_S), storage, [])
         poller = Poller(
-            plan, driver, intake, clock=clock, backoff=Backoff(random.uniform), log=Log("device", device=name), place=place
+            plan,
+            driver,
+            intake,
+            clock=clock,
+            backoff=Backoff(random.uniform),
+            log=Log("device", device=settings.name),
+            place=place,
         )
         tasks.append(asyncio.create_task(poller.run()))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(_end, tasks)
-        await pass_time(seconds)
+        while (left_s := seconds - loop.time()) > 0:
+            await pass_time(min(left_s, _MINUTE_S))
+            minute()
         assert not [task for task in tasks if task.done()]
 
 
