@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import ssl
+from asyncio.sslproto import SSLProtocol
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -62,28 +64,46 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     async def create_server(self, protocol_factory: Any, host: Any = None, port: Any = None, **options: Any) -> Any:
         """As asyncio's; `options` but `ssl` say nothing here."""
-        _refuse_tls(options)
+        context = options.get("ssl")
         if not port:
             port, self._next_port = self._next_port, self._next_port + 1
         address = (str(host), int(port))
         if address in self._bound:
             raise OSError(98, "Address already in use")
-        server = self._bound[address] = MemoryServer(self, address, protocol_factory)
+        factory = protocol_factory if context is None else lambda: self._tls(protocol_factory(), context, None)
+        server = self._bound[address] = MemoryServer(self, address, factory)
         return server
 
     async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None, **options: Any) -> Any:
-        """As asyncio's; `options` but `ssl` say nothing here."""
-        _refuse_tls(options)
+        """As asyncio's; `options` but `ssl` and `server_hostname` say nothing here."""
+        context = options.get("ssl")
         await asyncio.sleep(WIRE_S)
         server = self._bound.get((str(host), int(port)))
         if server is None:
             raise ConnectionRefusedError(111, "Connection refused")
         ours, theirs = protocol_factory(), server.factory()
+        if context is None:
+            return self._join(ours, theirs), ours
+        ready = self.create_future()
+        secured = self._tls(ours, context, options.get("server_hostname") or str(host), ready)
+        wire = self._join(secured, theirs)
+        try:
+            await ready
+        except BaseException:
+            wire.abort()
+            raise
+        return secured._get_app_transport(), ours
+
+    def _join(self, ours: Any, theirs: Any) -> MemoryTransport:
         one, other = MemoryTransport(self, ours), MemoryTransport(self, theirs)
         one.peer, other.peer = other, one
         theirs.connection_made(other)
         ours.connection_made(one)
-        return one, ours
+        return one
+
+    def _tls(self, protocol: Any, context: ssl.SSLContext, host: str | None, ready: asyncio.Future[Any] | None = None) -> Any:
+        """asyncio's own TLS, over whatever bytes come; a server's has no host to ask for."""
+        return SSLProtocol(self, protocol, context, ready, server_side=host is None, server_hostname=host)  # type: ignore[arg-type]
 
     def unbind(self, address: tuple[str, int]) -> None:
         """A server has closed."""
@@ -140,6 +160,11 @@ class MemoryTransport(asyncio.Transport):
     def abort(self) -> None:
         self.close()
 
+    def _force_close(self, exc: BaseException | None) -> None:
+        """What asyncio's TLS calls in place of abort()."""
+        del exc
+        self.abort()
+
     def is_closing(self) -> bool:
         return self._closing
 
@@ -163,10 +188,21 @@ class MemoryTransport(asyncio.Transport):
         if self._closing:
             return
         if data is not None:
-            self._protocol.data_received(data)
+            self._take(data)
             return
         self._protocol.eof_received()
         self.close()
+
+    def _take(self, data: bytes) -> None:
+        if not isinstance(self._protocol, asyncio.BufferedProtocol):
+            self._protocol.data_received(data)
+            return
+        while data:
+            buffer = memoryview(self._protocol.get_buffer(len(data)))
+            count = min(len(buffer), len(data))
+            buffer[:count] = data[:count]
+            self._protocol.buffer_updated(count)
+            data = data[count:]
 
     def _lose(self) -> None:
         if not self._lost:
@@ -183,8 +219,3 @@ def run(main: Callable[[VirtualLoop], Coroutine[Any, Any, _T]], start_ns: int = 
     loop = VirtualLoop(start_ns)
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         return runner.run(main(loop))
-
-
-def _refuse_tls(options: dict[str, Any]) -> None:
-    if options.get("ssl") is not None:
-        raise NotImplementedError("no TLS in virtual time")
