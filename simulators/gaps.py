@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+_MS = 1_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Gap:
@@ -27,7 +29,7 @@ class Gap:
 class Loss(NamedTuple):
     """That a device lost a reading of a tag, or could not be asked for any."""
 
-    at_ms: int
+    at_ns: int
     event: int
     """What was the matter: tags that miss something for the same event share its gap."""
     readings: int
@@ -42,22 +44,22 @@ class Stretch:
 
 
 def find_stretches(
-    device: str, tag: str, usable_ms: Sequence[int], losses: Iterable[Loss], reports: Iterable[tuple[int, bool]]
+    device: str, tag: str, usable_ns: Sequence[int], losses: Iterable[Loss], reports: Iterable[tuple[int, bool]]
 ) -> list[Stretch]:
     """The gaps of one tag, ascending. Losses between the same two usable readings are one gap.
 
     Args:
-        usable_ms: when a reading was served that a client could have, ascending.
-        reports: (when, whether it was Bad) the client reported the tag.
+        usable_ns: when a reading was served that a client could have, ascending.
+        reports: (when in ms, whether it was Bad) the client reported the tag.
     """
     by_place: dict[int, list[Loss]] = {}
     for loss in losses:
-        by_place.setdefault(bisect_right(usable_ms, loss.at_ms), []).append(loss)
+        by_place.setdefault(bisect_right(usable_ns, loss.at_ns), []).append(loss)
     ordered = sorted(reports)
     stretches = []
     for place, lost in sorted(by_place.items()):
-        from_ms = usable_ms[place - 1] if place else None
-        to_ms = usable_ms[place] if place < len(usable_ms) else None
+        from_ms = usable_ns[place - 1] // _MS if place else None
+        to_ms = usable_ns[place] // _MS if place < len(usable_ns) else None
         spoiled = sum(loss.readings for loss in lost)
         gap = Gap(device, (tag,), from_ms, to_ms, spoiled, told=_was_told(ordered, from_ms, to_ms))
         stretches.append(Stretch(gap, frozenset(loss.event for loss in lost)))

@@ -79,6 +79,7 @@ class History:
         self._delivered = bytearray()
         self._by_source: dict[int, int] | None = None
         self._connections: list[int] = []
+        self._served_ns: list[int] = []
         self._spoiled: list[tuple[int, Value]] = []
         self._losses: list[Loss] = []
         self._reports: list[tuple[int, bool]] = []
@@ -97,7 +98,7 @@ class History:
         served_ms = row.served_ns // _MS
         if row.fate is Fate.SPOILED:
             self._spoiled.append((served_ms if source_ms is None else source_ms, value))
-            self._losses.append(Loss(served_ms, row.id, 1))
+            self._losses.append(Loss(row.served_ns, row.id, 1))
             return
         if source_ms is not None:
             if self._by_source is None:
@@ -115,10 +116,11 @@ class History:
         self._acknowledged.append(row.acknowledged)
         self._delivered.append(0)
         self._connections.append(row.connection)
+        self._served_ns.append(row.served_ns)
 
     def go_off(self, event: int, at_ns: int) -> None:
         """The device was switched off: what it would have measured then is lost."""
-        self._losses.append(Loss(at_ns // _MS, event, 0))
+        self._losses.append(Loss(at_ns, event, 0))
 
     def turn_away(self, event: int, at_ns: int, end_ns: int) -> None:
         """The device took no new clients, or answered none, until `end_ns`. To be called before seal().
@@ -126,10 +128,10 @@ class History:
         What it would have measured is lost if the client was without a connection when that was over: what it had before came by
         another connection than what it had afterwards.
         """
-        after = bisect_left(self._keys_ms, end_ns // _MS)
-        is_between = self._by_source is None and 0 < after < len(self._keys_ms)
+        after = bisect_left(self._served_ns, end_ns)
+        is_between = 0 < after < len(self._served_ns)
         if is_between and self._connections[after - 1] != self._connections[after]:
-            self._losses.append(Loss(max(at_ns // _MS, self._keys_ms[after - 1]), event, 0))
+            self._losses.append(Loss(max(at_ns, self._served_ns[after - 1]), event, 0))
 
     def seal(self) -> None:
         """All is served: bring it into the order of time. To be called before deliver()."""
@@ -175,8 +177,7 @@ class History:
 
     def find_stretches(self) -> list[Stretch]:
         """Where the device's data was lost before the client could have it, once everything is delivered."""
-        usable_ms = self._keys_ms if self._by_source is None else sorted(self._keys_ms)
-        return find_stretches(self.device, self.tag, usable_ms, self._losses, self._reports)
+        return find_stretches(self.device, self.tag, self._served_ns, self._losses, self._reports)
 
     def judge(self, deadband: float) -> tuple[TagVerdict, list[str]]:
         """The verdict once everything is delivered, and each loss in words."""

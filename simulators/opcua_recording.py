@@ -6,6 +6,7 @@ nothing of the library is patched.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -151,6 +152,16 @@ class RecordingSubscription(InternalSubscription):  # type: ignore[misc]
     @pub_result_callback.setter
     def pub_result_callback(self, transmit: Any) -> None:
         self._transmit = transmit
+
+    async def _subscription_loop(self) -> None:
+        """As the library's, by the loop's clock in place of the machine's: on a virtual loop that is another one."""
+        loop = asyncio.get_running_loop()
+        period_s = self.data.RevisedPublishingInterval / 1000
+        due_s = loop.time()
+        while not self._closing:
+            await self.publish_results()
+            due_s += period_s
+            await asyncio.sleep(max(due_s - loop.time(), 0))
 
     async def _send(self, result: Any, *request: Any) -> None:
         number = result.NotificationMessage.SequenceNumber

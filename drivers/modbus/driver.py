@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from drivers.base import ReadPlan
@@ -247,27 +248,28 @@ class ModbusDriver:
     async def _read_split(self, poll: _Poll, block: Block, split: Split) -> bytes:
         data = bytearray(block.request.data_bytes)
         faults = list(split.holes)
+        read: dict[Request, Answer] = {}
         for part in split.parts:
-            answer = await poll.ask(part.request)
+            answer = read[part.request] = await poll.ask(part.request)
             if isinstance(answer, bytes):
                 place_part(block, part, answer, data)
             elif meaning(answer.code).remedy is Remedy.SEARCH:
-                # The device has changed since: forget what was known and find out anew.
+                # The device has changed since: forget what was known and find out anew, but ask nothing twice in one poll.
                 del self._splits[block]
-                return await self._search(poll, block, answer.code)
+                return await self._search(poll, block, answer.code, read)
             else:
                 faults.append((part.tags, meaning(answer.code).status))
         poll.faults += faults
         return bytes(data)
 
-    async def _search(self, poll: _Poll, block: Block, code: int) -> bytes:
-        """Find the refused tags of a block by halving it, keeping what the device gives on the way."""
+    async def _search(self, poll: _Poll, block: Block, code: int, read: Mapping[Request, Answer] = MappingProxyType({})) -> bytes:
+        """Find the refused tags of a block by halving it, keeping what the device gives on the way, and what it has given."""
         data = bytearray(block.request.data_bytes)
         search = Search(block, code)
         other: list[Fault] = []
         part: Part | None
         while (part := search.next_part()) is not None:
-            answer = await poll.ask(part.request)
+            answer = read[part.request] if part.request in read else await poll.ask(part.request)
             if isinstance(answer, bytes):
                 place_part(block, part, answer, data)
                 search.accept()

@@ -11,6 +11,8 @@ import pytest
 import uvloop
 
 from tests.drivers.faulty_answers import Tally, run, run_in_virtual_time
+from tests.drivers.modbus_bench import Bench, registers
+from tests.drivers.modbus_device import ModbusDevice
 
 KINDS = {"mbap": 18, "rtu": 16}
 
@@ -46,3 +48,25 @@ def test_faulty_answers_over_real_sockets_store_no_wrong_value_either(frames: st
 def test_the_same_seed_makes_the_same_polls() -> None:
     assert run_in_virtual_time(2000, seed=3) == run_in_virtual_time(2000, seed=3)
     assert run_in_virtual_time(2000, seed=3) != run_in_virtual_time(2000, seed=4)
+
+
+async def test_a_part_that_is_refused_later_has_no_other_part_asked_twice_in_one_poll() -> None:
+    """A device takes a second request for the same registers for the proof that the first answer is on disk."""
+    device = ModbusDevice()
+    device.registers[3] = {address: address for address in range(8)}
+    refused = [0]
+
+    def reply(request: bytes, answer: bytes) -> list[bytes]:
+        """Each of these addresses is refused once: first the whole block, then its second half."""
+        if refused and int.from_bytes(request[8:10], "big") == refused[0]:
+            refused.pop(0)
+            return [request[:4] + b"\0\3" + request[6:7] + b"\x83\2"]
+        return [answer]
+
+    device.reply = reply
+    async with device.listening(), Bench(registers(*range(8)), address=f"127.0.0.1:{device.port}") as bench:
+        await bench.values()
+        device.asked.clear()
+        refused.append(4)
+        assert await bench.values() == {f"t{address}": address for address in range(8)}
+        assert device.asked == [(3, 0, 4), (3, 4, 4), (3, 4, 2), (3, 6, 2)]

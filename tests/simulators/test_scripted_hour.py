@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,42 +18,13 @@ from simulators.plant.meter import BenchLoad
 from simulators.settings import PlantSettings
 from simulators.verification import verify
 from simulators.virtual_time import VirtualLoop, run
+from tests.simulators.hour import DEVICES, gaps, outages, run_hour, slope
 from tests.simulators.lab import pass_time
 from tests.simulators.virtual_gateway import MESSAGES, run_gateway
 
-_OF_ANSWERS: list[dict[str, Any]] = [
-    {"kind": "delay", "delay_s": 0.5, "every": 40},
-    {"kind": "delay", "delay_s": 2.5, "every": 211},
-    {"kind": "jitter", "delay_s": 0.3, "probability": 0.03},
-    {"kind": "trickle", "delay_s": 0.005, "every": 41},
-    {"kind": "drop", "every": 97},
-    {"kind": "late", "every": 101},
-    {"kind": "repeated", "every": 29},
-    {"kind": "wrong_transaction", "every": 103},
-    {"kind": "wrong_unit", "every": 107},
-    {"kind": "wrong_function", "every": 109},
-    {"kind": "cut", "bytes": 9, "every": 113},
-    {"kind": "cut", "bytes": 0, "every": 127},
-    {"kind": "truncated", "bytes": 4, "every": 131},
-    {"kind": "oversized", "bytes": 2, "every": 137},
-    {"kind": "wrong_byte_count", "bytes": 2, "every": 139},
-    {"kind": "junk", "bytes": 7, "every": 149},
-    {"kind": "exception", "code": 6, "every": 151},
-    {"kind": "exception", "code": 4, "every": 157},
-    {"kind": "exception", "code": 11, "every": 163},
-    {"kind": "exception", "code": 2, "at_s": 1500, "for_s": 30, "every": 9, "count": 2},
-]
-_OF_DEVICES: list[dict[str, Any]] = [
-    {"kind": "refuse", "at_s": 100, "for_s": 7, "again_s": 400},
-    {"kind": "half_open", "at_s": 250, "for_s": 5, "again_s": 300},
-    {"kind": "restart", "at_s": 400, "for_s": 4, "again_s": 900},
-    {"kind": "stuck", "at_s": 600, "for_s": 60, "again_s": 1200},
-    {"kind": "clock_step", "at_s": 700, "step_s": -3600},
-    {"kind": "clock_step", "at_s": 1400, "step_s": 7200},
-]
-EVERY_FAULT = [{"device": device, **fault} for device in ("press", "meter") for fault in (*_OF_ANSWERS, *_OF_DEVICES)]
-HOUR_S = 3600
-PERIOD_MS = 500
+PERIOD_MS = 1000
+LONGEST_POLL_MS = 3000
+"""A request, an echo and the request again, each with its timeout."""
 
 
 def test_an_hour_without_faults_has_no_gap(tmp_path: Path) -> None:
@@ -64,27 +35,47 @@ def test_an_hour_without_faults_has_no_gap(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_in_an_hour_of_every_fault_nothing_is_lost_and_nothing_altered(tmp_path: Path) -> None:
-    done = run_gateway(tmp_path, EVERY_FAULT, HOUR_S, period_ms=PERIOD_MS)
+def test_in_an_hour_of_every_fault_nothing_is_lost_and_nothing_altered_and_each_outage_is_one_gap(tmp_path: Path) -> None:
+    done = run_hour(tmp_path, bench=False, period_ms=PERIOD_MS)
     verdict = done.verdict
     assert verdict.clean, verdict.as_text()
     assert (verdict.lost, verdict.altered, verdict.reordered, verdict.repeated) == (0, 0, 0, 0)
-    assert {fault.kind for fault in done.faults} == set(FaultKind) - {FaultKind.WRONG_CHECKSUM}, "which Modbus TCP has not"
-    assert verdict.spoiled > 1000
-    assert len(verdict.gaps) > 500
+    assert {fault.kind for fault in done.faults} == set(FaultKind)
+    assert {tag.device for tag in verdict.tags if tag.delivered > 500} == set(DEVICES)
+    assert min(gaps(verdict).values()) > 100
+    assert gaps(verdict) == outages(tmp_path / "ledger.db")
     untold = [gap for gap in verdict.gaps if not gap.told]
     assert all(gap.to_ms is not None and gap.from_ms is not None for gap in untold)
-    # Those were over within their poll, though a slow one: the gateway asked again, and had the values in time.
-    assert [gap for gap in untold if (gap.to_ms or 0) - (gap.from_ms or 0) > 3 * PERIOD_MS] == []
+    # Those were over within their poll, though a slow one: the driver asked again, and had the values in time.
+    assert [gap for gap in untold if (gap.to_ms or 0) - (gap.from_ms or 0) > PERIOD_MS + LONGEST_POLL_MS] == []
 
 
-def test_the_same_seed_and_script_give_the_same_ledger_for_the_gateway_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bench", [False, True])
+def test_the_same_seed_and_script_give_the_same_ledger_for_the_gateway_too(tmp_path: Path, bench: bool) -> None:
     runs = []
-    for name in ("one", "two"):
+    for name, seed in (("one", 1), ("two", 1), ("other", 2)):
         (tmp_path / name).mkdir()
-        runs.append(run_gateway(tmp_path / name, EVERY_FAULT, 300))
+        runs.append(run_hour(tmp_path / name, seed, 1 if bench else 3, bench=bench))
     assert runs[0].ledger == runs[1].ledger
     assert runs[0].verdict.as_json() == runs[1].verdict.as_json()
+    assert runs[0].ledger != runs[2].ledger
+    assert not bench or sum(tag.delivered for tag in runs[0].verdict.tags if tag.device == "bench") > 300
+
+
+def test_an_outage_more_or_less_would_be_seen(tmp_path: Path) -> None:
+    run_hour(tmp_path, minutes=2, bench=False)
+    before = outages(tmp_path / "ledger.db")
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as database, database:
+        middle = "SELECT id FROM served WHERE device = 'press' AND fate = 'whole' LIMIT 1 OFFSET 8"
+        database.execute(f"UPDATE served SET fate = 'spoiled' WHERE id = ({middle})")
+    after = outages(tmp_path / "ledger.db")
+    assert after - before == Counter(press=1)
+    assert after == gaps(verify(tmp_path / "ledger.db", tmp_path / "delivered.db", {}))
+
+
+def test_memory_that_grows_has_a_slope() -> None:
+    assert slope([5.0, 5.0, 5.0]) == 0
+    assert slope([1.0, 3.0, 2.0, 4.0]) == pytest.approx(0.8)
 
 
 async def _deliver_gullibly(loop: VirtualLoop, address: str, received: sqlite3.Connection, polls: int) -> None:

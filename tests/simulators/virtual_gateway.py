@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, closing
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from drivers.base import DevicePlan, Driver
 from drivers.modbus.driver import ModbusDriver
 from drivers.modbus.settings import ModbusSettings
+from drivers.opcua.driver import OpcuaDriver
+from drivers.opcua.settings import OpcuaSettings
 from drivers.registry import compile_plan
 from gateway.assembly import make_filter
 from gateway.backoff import Backoff
@@ -25,7 +28,10 @@ from gateway.sinks.payload import Messages
 from gateway.storage import Storage
 from simulators.ledger import FaultRecord, Ledger, read_faults
 from simulators.modbus_plant import make_devices, prepare_ways, read_recordings, serving_modbus
+from simulators.opcua_server import BenchServer
+from simulators.plant.bench import Bench
 from simulators.plant.meter import BenchLoad
+from simulators.plant.signals import COLUMNS, SeededSignals
 from simulators.registers import METER_MAP
 from simulators.settings import PlantSettings
 from simulators.verification import Verdict, verify
@@ -39,6 +45,7 @@ MESSAGES = (
     " device TEXT, payload TEXT)"
 )
 """What a subscriber writes into."""
+AnyDevice = ModbusSettings | OpcuaSettings
 _KINDS = frozenset({RecordKind.TELEMETRY})
 _PRESS_TAGS = [
     {"name": "light_red", "area": "discrete_input", "address": 0},
@@ -61,6 +68,13 @@ ABSENT: dict[str, Any] = {
     "tags": [{"name": "nothing", "area": "holding_register", "address": 0}],
 }
 """A unit that isn't there, behind the address of the press."""
+BENCH: dict[str, Any] = {
+    "name": "bench",
+    "driver": "opcua",
+    "security": "none",
+    "publishing_interval_ms": 100,
+    "tags": [{"name": tag, "node": f"nsu=urn:mumian:plant;s=bench.{tag}"} for tag in COLUMNS],
+}
 
 
 class LoopClock:
@@ -115,7 +129,10 @@ def run_gateway(
     async def main(loop: VirtualLoop) -> None:
         with Ledger(ledger, plant.seed, clock=loop.clock_ns) as book, closing(sqlite3.connect(delivered)) as received:
             served = make_devices(plant, BenchLoad(), book, loop.clock_ns, recordings=read_recordings(plant))
-            async with serving_modbus(plant, served, prepare_ways(plant)) as addresses:
+            async with AsyncExitStack() as stack:
+                addresses = await stack.enter_async_context(serving_modbus(plant, served, prepare_ways(plant)))
+                if BENCH in devices:
+                    addresses["bench"] = await stack.enter_async_context(_serving_bench(plant, book, loop))
                 settings = [_settings(device, addresses, period_ms) for device in devices]
                 await _collect(loop, settings, received, seconds, _minutely(book, received, watch))
             received.commit()
@@ -126,9 +143,46 @@ def run_gateway(
     return Run(verify(ledger, delivered, {}), read_faults(ledger), dumped)
 
 
-def _settings(device: dict[str, Any], addresses: dict[str, str], period_ms: int) -> ModbusSettings:
+@asynccontextmanager
+async def _serving_bench(plant: PlantSettings, book: Ledger, loop: VirtualLoop) -> AsyncIterator[str]:
+    """The bench, and somebody who takes its parts."""
+    program = Bench(plant.seed, SeededSignals(plant.seed), round(plant.sample_s * 1e9), round(plant.cycle_s * 1e9), 1)
+    server = BenchServer(program, book, loop.clock_ns, lambda _ns, _on: None)
+    address = f"opc.tcp://127.0.0.1:{await server.start('127.0.0.1', 0)}"
+    tasks = [asyncio.create_task(server.run()), asyncio.create_task(_take_parts(loop, address))]
+    try:
+        yield address
+    finally:
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        await server.stop()
+        assert [type(result) for result in ended] == [asyncio.CancelledError] * len(tasks), ended
+
+
+async def _take_parts(loop: VirtualLoop, address: str) -> None:
+    tags = [
+        {"name": "cycle_complete", "node": "nsu=urn:mumian:plant;s=bench.cycle_complete", "type": "bool"},
+        {"name": "cycle_ack", "node": "nsu=urn:mumian:plant;s=bench.cycle_ack", "type": "bool", "access": "read_write"},
+    ]
+    settings = OpcuaSettings.model_validate({**BENCH, "endpoint": address, "tags": tags})
+    plan = compile_plan(settings)
+    driver = OpcuaDriver(settings, plan, clock_ns=loop.clock_ns)
+    await driver.connect()
+    try:
+        while True:
+            (frame,) = await driver.read(plan.scans[0].plan)
+            await driver.write(1, bool(frame.values[0]))
+            await pass_time(0.5)
+    finally:
+        await driver.close()
+
+
+def _settings(device: dict[str, Any], addresses: dict[str, str], period_ms: int) -> AnyDevice:
     own = {key: value for key, value in device.items() if key != "at"}
     address = addresses[device.get("at", device["name"])]
+    if device.get("driver") == "opcua":
+        return OpcuaSettings.model_validate({"endpoint": address, **own})
     return ModbusSettings.model_validate(
         {"driver": "modbus", "address": address, "period_ms": period_ms, "timeout_ms": 1000, **own}
     )
@@ -145,7 +199,7 @@ def _minutely(book: Ledger, received: sqlite3.Connection, watch: Callable[[], No
 
 
 async def _collect(
-    loop: VirtualLoop, devices: Sequence[ModbusSettings], received: sqlite3.Connection, seconds: float, minute: Callable[[], None]
+    loop: VirtualLoop, devices: Sequence[AnyDevice], received: sqlite3.Connection, seconds: float, minute: Callable[[], None]
 ) -> None:
     outbox = MemoryOutbox({"test": _KINDS})
     clock = LoopClock(loop)
@@ -154,7 +208,7 @@ async def _collect(
     tasks = [asyncio.create_task(_deliver(loop, outbox, received))]
     for place, settings in enumerate(devices):
         plan = compile_plan(settings)
-        driver = ModbusDriver(settings, clock_ns=loop.clock_ns, monotonic_ns=lambda: round(loop.time() * 1e9))
+        driver = _driver(loop, settings, plan)
         intake = Intake(plan.tags, make_filter(plan.tags, settings, HEARTBEAT_S), storage, [])
         poller = Poller(
             plan,
@@ -172,6 +226,12 @@ async def _collect(
             await pass_time(min(left_s, _MINUTE_S))
             minute()
         assert not [task for task in tasks if task.done()]
+
+
+def _driver(loop: VirtualLoop, settings: AnyDevice, plan: DevicePlan) -> Driver:
+    if isinstance(settings, OpcuaSettings):
+        return OpcuaDriver(settings, plan, clock_ns=loop.clock_ns)
+    return ModbusDriver(settings, clock_ns=loop.clock_ns, monotonic_ns=lambda: round(loop.time() * 1e9))
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:
