@@ -134,7 +134,7 @@ def run_gateway(
                 if BENCH in devices:
                     addresses["bench"] = await stack.enter_async_context(_serving_bench(plant, book, loop))
                 settings = [_settings(device, addresses, period_ms) for device in devices]
-                await _collect(loop, settings, received, seconds, _minutely(book, received, watch))
+                await collect(loop, settings, received, seconds, _minutely(book, received, watch))
             received.commit()
 
     run(main)
@@ -198,7 +198,7 @@ def _minutely(book: Ledger, received: sqlite3.Connection, watch: Callable[[], No
     return minute
 
 
-async def _collect(
+async def collect(
     loop: VirtualLoop, devices: Sequence[AnyDevice], received: sqlite3.Connection, seconds: float, minute: Callable[[], None]
 ) -> None:
     outbox = MemoryOutbox({"test": _KINDS})
