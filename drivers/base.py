@@ -7,7 +7,7 @@ Nothing under drivers/ imports gateway/.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -128,3 +128,12 @@ class Writer(Protocol):
             DeviceUnreachable: not confirmed; it may or may not have been written.
             DeviceRefused: the device said no.
         """
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """A driver that finds out what its settings leave open, or what they say and the device doesn't bear."""
+
+    @property
+    def learnt(self) -> Mapping[str, float]:
+        """What is in use in place of settings, by their names; as they could be written into the settings."""

@@ -50,7 +50,7 @@ def check(path: Path, out: TextIO) -> int:
         return ExitCode.CONFIGURATION
     out.write(f"gateway {settings.gateway}: {len(settings.devices)} devices\n")
     total = sum([_print_device(device, out) for device in settings.devices])
-    out.write(f"\nin all {total:.4g} requests/s\n")
+    out.write(f"\nin all {total:.4g} requests/s, planned by the settings\n")
     for sink in settings.sinks:
         out.write(f"sink {sink.name}: {sink.kind} {sink.url}\n")
     for rule in settings.products:

@@ -8,11 +8,11 @@ the outbox (I7).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from enum import StrEnum
 from typing import TypeVar
 
-from drivers.base import DevicePlan, Driver, Subscriber, Writer
+from drivers.base import DevicePlan, Driver, Learner, Subscriber, Writer
 from drivers.errors import DeviceRefused, DriverError
 from drivers.model import bad_frame
 from drivers.status import Status
@@ -54,6 +54,7 @@ class Poller:
         self.last_good_ns: int | None = None
         self._plan = plan
         self._driver = driver
+        self._learner = driver if isinstance(driver, Learner) else None
         self._intake = intake
         self._clock = clock
         self._backoff = backoff
@@ -72,6 +73,11 @@ class Poller:
     def readings(self) -> int:
         """Readings taken since the start."""
         return self._intake.readings
+
+    @property
+    def learnt(self) -> Mapping[str, float]:
+        """What the driver uses in place of settings (Learner)."""
+        return self._learner.learnt if self._learner is not None else {}
 
     async def run(self) -> None:
         """Serve the device until cancelled.
@@ -230,6 +236,8 @@ class Poller:
             self._log.info(f"back after {self._clock.monotonic() - self._lost_at:.1f} s")
         else:
             self._log.info("online")
+        if learnt := self.learnt:
+            self._log.info("learnt: " + ", ".join(f"{name} {value:g}" for name, value in learnt.items()))
         self._lost_at = None
         self._online_at = self._clock.monotonic()
         self.state, self.trouble = DeviceState.ONLINE, None

@@ -115,5 +115,6 @@ class Reporter:
                 "polls": poller.timetable.polls,
                 "late": poller.timetable.late,
                 "skipped": poller.timetable.skipped,
+                "learnt": dict(poller.learnt),
             }
         return devices

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 from drivers.errors import DeviceRefused, DeviceUnreachable, DriverError
 from drivers.modbus.framing import Request
+from drivers.modbus.habits import Habits
 from drivers.modbus.link import Link
 from drivers.modbus.listening import Doorway
 from drivers.modbus.opening import open_link
@@ -55,6 +56,7 @@ class Share:
     """Which of the addresses is tried next."""
     suspended: dict[int, _Suspension] = field(default_factory=dict)
     doubts: Doubts = field(default_factory=Doubts)
+    habits: Habits = field(default_factory=Habits)
 
 
 class _Hall:
@@ -164,7 +166,7 @@ async def _open(share: Share, clock_ns: Callable[[], int]) -> None:
     for attempt in range(len(endpoints)):
         try:
             endpoint = endpoints[share.place % len(endpoints)]
-            share.link = await open_link(share.settings, endpoint, share.doubts, share.doorway, clock_ns)
+            share.link = await open_link(share.habits.applied(share.settings), endpoint, share.doubts, share.doorway, clock_ns)
         except DriverError as error:
             share.place += 1
             share.failure, share.failed_s = error, loop.time()

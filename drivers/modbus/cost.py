@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from drivers.modbus.transport import Frames, TransportSettings
+from drivers.modbus.transport import DEFAULT_ROUND_TRIP_MS, Frames, TransportSettings
 
 _NETWORK_BYTE_NS = 80
 """100 Mbit/s."""
@@ -43,7 +43,8 @@ class Limits(NamedTuple):
 def cost_of(settings: TransportSettings) -> Cost:
     """What reads cost over this transport; over TCP too by the line behind the gateway where its baud rate is given."""
     frames = settings.frame_kind
-    round_trip_ns = round(settings.round_trip_ms * 1e6) + settings.request_pause_ms * 1_000_000
+    round_trip_ms = DEFAULT_ROUND_TRIP_MS if settings.round_trip_ms is None else settings.round_trip_ms
+    round_trip_ns = round(round_trip_ms * 1e6) + (settings.request_pause_ms or 0) * 1_000_000
     if not settings.transport.is_serial and settings.baud_rate is None:
         return Cost(round_trip_ns + _REQUEST_AND_ANSWER[frames] * _NETWORK_BYTE_NS, 2 * _NETWORK_BYTE_NS)
     line = Frames.ASCII if frames is Frames.ASCII else Frames.RTU

@@ -10,14 +10,15 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from drivers.base import ReadPlan
-from drivers.errors import DeviceRefused, DeviceTimeout, DeviceUnreachable
+from drivers.errors import DeviceRefused, DeviceTimeout, DeviceUnreachable, DriverError
 from drivers.modbus.broker import FIRST_SUSPENSION_S, LONGEST_SUSPENSION_S, Lease, Share, acquire, share_of
 from drivers.modbus.codec import decode
 from drivers.modbus.exceptions import Remedy, meaning
 from drivers.modbus.framing import Answer, ExceptionAnswer, Request
+from drivers.modbus.lessons import Lessons
 from drivers.modbus.plan import Block, ModbusReadPlan
 from drivers.modbus.reply import Reply
-from drivers.modbus.search import Fault, Part, Search, Split, limited, place_part
+from drivers.modbus.search import ILLEGAL_ADDRESS, Fault, Part, Search, Split, forget_holes, limited, place_part
 from drivers.modbus.settings import ModbusSettings
 from drivers.modbus.writing import write_of
 from drivers.model import Frame
@@ -33,6 +34,8 @@ class _Poll:
         self.faults: list[Fault] = []
         self.out_of_reach: ExceptionAnswer | None = None
         """Once the device has said so, the rest isn't asked and takes the same exception."""
+        self.repaired = 0
+        """Requests that the device was too busy to answer until they were repeated."""
         self._pause_s = min(settings.busy_pause_ms, settings.timeout_ms) / 1000
 
     def note(self, answer: Answer) -> Answer:
@@ -53,7 +56,9 @@ class _Poll:
     async def repeat(self, request: Request) -> Answer:
         """The one repetition, after a pause."""
         await asyncio.sleep(self._pause_s)
-        return self.note(await self.lease.submit(request))
+        answer = self.note(await self.lease.submit(request))
+        self.repaired += isinstance(answer, bytes)
+        return answer
 
 
 class _Absence(NamedTuple):
@@ -90,23 +95,35 @@ class ModbusDriver:
         self._splits: dict[Block, Split] = {}
         self._largest: dict[bool, _Largest] = {}
         self._dropped = 0
+        self._lessons = Lessons(settings, self._splits, monotonic_ns)
 
     @property
     def dropped_answers(self) -> int:
         """What answered no outstanding request, over all connections that it used: late, repeated, foreign or damaged."""
         return self._dropped + (self._lease.link.dropped if self._lease else 0)
 
+    @property
+    def learnt(self) -> dict[str, float]:
+        """What stands in for settings that are left out or that the device didn't bear, by the settings' names (Learner)."""
+        found = self._lessons.learnt()
+        for is_bits, largest in self._largest.items():
+            if self._monotonic_ns() < largest.until_ns:
+                found["max_bits" if is_bits else "max_registers"] = largest.most
+        return found
+
     async def connect(self) -> None:
         """See Driver.connect. DeviceRefused: certificates, or a shared link that its devices describe in different ways."""
         await self.close()
-        self._splits.clear()  # It may have been restarted with another program.
+        forget_holes(self._splits)  # It may have been restarted with another program.
         self._share = share_of(self._settings, self._settings.name, self._share)
         self._lease = await acquire(self._share, self._settings.unit, self._clock_ns)
+        self._lessons.connected(self._share.habits, self._lease.link)
 
     async def close(self) -> None:
         """See Driver.close."""
         lease, self._lease = self._lease, None
         if lease is not None:
+            self._lessons.ended(self._monotonic_ns())
             self._dropped += lease.link.dropped
             await lease.release()
 
@@ -114,6 +131,8 @@ class ModbusDriver:
         """See Driver.read; `acquired_ns` is when the last answer arrived."""
         if not isinstance(plan, ModbusReadPlan):
             raise TypeError("not a plan of this driver")
+        begun_ns = self._monotonic_ns()
+        plan = self._lessons.plan_in_force(plan)
         lease = self._open_lease()
         try:
             if len(plan.blocks) > 1 or self._splits or self._largest or self._absence:
@@ -122,15 +141,19 @@ class ModbusDriver:
             answer = await lease.submit(plan.blocks[0].request)
             if not isinstance(answer, bytes):
                 return await self._read_with_care(lease, plan, answer)
-        except DeviceTimeout:
-            lease.suspend()
+        except DriverError as error:
+            if isinstance(error, DeviceTimeout):
+                lease.suspend()
+            if remark := self._lessons.ended(self._monotonic_ns()):
+                raise type(error)(f"{error}; {remark}") from error
             raise
         lease.answered()
+        self._lessons.polled(plan, 0, begun_ns, is_whole=True)
         return decode(plan.layout, answer, self._settings.name, lease.link.received_ns or self._clock_ns())
 
     async def _read_with_care(self, lease: Lease, plan: ModbusReadPlan, first: ExceptionAnswer | None) -> list[Frame]:
         """Several blocks, or one with a past; `first` is what a plain request for the first of them was answered with."""
-        poll = _Poll(lease, self._settings)
+        poll, begun_ns = _Poll(lease, self._settings), self._monotonic_ns()
         if first is not None:
             answers: Sequence[Answer | None] = [poll.note(first)]
         else:
@@ -139,6 +162,8 @@ class ModbusDriver:
             answers = await self._ask_whole(poll, plan.blocks)
         pieces = await self._data_of(poll, plan.blocks, answers)
         lease.answered()
+        if poll.out_of_reach is None:
+            self._lessons.polled(plan, poll.repaired, begun_ns, is_whole=not poll.faults)
         self._note_absence(poll.out_of_reach)
         image = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return decode(plan.layout, image, self._settings.name, lease.link.received_ns or self._clock_ns(), poll.faults)
@@ -215,7 +240,7 @@ class ModbusDriver:
             split = self._split_of(block)
             if split is not None and split.parts:
                 continue
-            if len(waiting) >= self._settings.pipeline:
+            if len(waiting) >= self._lessons.habits.slots:
                 first, future = waiting.popleft()
                 answers[first] = poll.note(await future)
             if poll.out_of_reach is not None:
@@ -265,7 +290,7 @@ class ModbusDriver:
     async def _search(self, poll: _Poll, block: Block, code: int, read: Mapping[Request, Answer] = MappingProxyType({})) -> bytes:
         """Find the refused tags of a block by halving it, keeping what the device gives on the way, and what it has given."""
         data = bytearray(block.request.data_bytes)
-        search = Search(block, code)
+        search = Search(block, code, at_gaps=code == ILLEGAL_ADDRESS and self._lessons.refuses_gaps(block))
         other: list[Fault] = []
         part: Part | None
         while (part := search.next_part()) is not None:
@@ -278,6 +303,8 @@ class ModbusDriver:
             else:
                 other.append(search.give_up(meaning(answer.code).status))
         split = search.result(self._monotonic_ns())
+        if search.refuses_gaps():
+            self._lessons.gap_refused(block)
         if not other:
             self._splits[block] = split
             if code == _ILLEGAL_VALUE and not split.holes:

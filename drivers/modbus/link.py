@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
 from drivers.errors import DeviceMisbehaved, DeviceTimeout, DeviceUnreachable, DriverError
@@ -29,6 +29,21 @@ class Link(Protocol):
     """Clock time at which the newest answer came, ns UTC."""
     users: Counter[int]
     """How many drivers use each unit of the link."""
+
+    repeated: int
+    """Repetitions of requests that had gone unanswered."""
+    unanswered: int
+    """Requests that were given up, or outstanding when the link ended."""
+
+    @property
+    def followed(self) -> int:
+        """Requests answered beyond the first; where there are no transaction ids, of those sent right behind an answer.
+
+        Over 65,535 it may begin anew.
+        """
+
+    def pace(self, *, slots: int, pause_s: float) -> None:
+        """From now on, keep so many requests outstanding and so long between an answer and the next request."""
 
     @property
     def dropped(self) -> int:
@@ -91,12 +106,22 @@ class ModbusLink(asyncio.Protocol, asyncio.DatagramProtocol):
         self._lost: asyncio.Future[None] = self._loop.create_future()
         self.failure: DriverError | None = None
         self.received_ns = 0
+        self.repeated = self.unanswered = 0
         self.users: Counter[int] = Counter()
 
     @property
     def dropped(self) -> int:
         """See Link.dropped."""
         return self._framing.dropped
+
+    @property
+    def followed(self) -> int:
+        """See Link.followed."""
+        return max(0, self._transaction - self.repeated - self.unanswered - len(self._pending) - 1)
+
+    def pace(self, *, slots: int, pause_s: float) -> None:
+        """See Link.pace."""
+        self._pacing, self._slots, self._pause_s = replace(self._pacing, slots=slots, pause_s=pause_s), slots, pause_s
 
     def submit(self, unit: int, request: Request, *, aside: bool = False) -> Reply:
         """See Link.submit."""
@@ -156,6 +181,8 @@ class ModbusLink(asyncio.Protocol, asyncio.DatagramProtocol):
         self._aside -= reply.aside
         if self._silent:
             self._silent.clear()
+        if self._pause_s and self._pausing is None:  # Before the waiter goes on: it may submit the next request at once.
+            self._pausing = self._loop.call_later(self._pause_s, self._resume)
         reply.settle(answer)
 
     def error_received(self, exc: Exception) -> None:
@@ -212,6 +239,7 @@ class ModbusLink(asyncio.Protocol, asyncio.DatagramProtocol):
             if oldest.done():
                 continue
             if oldest.repeats:
+                self.repeated += 1
                 oldest.repeats -= 1
                 self._start(oldest)
             else:
@@ -222,6 +250,7 @@ class ModbusLink(asyncio.Protocol, asyncio.DatagramProtocol):
     def _give_up(self, silent: Reply) -> None:
         error = DeviceTimeout(f"no answer within {self._pacing.timeout_s * 1000:.0f} ms")
         silent.fail(error)
+        self.unanswered += 1
         self._silent.add(silent.unit)
         if len(self._silent) >= min(SILENT_UNITS, len(self.users)):
             self._fail(error)
@@ -236,6 +265,7 @@ class ModbusLink(asyncio.Protocol, asyncio.DatagramProtocol):
         self._timer = None
         if self._transport is not None:
             self._transport.abort()
+        self.unanswered += len(self._pending)
         for reply in (*self._pending.values(), *self._waiting):
             reply.fail(self.failure)
         self._pending.clear()

@@ -38,8 +38,8 @@ def pacing_of(settings: TransportSettings) -> Pacing:
     return Pacing(
         timeout_s=settings.timeout_ms / 1000,
         repeats=default_repeats if settings.repeats is None else settings.repeats,
-        slots=settings.pipeline,
-        pause_s=settings.request_pause_ms / 1000,
+        slots=settings.pipeline if isinstance(settings.pipeline, int) else 1,
+        pause_s=(settings.request_pause_ms or 0) / 1000,
         quiet_s=quiet_s,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from drivers.base import DevicePlan, RequestLine, Scan
@@ -99,6 +100,30 @@ def compile_device(settings: ModbusSettings) -> DevicePlan:
     return DevicePlan(table, scans)
 
 
+_LEAST_GAIN = 0.1
+_LEAST_GAIN_NS = 1_000_000
+
+
+def recut(settings: ModbusSettings, plan: ModbusReadPlan, round_trip_ms: float, pause_ms: int) -> ModbusReadPlan | None:
+    """The same tags by other blocks, where these round trip and pause between requests make them materially cheaper.
+
+    Returns:
+        A plan with the same columns, within the same limits; None when the one given will do: where nothing is known of a line's
+        speed, and where less than a tenth or less than a millisecond a poll would be gained.
+    """
+    if not settings.transport.is_serial and settings.baud_rate is None:
+        return None
+    measured = settings.model_copy(update={"round_trip_ms": round_trip_ms, "request_pause_ms": pause_ms})
+    cost = cost_of(measured)
+    now_ns = sum(cost.of(block.count, is_bits=block.area.is_bits) for block in plan.blocks)
+    then_ns = 0
+    for area, spans in _cut(measured, plan.tags):
+        then_ns += cost.of(spans[-1].end - spans[0].start, is_bits=area.is_bits)
+    if now_ns - then_ns < max(_LEAST_GAIN * now_ns, _LEAST_GAIN_NS):
+        return None
+    return _read_plan(measured, plan.tags)
+
+
 def field_of(settings: ModbusSettings, index: int, position: int) -> Field:
     """A tag's place in an image, its first register or its bit's byte standing at `position`."""
     tag = settings.tags[index]
@@ -131,19 +156,25 @@ def field_of(settings: ModbusSettings, index: int, position: int) -> Field:
     )
 
 
-def _read_plan(settings: ModbusSettings, indexes: list[int]) -> ModbusReadPlan:
-    blocks: list[Block] = []
-    fields: list[Field] = []
-    size = 0
+def _cut(settings: ModbusSettings, indexes: Sequence[int]) -> Iterator[tuple[Area, list[Span]]]:
+    """The values of each request. However they are cut, they come in the same order, and so do the columns of the frames."""
     for area in Area:
         inside = [index for index in indexes if settings.tags[index].area is area]
         for spans in _blocks_of(settings, area, _joined_groups(settings, _spans(settings, inside))):
-            start = spans[0].start
-            request = read_request(area, start, spans[-1].end - start)
-            blocks.append(Block(area, tuple(spans), size, request))
-            for span in spans:
-                fields.extend(_placed(settings, tag, size, start) for tag in span.tags)
-            size += request.data_bytes
+            yield area, spans
+
+
+def _read_plan(settings: ModbusSettings, indexes: Sequence[int]) -> ModbusReadPlan:
+    blocks: list[Block] = []
+    fields: list[Field] = []
+    size = 0
+    for area, spans in _cut(settings, indexes):
+        start = spans[0].start
+        request = read_request(area, start, spans[-1].end - start)
+        blocks.append(Block(area, tuple(spans), size, request))
+        for span in spans:
+            fields.extend(_placed(settings, tag, size, start) for tag in span.tags)
+        size += request.data_bytes
     names = tuple(tag.name for tag in settings.tags)
     return ModbusReadPlan(tuple(indexes), tuple(blocks), compile_layout(fields, size), names)
 

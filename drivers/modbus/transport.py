@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,8 @@ from drivers.settings import Form
 
 LAST_PORT = 65535
 DEFAULT_BAUD_RATE = 9600
+DEFAULT_ROUND_TRIP_MS = 2.0
+AUTO = "auto"
 _HOST = r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])"
 HostPort = Annotated[str, Form(rf"^{_HOST}(:[0-9]{{1,5}})?$", "host, host:port or [IPv6 address]:port")]
 """host, host:port or [IPv6]:port."""
@@ -128,19 +130,24 @@ class TransportSettings(Settings):
     """How long connecting may take; with listen, how long to wait for the device to dial in."""
     repeats: int | None = Field(default=None, ge=0, le=5)
     """How often an unanswered read is repeated; left out, 0 over tcp and tls and 1 elsewhere. Writes are never repeated."""
-    connect_pause_ms: int = Field(default=0, ge=0, le=10_000)
-    """Pause between connecting and the first request, for devices that aren't ready at once."""
-    request_pause_ms: int = Field(default=0, ge=0, le=10_000)
-    """Pause between an answer and the next request, for devices that need one."""
-    round_trip_ms: float = Field(default=2.0, ge=0, le=60_000)
-    """From a request to its answer, without the time that bytes take on a serial line; requests are planned by it."""
-    pipeline: int = Field(default=1, ge=1, le=16)
-    """Requests outstanding at once; many devices only understand 1, and RTU and ASCII frames allow no more."""
+    connect_pause_ms: int | None = Field(default=None, ge=0, le=10_000)
+    """Pause between connecting and the first request; left out, 0 until a device shows that it isn't ready at once."""
+    request_pause_ms: int | None = Field(default=None, ge=0, le=10_000)
+    """Pause between an answer and the next request; left out, 0 until a device shows that it needs one."""
+    round_trip_ms: float | None = Field(default=None, ge=0, le=60_000)
+    """From a request to its answer, without the time of its bytes on a serial line; left out, 2, and measured when running."""
+    pipeline: Literal["auto"] | Annotated[int, Field(ge=1, le=16)] = 1
+    """Requests outstanding at once; auto finds out whether the device bears 2, 4 or 8. RTU and ASCII frames allow only 1."""
 
     @property
     def frame_kind(self) -> Frames:
         """How frames stand on the wire."""
         return _FRAMES.get(self.transport, self.frames)
+
+    @property
+    def has_transactions(self) -> bool:
+        """Whether frames bear a transaction id, so that several requests can be outstanding."""
+        return self.frame_kind is Frames.MBAP
 
     @property
     def endpoint(self) -> tuple[str, int]:
@@ -178,8 +185,8 @@ class TransportSettings(Settings):
             if not 1 <= port <= LAST_PORT:
                 where = ("address",) if index == 0 else ("backup_addresses", index - 1)
                 yield where, f"port {port} is not one of 1 to {LAST_PORT}", None
-        if self.frame_kind is not Frames.MBAP:
-            if self.pipeline > 1:
+        if not self.has_transactions:
+            if self.pipeline != 1:
                 text = f"{self.frame_kind.value} frames bear no transaction id, so only one request can be outstanding"
                 yield ("pipeline",), text, "leave pipeline out"
             if not 1 <= self.unit <= 247:

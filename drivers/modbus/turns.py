@@ -22,7 +22,7 @@ import asyncio
 import random
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, cast
 
 from drivers.errors import DeviceTimeout, DeviceUnreachable, DriverError
@@ -33,6 +33,8 @@ from drivers.modbus.reply import Reply
 ECHO_TRUST = 3
 """So many echoes in a row must stay out before a unit that knew function 8 may be one that doesn't."""
 _TURN = 0
+_PROMPT_S = 0.005
+"""A request sent no later than this after it was allowed follows right behind the answer before it."""
 
 
 @dataclass(slots=True)
@@ -77,6 +79,8 @@ class TurnLink(asyncio.Protocol):
         """Done once the line is open: a serial port says so later than it comes into being."""
         self.failure: DriverError | None = None
         self.received_ns = 0
+        self.followed = self.repeated = self.unanswered = 0
+        self._is_behind_answer = False
         self.users: Counter[int] = Counter()
 
     @property
@@ -92,6 +96,10 @@ class TurnLink(asyncio.Protocol):
         self._jobs.append(reply)
         self._wake.set()
         return reply
+
+    def pace(self, *, slots: int, pause_s: float) -> None:
+        """See Link.pace; there is one request at a time whatever is asked for."""
+        self._pacing = replace(self._pacing, slots=slots, pause_s=pause_s)
 
     async def close(self) -> None:
         """See Link.close."""
@@ -137,6 +145,7 @@ class TurnLink(asyncio.Protocol):
                 answer = await self._serve(job)
             except DeviceTimeout as error:
                 job.fail(error)
+                self.unanswered += 1
                 self._silent.add(job.unit)
                 if len(self._silent) >= min(SILENT_UNITS, len(self.users)):
                     self._fail(error)
@@ -151,7 +160,8 @@ class TurnLink(asyncio.Protocol):
             DeviceTimeout: the unit is silent.
         """
         doubts = self._doubts
-        for _ in range(1 + job.repeats):
+        for attempt in range(1 + job.repeats):
+            self.repeated += attempt > 0
             if job.unit in doubts.unanswered and not await self._settle(job.unit):
                 break
             answer = await self._exchange(job.unit, job.request)
@@ -185,15 +195,22 @@ class TurnLink(asyncio.Protocol):
         """One request on a line that is silent; None when no answer to it came in time."""
         assert self._transport is not None
         await self._wait_quiet(self._pacing.quiet_s)
+        waited_s = self._loop.time() - self._ended_s
+        follows = self._is_behind_answer and waited_s < self._pacing.pause_s + self._pacing.quiet_s + _PROMPT_S
+        self._is_behind_answer = False
         self._framing.take({})
         turn = _Turn(unit, request, self._loop.create_future())
         self._turn[_TURN] = turn
         self._transport.write(self._framing.encode(_TURN, unit, request))
         try:
             async with asyncio.timeout(self._pacing.timeout_s):
-                return await turn.answered
+                answer = await turn.answered
         except TimeoutError:
             return None
+        else:
+            self._is_behind_answer = True
+            self.followed += follows
+            return answer
         finally:
             self._turn.pop(_TURN, None)
             self._ended_s = self._loop.time()
@@ -211,6 +228,7 @@ class TurnLink(asyncio.Protocol):
             self._worker.cancel()
         if self._transport is not None:
             self._transport.abort()
+        self.unanswered += sum(not job.done() for job in self._serving)
         for job in (*self._serving, *self._jobs):
             job.fail(self.failure)
         self._jobs.clear()

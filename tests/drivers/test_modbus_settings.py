@@ -233,6 +233,7 @@ def test_both_bytes_of_a_register_may_be_tags() -> None:
         ({"transport": "rtu", "serial_port": "/dev/ttyS0", "address": None, "unit": 0}, ("unit",)),
         ({"transport": "rtu", "serial_port": "/dev/ttyS0", "address": None, "data_bits": 7}, ("data_bits",)),
         ({"transport": "rtu_over_tcp", "pipeline": 2}, ("pipeline",)),
+        ({"transport": "rtu_over_tcp", "pipeline": "auto"}, ("pipeline",)),
         ({"transport": "ascii_over_tcp", "unit": 248}, ("unit",)),
         ({"transport": "listen"}, ("registration",)),
         ({"transport": "listen", "registration": "D", "backup_addresses": ["h"]}, ("backup_addresses",)),

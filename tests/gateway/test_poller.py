@@ -194,6 +194,17 @@ async def test_a_lost_device_is_said_once_reported_bad_once_and_said_once_when_i
     assert bench.driver.connects == 5
 
 
+async def test_what_a_driver_has_learnt_is_said_when_the_device_comes_back() -> None:
+    driver = ScriptedDriver()
+    vars(driver)["learnt"] = {"request_pause_ms": 40, "round_trip_ms": 12.5}
+    bench = make(driver)
+    counting(bench.driver, bench.clock)
+    async with running(bench):
+        await bench.clock.advance(3)
+        assert bench.log.lines == ["online", "learnt: request_pause_ms 40, round_trip_ms 12.5"]
+        assert bench.poller.learnt == {"request_pause_ms": 40, "round_trip_ms": 12.5}
+
+
 async def test_a_device_that_was_never_there_is_reported_as_not_connected() -> None:
     bench = make(ScriptedDriver())
     bench.driver.connect_answers = [DeviceUnreachable("nobody")] * 100
