@@ -12,6 +12,7 @@ by the true clock: uvloop's own is that of the last wake-up (both count CLOCK_MO
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import sys
 import time
@@ -116,6 +117,7 @@ async def run_fleet(port: int, devices: int, period_s: float, seconds: float) ->
         driver = open_driver(settings, plan)
         await driver.connect()
         fleet.append((driver, plan))
+    gc.freeze()  # As the gateway does.
     begin_s = asyncio.get_running_loop().time() + 0.2
     watch = Watch(begin_s, seconds)
     clock = SystemClock()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from gateway.log import LogFormat, write_to_stderr
 from gateway.settings import GatewaySettings
 
 _NS = 1_000_000_000
+_SETTLED_S = 2.0
 
 
 def run(path: Path, log_format: LogFormat | str = LogFormat.TEXT) -> int:
@@ -93,6 +95,8 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 async def _run_until_signal(settings: GatewaySettings) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    # What is there by then lives as long as the process: the garbage collector needn't walk through it again and again.
+    loop.call_later(_SETTLED_S, gc.freeze)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     return await run_gateway(settings, stop)

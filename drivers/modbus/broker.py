@@ -81,27 +81,28 @@ class Lease:
     def __init__(self, share: Share, link: Link, unit: int) -> None:
         self._share = share
         self.link = link
-        self._unit = unit
+        self.unit = unit
         self._released = False
-        self._probing = unit in share.suspended
+        self.is_probing = unit in share.suspended
+        """It was silent of late: asked aside, until it answers."""
         link.users[unit] += 1
 
     def submit(self, request: Request) -> Reply:
         """See Link.submit."""
-        return self.link.submit(self._unit, request, aside=self._probing)
+        return self.link.submit(self.unit, request, aside=self.is_probing)
 
     def answered(self) -> None:
         """The unit is alive."""
-        if self._probing:
-            self._probing = False
-            self._share.suspended.pop(self._unit, None)
+        if self.is_probing:
+            self.is_probing = False
+            self._share.suspended.pop(self.unit, None)
 
     def suspend(self) -> None:
         """The unit is silent: from the second time on, leave it alone for a while, twice as long each time."""
         if self._share.is_shared:
-            last = self._share.suspended.get(self._unit)
+            last = self._share.suspended.get(self.unit)
             length_s = min(2 * last.length_s or FIRST_SUSPENSION_S, LONGEST_SUSPENSION_S) if last else 0.0
-            self._share.suspended[self._unit] = _Suspension(asyncio.get_running_loop().time() + length_s, length_s)
+            self._share.suspended[self.unit] = _Suspension(asyncio.get_running_loop().time() + length_s, length_s)
 
     async def release(self) -> None:
         """Give the link up; it ends with its last user. Safe twice."""
@@ -109,9 +110,9 @@ class Lease:
             return
         self._released = True
         users, share = self.link.users, self._share
-        users[self._unit] -= 1
-        if not users[self._unit]:
-            del users[self._unit]
+        users[self.unit] -= 1
+        if not users[self.unit]:
+            del users[self.unit]
         if self.link.received_ns == 0 and self.link is share.link:
             share.place += 1  # Connected, but nobody ever answered there.
         async with share.lock:

@@ -131,27 +131,32 @@ class ModbusDriver:
         """See Driver.read; `acquired_ns` is when the last answer arrived."""
         if not isinstance(plan, ModbusReadPlan):
             raise TypeError("not a plan of this driver")
-        begun_ns = self._monotonic_ns()
-        plan = self._lessons.plan_in_force(plan)
-        lease = self._open_lease()
+        lease, lessons, begun_ns = self._lease or self._open_lease(), self._lessons, self._monotonic_ns()
+        link, asked = lease.link, plan
+        if lessons.plans:
+            plan = lessons.plans.get(asked, asked)
         try:
             if len(plan.blocks) > 1 or self._splits or self._largest or self._absence:
-                return await self._read_with_care(lease, plan, None)
-            # Nearly every poll: one request, of which nothing bad is known.
-            answer = await lease.submit(plan.blocks[0].request)
+                return await self._read_with_care(lease, asked, plan, None)
+            # Nearly every poll: one request, of which nothing bad is known. Each call from here on counts.
+            answer = await link.submit(lease.unit, plan.blocks[0].request, aside=lease.is_probing)
             if not isinstance(answer, bytes):
-                return await self._read_with_care(lease, plan, answer)
+                return await self._read_with_care(lease, asked, plan, answer)
         except DriverError as error:
             if isinstance(error, DeviceTimeout):
                 lease.suspend()
-            if remark := self._lessons.ended(self._monotonic_ns()):
+            if remark := lessons.ended(self._monotonic_ns()):
                 raise type(error)(f"{error}; {remark}") from error
             raise
-        lease.answered()
-        self._lessons.polled(plan, 0, begun_ns, is_whole=True)
-        return decode(plan.layout, answer, self._settings.name, lease.link.received_ns or self._clock_ns())
+        if lease.is_probing:
+            lease.answered()
+        if begun_ns >= lessons.due_ns or link.repeated != lessons.repeated:
+            lessons.polled(asked, plan, 0, begun_ns, is_whole=True)
+        return decode(plan.layout, answer, self._settings.name, link.received_ns or self._clock_ns())
 
-    async def _read_with_care(self, lease: Lease, plan: ModbusReadPlan, first: ExceptionAnswer | None) -> list[Frame]:
+    async def _read_with_care(
+        self, lease: Lease, asked: ModbusReadPlan, plan: ModbusReadPlan, first: ExceptionAnswer | None
+    ) -> list[Frame]:
         """Several blocks, or one with a past; `first` is what a plain request for the first of them was answered with."""
         poll, begun_ns = _Poll(lease, self._settings), self._monotonic_ns()
         if first is not None:
@@ -163,7 +168,7 @@ class ModbusDriver:
         pieces = await self._data_of(poll, plan.blocks, answers)
         lease.answered()
         if poll.out_of_reach is None:
-            self._lessons.polled(plan, poll.repaired, begun_ns, is_whole=not poll.faults)
+            self._lessons.polled(asked, plan, poll.repaired, begun_ns, is_whole=not poll.faults)
         self._note_absence(poll.out_of_reach)
         image = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return decode(plan.layout, image, self._settings.name, lease.link.received_ns or self._clock_ns(), poll.faults)
@@ -236,17 +241,22 @@ class ModbusDriver:
         """
         answers: list[Answer | None] = [None] * len(blocks)
         waiting: deque[tuple[int, Reply]] = deque()
+        link = poll.lease.link
+        link.hold()
         for place, block in enumerate(blocks):
             split = self._split_of(block)
             if split is not None and split.parts:
                 continue
             if len(waiting) >= self._lessons.habits.slots:
+                link.release()
                 first, future = waiting.popleft()
                 answers[first] = poll.note(await future)
             if poll.out_of_reach is not None:
                 break
             waiting.append((place, poll.lease.submit(block.request)))
-        for place, future in waiting:
+        link.release()
+        while waiting:  # The last first: when it is answered the others mostly are, and this task is stepped once for all.
+            place, future = waiting.pop()
             answers[place] = poll.note(await future)
         return answers
 

@@ -18,9 +18,11 @@ from drivers.modbus.datatypes import READ_FUNCTION, Area, Function
 MAX_PDU_BYTES = 253
 HEADER_BYTES = 7
 _EXCEPTION_FLAG = 0x80
-_MBAP = struct.Struct(">HHHB")
+MBAP = struct.Struct(">HHHB")
+"""Transaction, protocol (0), how many bytes follow, unit."""
 _MBAP_SHORT = struct.Struct(">HHH")
 _READ_HEAD = struct.Struct(">HHHBBB")
+READ_HEAD_BYTES = 9
 _PDU = struct.Struct(">BHH")
 
 
@@ -148,7 +150,7 @@ def echo_request(token: int) -> Request:
 
 def encode_request(transaction: int, unit: int, request: Request) -> bytes:
     """The whole frame of a request."""
-    return _MBAP.pack(transaction, 0, len(request.pdu) + 1, unit) + request.pdu
+    return MBAP.pack(transaction, 0, len(request.pdu) + 1, unit) + request.pdu
 
 
 class AduReader:
@@ -229,19 +231,19 @@ class MbapFraming:
         return None
 
 
-def take_whole(data: bytes, asked: Mapping[int, Asked]) -> tuple[int, bytes] | None:
+def take_whole(data: bytes, asked: Mapping[int, Asked]) -> int | None:
     """The common case, at a price of its own: what came is one whole MBAP frame with the data of a read that is awaited.
 
     Returns:
-        As MbapFraming.take(); None when it is anything else, which feed() and take() then see to.
+        Its transaction, and the data begin at READ_HEAD_BYTES; None when it is anything else, for feed() and take() to see to.
     """
-    if len(data) > _READ_HEAD.size:
+    if len(data) > READ_HEAD_BYTES:
         transaction, protocol, length, unit, function, count = _READ_HEAD.unpack_from(data)
-        if protocol == 0 and len(data) == length + _MBAP_SHORT.size == count + _READ_HEAD.size and transaction in asked:
-            waiting = asked[transaction]
+        waiting = asked.get(transaction)
+        if waiting is not None and protocol == 0 and len(data) == length + _MBAP_SHORT.size == count + READ_HEAD_BYTES:
             request = waiting.request
             if unit == waiting.unit and function == request.pdu[0] and count == request.data_bytes:
-                return transaction, data[_READ_HEAD.size :]
+                return transaction  # type: ignore[no-any-return]
     return None
 
 

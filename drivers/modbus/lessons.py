@@ -46,12 +46,13 @@ class Lessons:
         self._line = cost_of(settings.model_copy(update={"round_trip_ms": 0.0, "request_pause_ms": 0}))
         self.habits = habits or Habits()
         self._link: Paced | None = None
-        self._repeated = 0
-        self._due_ns = 0
+        self.repeated = 0
+        """How many repetitions of the link have been looked at: with more, or from due_ns on, polled() has something to do."""
+        self.due_ns = 0
         self._measure_ns: int | None = None
         self._samples: list[float] = []
         self._asked: ModbusReadPlan | None = None
-        self._plans: dict[ModbusReadPlan, ModbusReadPlan] = {}
+        self.plans: dict[ModbusReadPlan, ModbusReadPlan] = {}
         """The gateway's plans and what is read in their place; only those seen in a measurement."""
         self._gaps_until_ns: dict[bool, int] = {}
         self.round_trip_ms: float | None = None
@@ -59,29 +60,23 @@ class Lessons:
 
     def connected(self, habits: Habits, link: Paced) -> None:
         """A connection is there."""
-        self.habits, self._link, self._repeated, self._due_ns = habits, link, link.repeated, 0
+        self.habits, self._link, self.repeated, self.due_ns = habits, link, link.repeated, 0
         habits.met(link)
         if self._settings.round_trip_ms is not None:
             self._measure_ns = _NEVER_NS
         elif self._measure_ns is None:
             self._measure_ns = self._monotonic_ns() + SETTLING_NS
 
-    def plan_in_force(self, plan: ModbusReadPlan) -> ModbusReadPlan:
-        """What to read in place of the gateway's plan."""
-        self._asked = plan
-        return self._plans.get(plan, plan)
-
-    def polled(self, plan: ModbusReadPlan, busy: int, begun_ns: int, *, is_whole: bool) -> None:
-        """The plan in force was read.
+    def polled(self, asked: ModbusReadPlan, plan: ModbusReadPlan, busy: int, begun_ns: int, *, is_whole: bool) -> None:
+        """The plan that is read in place of the gateway's was read.
 
         Args:
             busy: how many requests were answered when repeated after exception 5 or 6.
             is_whole: every tag was given, so that its time is that of all the plan's blocks.
         """
         link = self._link
-        if begun_ns < self._due_ns and not busy and link is not None and link.repeated == self._repeated:
-            return
-        if link is not None:
+        if link is not None and (busy or begun_ns >= self.due_ns or link.repeated != self.repeated):
+            self._asked = asked
             self._learn(plan, link, busy, begun_ns, is_whole=is_whole)
 
     def ended(self, now_ns: int) -> str | None:
@@ -109,8 +104,8 @@ class Lessons:
 
     def _learn(self, plan: ModbusReadPlan, link: Paced, busy: int, begun_ns: int, *, is_whole: bool) -> None:
         now_ns = self._monotonic_ns()
-        hitch = busy or link.repeated != self._repeated
-        self._repeated = link.repeated
+        hitch = busy or link.repeated != self.repeated
+        self.repeated = link.repeated
         corrected = [self._splits[block] for block in plan.blocks if block in self._splits] if self._splits else []
         requests = len(plan.blocks) + sum(len(split.parts) - 1 for split in corrected if split.parts)
         self.habits.polled(link, requests, busy, now_ns)
@@ -118,11 +113,11 @@ class Lessons:
         if begun_ns >= self._measure_ns and is_whole and not hitch and not corrected:
             self._measure(plan, now_ns - begun_ns, now_ns)
         due_ns = self.habits.due_ns(now_ns)
-        self._due_ns = self._measure_ns if due_ns is None else min(self._measure_ns, due_ns)
+        self.due_ns = self._measure_ns if due_ns is None else min(self._measure_ns, due_ns)
 
     def _measure(self, plan: ModbusReadPlan, elapsed_ns: int, now_ns: int) -> None:
         assert self._asked is not None
-        self._plans.setdefault(self._asked, plan)
+        self.plans.setdefault(self._asked, plan)
         line_ns = sum(self._line.of(block.count, is_bits=block.area.is_bits) for block in plan.blocks)
         pauses_ns = (len(plan.blocks) - 1) * self.habits.pause_ms * 1_000_000
         self._samples.append(max(0.0, (elapsed_ns - line_ns - pauses_ns) / len(plan.blocks)))
@@ -131,6 +126,6 @@ class Lessons:
         self.round_trip_ms = sorted(self._samples)[SAMPLES // _QUANTILE - 1] / 1e6
         self._samples.clear()
         self._measure_ns = now_ns + AGAIN_NS
-        for asked, used in self._plans.items():
+        for asked, used in self.plans.items():
             if not any(block in self._splits for block in used.blocks):
-                self._plans[asked] = recut(self._settings, used, self.round_trip_ms, self.habits.pause_ms) or used
+                self.plans[asked] = recut(self._settings, used, self.round_trip_ms, self.habits.pause_ms) or used

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
 from drivers.errors import DeviceMisbehaved, DeviceTimeout, DeviceUnreachable, DriverError
-from drivers.modbus.framing import Answer, MbapFraming, Request, encode_request, take_whole
+from drivers.modbus.framing import MBAP, READ_HEAD_BYTES, Answer, MbapFraming, Request, take_whole
 from drivers.modbus.reply import Reply
 
 SILENT_UNITS = 3
@@ -62,6 +62,12 @@ class Link(Protocol):
             DeviceUnreachable, DeviceMisbehaved: the link has ended already.
         """
 
+    def hold(self) -> None:
+        """What is submitted from now on is sent by release(), where the transport allows it by one write. Not over an await."""
+
+    def release(self) -> None:
+        """See hold(). Safe without it."""
+
     async def close(self) -> None:
         """End the connection and wait until the socket is closed. Safe twice."""
 
@@ -103,6 +109,9 @@ class ModbusLink(asyncio.Protocol, asyncio.DatagramProtocol):
         self._pausing: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._send: Callable[[bytes], None] = lambda _data: None
+        self._is_stream = True
+        self._held: list[bytes] | None = None
+        """Frames that wait for release()."""
         self._lost: asyncio.Future[None] = self._loop.create_future()
         self.failure: DriverError | None = None
         self.received_ns = 0
@@ -134,6 +143,17 @@ class ModbusLink(asyncio.Protocol, asyncio.DatagramProtocol):
             self._waiting.append(reply)
         return reply
 
+    def hold(self) -> None:
+        """See Link.hold; datagrams go one by one."""
+        if self._is_stream and self._held is None:
+            self._held = []
+
+    def release(self) -> None:
+        """See Link.release."""
+        held, self._held = self._held, None
+        if held:
+            self._send(b"".join(held))
+
     async def close(self) -> None:
         """See Link.close."""
         self._fail(DeviceUnreachable("connection closed by this side"))
@@ -143,20 +163,24 @@ class ModbusLink(asyncio.Protocol, asyncio.DatagramProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is open (asyncio)."""
         self._transport = cast(asyncio.Transport, transport)
-        self._send = getattr(transport, "sendto", None) or self._transport.write
+        sendto: Callable[[bytes], None] | None = getattr(transport, "sendto", None)
+        self._is_stream = sendto is None
+        self._send = sendto or self._transport.write
 
     def data_received(self, data: bytes) -> None:
         """Hand each answer to its waiter (asyncio.Protocol)."""
-        taken = None if self._is_torn else take_whole(data, self._pending)
-        if taken is not None:
+        transaction = None if self._is_torn else take_whole(data, self._pending)
+        if transaction is not None:
             self.received_ns = self._clock_ns()
-            self._answer(*taken)
+            self._answer(transaction, data[READ_HEAD_BYTES:])
         else:
+            self.hold()
             try:
                 self._take(data)
             except DeviceMisbehaved as error:
                 self._fail(error)
             self._is_torn = self._framing.has_rest
+            self.release()
         if self._waiting or self._pause_s:
             self._go_on()
 
@@ -205,7 +229,12 @@ class ModbusLink(asyncio.Protocol, asyncio.DatagramProtocol):
         reply.deadline_s = deadline_s = self._loop.time() + self._timeout_s
         if self._timer is None:
             self._timer = self._loop.call_at(deadline_s, self._expire)
-        self._send(encode_request(transaction, reply.unit, reply.request))
+        pdu = reply.request.pdu
+        frame = MBAP.pack(transaction, 0, len(pdu) + 1, reply.unit) + pdu
+        if self._held is None:
+            self._send(frame)
+        else:
+            self._held.append(frame)
 
     def _go_on(self) -> None:
         """Something was answered or given up: the next of those that wait, after the pause."""

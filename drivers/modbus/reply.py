@@ -16,7 +16,8 @@ class Reply(Prompt[Answer]):
     def __init__(
         self, loop: asyncio.AbstractEventLoop, unit: int, request: Request, repeats: int = 0, *, aside: bool = False
     ) -> None:
-        super().__init__(loop)
+        asyncio.Future.__init__(self, loop=loop)  # One is made per request: Prompt's own is taken in here.
+        self._waiter = self._context = None
         self.unit = unit
         self.request = request
         self.repeats = repeats

@@ -101,6 +101,12 @@ class TurnLink(asyncio.Protocol):
         """See Link.pace; there is one request at a time whatever is asked for."""
         self._pacing = replace(self._pacing, slots=slots, pause_s=pause_s)
 
+    def hold(self) -> None:
+        """See Link.hold; here requests go one by one anyway."""
+
+    def release(self) -> None:
+        """See Link.release."""
+
     async def close(self) -> None:
         """See Link.close."""
         self._fail(DeviceUnreachable("connection closed by this side"))
