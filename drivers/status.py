@@ -24,6 +24,8 @@ class Status(IntEnum):
     BAD_SENSOR_FAILURE = 0x808C_0000
     BAD_NOT_CONNECTED = 0x808A_0000
     BAD_CONFIGURATION_ERROR = 0x8089_0000
+    BAD_NO_COMMUNICATION = 0x8031_0000
+    """The way to the source is configured but not there, and no last value is kept: the unit behind a gateway is silent."""
     BAD_WAITING_FOR_INITIAL_DATA = 0x8032_0000
     UNCERTAIN_LAST_USABLE_VALUE = 0x4090_0000
     UNCERTAIN_ENGINEERING_UNITS_EXCEEDED = 0x4094_0000

@@ -38,8 +38,8 @@ EXCEPTIONS = {
     5: Meaning("acknowledge", Status.BAD_TIMEOUT, Remedy.REPEAT),
     6: Meaning("server device busy", Status.BAD_TIMEOUT, Remedy.REPEAT),
     8: Meaning("memory parity error", Status.BAD_DEVICE_FAILURE, Remedy.NONE),
-    10: Meaning("gateway path unavailable", Status.BAD_COMMUNICATION_ERROR, Remedy.UNIT),
-    11: Meaning("gateway target device failed to respond", Status.BAD_COMMUNICATION_ERROR, Remedy.UNIT),
+    10: Meaning("gateway path unavailable", Status.BAD_NO_COMMUNICATION, Remedy.UNIT),
+    11: Meaning("gateway target device failed to respond", Status.BAD_NO_COMMUNICATION, Remedy.UNIT),
 }
 
 

@@ -17,7 +17,7 @@ from drivers.modbus.plan import compile_device
 from drivers.modbus.search import RETRY_AFTER_NS
 from drivers.modbus.settings import ModbusSettings
 from drivers.model import Frame, value_at
-from drivers.status import Status
+from drivers.status import Status, status_name
 from tests.drivers.modbus_device import ModbusDevice
 
 
@@ -211,7 +211,8 @@ async def test_a_unit_out_of_reach_is_not_asked_for_the_rest(device: ModbusDevic
     tags = [{"area": "coil", "address": 50}, *registers(0, 100, 150)]
     async with Bench(device, tags) as bench:
         device.exceptions[3] = [code]
-        bad = Status.BAD_COMMUNICATION_ERROR
+        bad = Status.BAD_NO_COMMUNICATION
+        assert (bad, status_name(bad)) == (0x8031_0000, "BadNoCommunication")
         assert await bench.statuses() == {"t50": Status.GOOD, "t0": bad, "t100": bad, "t150": bad}
         assert [function for function, _, _ in device.asked] == [1, 3]
         assert bench.bad(await bench.statuses()) == {}
