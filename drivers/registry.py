@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated, assert_never
 
 from pydantic import Field
 
+from config.settings import Mistake
 from drivers.base import DevicePlan, Driver
 from drivers.modbus.settings import ModbusSettings
+from drivers.modbus.sharing import doubtful_units, link_mistakes
 from drivers.opcua.settings import OpcuaSettings
 
 DeviceSettings = Annotated[ModbusSettings | OpcuaSettings, Field(discriminator="driver")]
@@ -46,3 +49,17 @@ def open_driver(settings: ModbusSettings | OpcuaSettings, plan: DevicePlan) -> D
             return OpcuaDriver(settings, plan)
         case _:
             assert_never(settings)
+
+
+def find_link_mistakes(devices: Sequence[ModbusSettings | OpcuaSettings]) -> Iterator[Mistake]:
+    """Devices that share a link but describe it in different ways; a location begins with the device's place in the list."""
+    return link_mistakes(_modbus(devices))
+
+
+def find_doubtful_units(devices: Sequence[ModbusSettings | OpcuaSettings]) -> Iterator[Mistake]:
+    """Devices that are one and the same to the line: allowed, but often a copy that somebody forgot to change."""
+    return doubtful_units(_modbus(devices))
+
+
+def _modbus(devices: Sequence[ModbusSettings | OpcuaSettings]) -> dict[int, ModbusSettings]:
+    return {index: device for index, device in enumerate(devices) if isinstance(device, ModbusSettings)}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from config.settings import Mistake
 from drivers.base import DevicePlan
 from drivers.model import Kind
-from drivers.registry import DeviceSettings, compile_plan
+from drivers.registry import DeviceSettings, compile_plan, find_doubtful_units, find_link_mistakes
 
 if TYPE_CHECKING:
     from gateway.settings import EpcisSettings, GatewaySettings, MqttSettings, RuleSettings
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def find_mistakes(settings: GatewaySettings) -> Iterator[Mistake]:
     """See config.settings.CrossChecked."""
     yield from _repeated("devices", "device", [device.name for device in settings.devices])
+    yield from _within_devices(find_link_mistakes(settings.devices))
     yield from _repeated("sinks", "sink", [sink.name for sink in settings.sinks])
     yield from _repeated("products", "rule", [rule.name for rule in settings.products])
     for index, sink in enumerate(settings.sinks):
@@ -29,6 +30,11 @@ def find_mistakes(settings: GatewaySettings) -> Iterator[Mistake]:
         earlier = acks.setdefault((rule.device, rule.ack), index)
         if earlier != index:
             yield ("products", index, "ack"), f"rule {settings.products[earlier].name!r} writes the same tag", None
+
+
+def find_doubts(settings: GatewaySettings) -> Iterator[Mistake]:
+    """What is allowed but seldom meant; a file with doubts alone is good for use."""
+    yield from _within_devices(find_doubtful_units(settings.devices))
 
 
 def find_device(settings: GatewaySettings, name: str) -> DeviceSettings | None:
@@ -58,6 +64,11 @@ def find_node(settings: GatewaySettings, rule: RuleSettings) -> EpcisSettings | 
 def tag_index(device: DeviceSettings, name: str) -> int | None:
     """A tag's index by its name."""
     return next((index for index, tag in enumerate(device.tags) if tag.name == name), None)
+
+
+def _within_devices(mistakes: Iterable[Mistake]) -> Iterator[Mistake]:
+    for where, what, hint in mistakes:
+        yield ("devices", *where), what, hint
 
 
 def _repeated(section: str, noun: str, names: Sequence[str]) -> Iterator[Mistake]:

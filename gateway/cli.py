@@ -6,15 +6,20 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
+from config.composer import compose
 from config.documents import load
-from config.problems import ConfigError
+from config.places import find
+from config.problems import ConfigError, Problem
+from config.text import read_text
+from config.tree import dotted
 from drivers.registry import DeviceSettings, compile_plan
 from gateway.app import ExitCode
 from gateway.app import run as run_gateway
+from gateway.checks import find_doubts
 from gateway.log import LogFormat, write_to_stderr
 from gateway.settings import GatewaySettings
 
@@ -41,6 +46,8 @@ def run(path: Path, log_format: LogFormat | str = LogFormat.TEXT) -> int:
 def check(path: Path, out: TextIO) -> int:
     """`mumian gateway check FILE`: print what would be read, without touching a device; or every mistake with its line.
 
+    What is allowed but seldom meant comes first, each line beginning with "warning: ".
+
     Returns:
         0, or 2 when the file can't be used.
     """
@@ -50,6 +57,8 @@ def check(path: Path, out: TextIO) -> int:
         for problem in error.problems:
             out.write(f"{problem}\n")
         return ExitCode.CONFIGURATION
+    for doubt in _doubts(path, settings):
+        out.write(f"warning: {doubt}\n")
     out.write(f"gateway {settings.gateway}: {len(settings.devices)} devices\n")
     total = sum([_print_device(device, out) for device in settings.devices])
     out.write(f"\nin all {total:.4g} requests/s, planned by the settings\n")
@@ -58,6 +67,13 @@ def check(path: Path, out: TextIO) -> int:
     for rule in settings.products:
         out.write(f"rule {rule.name}: {rule.device}.{rule.complete} -> {rule.pool.prefix}, collects {len(rule.collect)} tags\n")
     return ExitCode.OK
+
+
+def _doubts(path: Path, settings: GatewaySettings) -> Iterator[Problem]:
+    root, _ = compose(read_text(path))
+    for location, message, suggestion in find_doubts(settings):
+        line = find(root, location).line if root is not None else 0
+        yield Problem(path, line, dotted(location), message, suggestion)
 
 
 def _print_device(device: DeviceSettings, out: TextIO) -> float:
