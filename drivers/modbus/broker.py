@@ -19,19 +19,14 @@ from drivers.modbus.link import Link
 from drivers.modbus.listening import Doorway
 from drivers.modbus.opening import open_link
 from drivers.modbus.reply import Reply
-from drivers.modbus.transport import Transport, TransportSettings
+from drivers.modbus.sharing import differences, link_key
+from drivers.modbus.transport import TransportSettings
 from drivers.modbus.turns import Doubts
 
 FIRST_SUSPENSION_S = 1.0
 LONGEST_SUSPENSION_S = 60.0
 ATTEMPT_COUNTS_S = 1.0
 """How long a failed attempt to connect stands for those of the other units of its link."""
-
-_OF_THE_LINK = (
-    *("transport", "address", "backup_addresses", "serial_port", "baud_rate", "parity", "stop_bits", "data_bits"),
-    *("certificate_file", "private_key_file", "ca_file", "server_name", "registration", "heartbeat_packet", "frames"),
-    *("timeout_ms", "connect_timeout_ms", "repeats", "connect_pause_ms", "request_pause_ms", "pipeline"),
-)
 
 
 class _Suspension(NamedTuple):
@@ -129,17 +124,16 @@ def share_of(settings: TransportSettings, device: str, own: Share | None) -> Sha
         DeviceRefused: it names a link whose other devices describe it in another way.
     """
     hall = _halls.setdefault(asyncio.get_running_loop(), _Hall())
-    key = _key(settings)
+    key = link_key(settings)
     if key is None:
         return own or Share(settings, device, hall.doorway)
     share = hall.shares.setdefault(key, Share(settings, device, hall.doorway, is_shared=True))
-    for name in _OF_THE_LINK:
-        here, there = getattr(settings, name), getattr(share.settings, name)
-        if here != there:
-            if not any(share.link.users.values() if share.link else ()):
-                share.settings, share.device = settings, device
-                break
-            raise DeviceRefused(f"{device} and {share.device} share a link but differ in {name}: {here} and {there}")
+    differing = differences(settings, share.settings)
+    if differing:
+        if any(share.link.users.values() if share.link else ()):
+            here, there = getattr(settings, differing[0]), getattr(share.settings, differing[0])
+            raise DeviceRefused(f"{device} and {share.device} share a link but differ in {differing[0]}: {here} and {there}")
+        share.settings, share.device = settings, device
     return share
 
 
@@ -176,11 +170,3 @@ async def _open(share: Share, clock_ns: Callable[[], int]) -> None:
         else:
             share.failure = None
             return
-
-
-def _key(settings: TransportSettings) -> tuple[object, ...] | None:
-    if settings.transport.is_serial:
-        return ("serial", settings.serial_port)
-    if settings.transport is Transport.LISTEN:
-        return ("listen", settings.address, settings.registration)
-    return None if settings.link is None else ("link", settings.link)
