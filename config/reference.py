@@ -53,21 +53,21 @@ def reference_text(models: Mapping[str, type[BaseModel]]) -> str:
 def _component(name: str, root: Schema) -> str:
     definitions: dict[str, Schema] = root.get("$defs", {})
     lines = ["", f"## {name}{_chinese(name)}", "", *_paragraph(root)]
-    waiting: list[tuple[str, Schema]] = [("", root)]
+    waiting: list[tuple[str, Schema, str]] = [("", root, "")]
     written: set[int] = set()
     while waiting:
-        path, section = waiting.pop(0)
+        path, section, told_by = waiting.pop(0)
         if id(section) in written:
             continue  # a definition that stands in two places
         written.add(id(section))
         if path:
-            choice = _choice(section)
+            choice = _choice(section, told_by)
             lines += ["", f"### `{path}`{f' with {choice}' if choice else ''}{_chinese(path)}", "", *_paragraph(section)]
         lines += _table(section, definitions)
         waiting[:0] = [
-            (f"{path}.{key}{suffix}" if path else f"{key}{suffix}", below)
+            (f"{path}.{key}{suffix}" if path else f"{key}{suffix}", below, told_by)
             for key, field in section.get("properties", {}).items()
-            for suffix, below in _sections(field, definitions)
+            for suffix, below, told_by in _sections(field, definitions)
         ]
     return "\n".join(lines) + "\n"
 
@@ -104,18 +104,24 @@ def _members(field: Schema, definitions: Mapping[str, Schema]) -> list[Schema]:
     return [member for option in options for member in _members(option, definitions)]
 
 
-def _sections(field: Schema, definitions: Mapping[str, Schema]) -> Iterator[tuple[str, Schema]]:
+def _sections(field: Schema, definitions: Mapping[str, Schema]) -> Iterator[tuple[str, Schema, str]]:
     """The sections that a field may hold.
 
-    Each comes with what its path gets: nothing, `[]` in a list, `.NAME` where the operator chooses the keys.
+    Each comes with what its path gets: nothing, `[]` in a list, `.NAME` where the operator chooses the keys; and with the key
+    that tells it from the others ("" where there are none).
     """
     for member in _members(field, definitions):
+        inner = member.get("items"), member.get("additionalProperties")
         if "properties" in member:
-            yield "", member
-        elif isinstance(member.get("items"), dict):
-            yield from (("[]" + suffix, below) for suffix, below in _sections(member["items"], definitions))
-        elif isinstance(member.get("additionalProperties"), dict):
-            yield from ((".NAME" + suffix, below) for suffix, below in _sections(member["additionalProperties"], definitions))
+            yield "", member, _discriminator(field, definitions)
+        for step, below in zip(("[]", ".NAME"), inner, strict=True):
+            if isinstance(below, dict) and "properties" not in member:
+                yield from ((step + suffix, section, told_by) for suffix, section, told_by in _sections(below, definitions))
+
+
+def _discriminator(field: Schema, definitions: Mapping[str, Schema]) -> str:
+    target = definitions.get(str(field.get("$ref")).rpartition("/")[2], field)
+    return str(target.get("discriminator", {}).get("propertyName", ""))
 
 
 def _kind(member: Schema, definitions: Mapping[str, Schema]) -> str:
@@ -173,10 +179,13 @@ def _default(field: Schema) -> str:
     return f"`{default}`" if isinstance(default, str) and default else f"`{json.dumps(default, ensure_ascii=False)}`"
 
 
-def _choice(section: Schema) -> str:
-    """What tells this member of a union from the others: its constant field."""
-    constants = [f"`{key}: {field['const']}`" for key, field in section.get("properties", {}).items() if "const" in field]
-    return ", ".join(constants)
+def _choice(section: Schema, told_by: str) -> str:
+    """What tells this member of a union from the others: its constant field, or the values of the key that chooses among them."""
+    fields = section.get("properties", {})
+    values = [f"`{value}`" for value in fields.get(told_by, {}).get("enum", [])]
+    if values:
+        return f"`{told_by}:` {', '.join(values[:-1])} or {values[-1]}"
+    return ", ".join(f"`{key}: {field['const']}`" for key, field in fields.items() if "const" in field)
 
 
 def _paragraph(section: Schema) -> list[str]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
+from pydantic import Field
 
 from config.composer import compose
 from config.reference import reference_text
 from config.schema import schema, schema_text
+from config.settings import Settings
 from config.tree import plain
 from tests.config.workshop import GOOD, Workshop
 
@@ -69,3 +71,31 @@ def test_the_reference_has_a_heading_for_every_section_and_each_member_of_a_unio
         "### `rules.NAME`",
         "### `store` · 存储",
     ]
+
+
+class Slow(Settings):
+    """It takes its time."""
+
+    kind: Literal["delay", "jitter", "trickle"]
+    """How."""
+    order: Literal["first", "last"] = "first"
+    """Not what it is told by."""
+
+
+class Dead(Settings):
+    """It says nothing."""
+
+    kind: Literal["drop"]
+    """Always drop."""
+
+
+class Script(Settings):
+    """What goes wrong."""
+
+    faults: tuple[Annotated[Slow | Dead, Field(discriminator="kind")], ...] = ()
+    """In what order."""
+
+
+def test_a_member_of_a_union_that_has_several_kinds_is_headed_by_all_of_them() -> None:
+    headings = [line for line in reference_text({"script": Script}).splitlines() if line.startswith("### ")]
+    assert headings == ["### `faults[]` with `kind:` `delay`, `jitter` or `trickle`", "### `faults[]` with `kind: drop`"]
