@@ -23,6 +23,8 @@ _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _MOST_HEAD_BYTES = 16_384
 _MOST_BODY_BYTES = 65_536
 _MOST_REST_BYTES = 1_048_576
+_LONGEST_LENGTH = 10
+"""Digits of a Content-Length."""
 PATIENCE_S = 5.0
 """A request that isn't there by then is given up, and an answer that nobody takes."""
 
@@ -128,7 +130,7 @@ async def _read_body(reader: asyncio.StreamReader, fields: Mapping[str, str]) ->
     if "transfer-encoding" in fields:
         raise Refusal(HTTPStatus.LENGTH_REQUIRED, "give a Content-Length")
     length = fields.get("content-length", "0")
-    if not (length.isascii() and length.isdigit()) or int(length) > _MOST_BODY_BYTES:
+    if not (length.isascii() and length.isdigit() and len(length) <= _LONGEST_LENGTH) or int(length) > _MOST_BODY_BYTES:
         raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body has 0 to {_MOST_BODY_BYTES} bytes")
     body = await reader.readexactly(int(length))
     if not body:
@@ -153,6 +155,7 @@ async def _send(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answ
 
 
 def _encode(status: HTTPStatus, answer: object) -> bytes:
-    body = json.dumps(answer, ensure_ascii=False).encode() + b"\n"
+    # Half a surrogate pair, which JSON can spell and UTF-8 can't, becomes a question mark.
+    body = json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
     head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     return f"{head}Cache-Control: no-store\r\nConnection: close\r\n\r\n".encode() + body

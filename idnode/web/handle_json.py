@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -41,6 +42,8 @@ _REFUSALS = {
     Verdict.FORBIDDEN: ResponseCode.INSUFFICIENT_PERMISSIONS,
 }
 _LARGEST_INDEX = 2**31 - 1
+_INDEX = re.compile(r"[0-9]{1,10}", re.ASCII)
+"""int() refuses thousands of digits."""
 
 
 def handle_answer(resolution: Resolution, asked: str, query: Mapping[str, Sequence[str]]) -> Answer:
@@ -54,7 +57,7 @@ def handle_answer(resolution: Resolution, asked: str, query: Mapping[str, Sequen
     if resolution.verdict is not Verdict.FOUND:
         return refusal(_REFUSALS[resolution.verdict], asked, pretty=pretty)
     indexes = query.get("index", ())
-    if not all(index.isascii() and index.isdigit() and 0 < int(index) <= _LARGEST_INDEX for index in indexes):
+    if not all(_INDEX.fullmatch(index) and 0 < int(index) <= _LARGEST_INDEX for index in indexes):
         return refusal(ResponseCode.ERROR, asked, "index is a positive integer", pretty=pretty)
     values = matching(resolution.values, frozenset(map(int, indexes)), query.get("type", ()))
     code = ResponseCode.SUCCESS if values else ResponseCode.VALUES_NOT_FOUND

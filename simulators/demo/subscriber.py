@@ -108,7 +108,10 @@ class Subscriber:
             body = json.loads(text)
             identity = (str(body["gateway"]), str(body["epoch"]), int(body["seq"]))
             device = str(body["device"])
-        except (ValueError, KeyError, TypeError):
+            # What the file can't hold is not ours: half a surrogate pair, a number beyond 64 bits.
+            "".join((*identity[:2], device)).encode()
+            identity[2].to_bytes(8, "big", signed=True)
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             self.foreign += 1
             return
         assert self._database is not None

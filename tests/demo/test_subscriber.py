@@ -54,6 +54,18 @@ def test_it_writes_down_each_message_and_counts_repeats_and_strangers(broker: st
         ]
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b": 7", b": 1e999"), (b": 7", b": 9223372036854775808"), (b'"hall-1"', b'"\\ud800"'), (b"{}", b"[" * 100_000)],
+    ids=["infinite", "beyond 64 bits", "half a surrogate pair", "nested"],
+)
+def test_a_message_that_no_file_can_hold_is_a_strangers(old: bytes, new: bytes, tmp_path: Path) -> None:
+    subscriber = Subscriber(tmp_path / "delivered.db", "mqtt://127.0.0.1:9", "mumian/#", "witness")
+    assert message(7).count(old) == 1
+    subscriber._store(1, message(7).replace(old, new))
+    assert (subscriber.received, subscriber.foreign) == (0, 1)
+
+
 def test_a_broker_that_is_not_there_is_an_error_at_once(tmp_path: Path) -> None:
     subscriber = Subscriber(tmp_path / "delivered.db", "mqtt://127.0.0.1:9", "mumian/#", "witness")
     with pytest.raises(ConnectionRefusedError, match=r"the broker at 127\.0\.0\.1:9: Connection refused"):

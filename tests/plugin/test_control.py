@@ -150,6 +150,10 @@ async def test_a_request_by_a_loopback_name_is_answered(port: int, host: str) ->
     assert await talk(port, post(b'{"a": 1}', host=host)) == (200, {"got": {"a": 1}})
 
 
+async def test_half_a_surrogate_pair_is_answered_with_a_question_mark(port: int) -> None:
+    assert await talk(port, post(b'"\\ud800"')) == (200, {"got": "?"})
+
+
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
@@ -168,6 +172,8 @@ async def test_a_request_by_a_loopback_name_is_answered(port: int, host: str) ->
         (b"POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n", 411),
         (b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n", 413),
         (b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", 413),
+        (b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + b"1" * 5000 + b"\r\n\r\n", 413),
+        (post(b"[" * 50_000), 400),
         (b"GET /echo HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 40_000 + b"\r\n\r\n", 431),
     ],
     ids=lambda value: str(value)[:40],
