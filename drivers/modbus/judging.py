@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil, floor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -101,7 +102,8 @@ def compile_judge(lanes: Lanes, columns: Sequence[Sequence[Field]]) -> Judge | N
     """The judge of these fields, which stand in these columns; None when there is nothing to judge."""
     fields = [*lanes.integers, *lanes.unsigned, *lanes.reals]
     bcd = [(lane, field.tag) for lane, field in enumerate(lanes.integers) if field.type.is_bcd]
-    limits = tuple(_limits(column) for column in columns)
+    whole, wide, real = columns
+    limits = (_limits(whole, whole_numbers=True), _limits(wide, whole_numbers=True), _limits(real, whole_numbers=False))
     if not bcd and not any(limits) and not any(field.fill for field in fields):
         return None
     return Judge(
@@ -112,14 +114,15 @@ def compile_judge(lanes: Lanes, columns: Sequence[Sequence[Field]]) -> Judge | N
     )
 
 
-def _limits(column: Sequence[Field]) -> _Limits | None:
+def _limits(column: Sequence[Field], *, whole_numbers: bool) -> _Limits | None:
+    """Limits of a column. Whole numbers get the nearest whole ones within, so that a clamped value is within them, too."""
     rows = [(place, field) for place, field in enumerate(column) if field.low is not None or field.high is not None]
     if not rows:
         return None
     return _Limits(
         np.array([place for place, _ in rows], np.intp),
-        np.array([-np.inf if field.low is None else field.low for _, field in rows]),
-        np.array([np.inf if field.high is None else field.high for _, field in rows]),
+        np.array([-np.inf if field.low is None else ceil(field.low) if whole_numbers else field.low for _, field in rows]),
+        np.array([np.inf if field.high is None else floor(field.high) if whole_numbers else field.high for _, field in rows]),
         np.array([field.beyond for _, field in rows], np.uint32),
         np.array([field.clamps for _, field in rows]),
     )
@@ -150,10 +153,10 @@ def _fill(fields: Sequence[Field], dtype: type[Any]) -> _Fill | None:
 
 
 def _raw(value: float, field: Field) -> float:
-    """A fill value as it comes out of the codec: 0x8000 of an int16 is -32768, 0.1 of a float32 the nearest one."""
+    """A fill value as it comes out of the codec: 0x8000 of an int16 is -32768, -1 of uint16 65535, 0.1 of float32 its nearest."""
     if field.type.is_integer:
-        whole = int(value)
-        return whole - (1 << field.type.bits) if field.is_signed and whole >= 1 << field.type.bits - 1 else whole
+        bits = int(value) & (1 << field.type.bits) - 1
+        return bits - (1 << field.type.bits) if field.is_signed and bits >> field.type.bits - 1 else bits
     with np.errstate(all="ignore"):
         return float(np.dtype(f"f{field.type.bits // 8}").type(value))
 

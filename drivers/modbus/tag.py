@@ -76,7 +76,7 @@ class ModbusTag(TagSettings):
     """For a string: both bytes of each register hold characters, or only the high or the low one does."""
     order: ByteOrder | None = None
     """Byte order, A the most significant: ABCD, CDAB, BADC, DCBA, or eight letters for 64 bits; left out, the device's holds."""
-    fill: tuple[float, ...] = Field(default=(), max_length=8)
+    fill: tuple[int | float, ...] = Field(default=(), max_length=8)
     """Raw values that mean "there is none", such as 0x7FFF; the reading is then Bad (a NaN always is)."""
     fill_quality: FillQuality = FillQuality.BAD
     """bad, or uncertain: the status of a fill value; uncertain keeps the number."""
@@ -88,7 +88,7 @@ class ModbusTag(TagSettings):
     """A value outside min and max is uncertain and kept, clamped to the limit and uncertain, or bad."""
     labels: dict[int, str] = Field(default_factory=dict)
     """What the values of a whole number mean, such as {0: stopped, 1: running}: the tag is then a text."""
-    allowed: tuple[float | str, ...] = ()
+    allowed: tuple[int | float | str, ...] = ()
     """The only values that may be written; without it, any that fits."""
     verify: bool = False
     """Read the value back after writing and count the write as refused when it differs."""

@@ -136,6 +136,10 @@ def test_a_labelled_number_is_its_label_and_without_one_uncertain_digits() -> No
         (DataType.UINT16, 0xFFFF, "FFFF"),
         (DataType.INT32, 0x80000000, "80000000"),
         (DataType.UINT64, 2**63, "8000000000000000"),
+        (DataType.UINT64, 2**64 - 1, "FFFFFFFFFFFFFFFF"),
+        (DataType.UINT64, -1, "FFFFFFFFFFFFFFFF"),
+        (DataType.UINT16, -1, "FFFF"),
+        (DataType.INT64, 2**63 - 1, "7FFFFFFFFFFFFFFF"),
         (DataType.FLOAT32, -9999, "C61C3C00"),
         (DataType.FLOAT32, 0.1, "3DCCCCCD"),
         (DataType.INT8, 0x80, "80"),
@@ -179,6 +183,30 @@ def test_whole_numbers_have_limits_too() -> None:
     whole, wide = decode(compile_layout(fields, 10), struct.pack(">HQ", 101, 4), "d", 1)
     assert (whole.values[0], whole.status[0]) == (100, Status.UNCERTAIN_ENGINEERING_UNITS_EXCEEDED)
     assert (wide.values[0], wide.status[0]) == (4, Status.UNCERTAIN_ENGINEERING_UNITS_EXCEEDED)
+
+
+def test_a_whole_number_is_clamped_to_a_whole_number_within_its_limits() -> None:
+    fields = [Field(tag, 2 * tag, DataType.INT16, low=-1.5, high=2.5, clamps=True) for tag in range(4)]
+    (frame,) = decode(compile_layout(fields, 8), struct.pack(">4h", -2, -1, 2, 3), "d", 1)
+    assert list(frame.values) == [-1, -1, 2, 2]
+    beyond = Status.UNCERTAIN_ENGINEERING_UNITS_EXCEEDED
+    assert frame.status.tolist() == [beyond, Status.GOOD, Status.GOOD, beyond]
+
+
+def test_a_fill_value_of_64_bits_is_exact_from_the_settings_on() -> None:
+    tags: list[dict[str, Any]] = [
+        {"address": 0, "type": "uint64", "fill": [0xFFFF_FFFF_FFFF_FFFF]},
+        {"address": 4, "type": "int64", "fill": [0x7FFF_FFFF_FFFF_FFFF]},
+        {"address": 8, "type": "int64", "fill": [0x7FFF_FFFF_FFFF_FFFF]},
+    ]
+    settings = settings_of(tags, address="h")
+    assert [mistake for tag in settings.tags for mistake in tag.mistakes()] == []
+    layout = compile_device(settings).scans[0].plan.layout  # type: ignore[attr-defined]
+    image = struct.pack(">Qqq", 2**64 - 1, 2**63 - 1, -(2**63))
+    status = {
+        tag: frame.status[place] for frame in decode(layout, image, "d", 1) for place, tag in enumerate(frame.tags.tolist())
+    }
+    assert status == {0: Status.BAD_SENSOR_FAILURE, 1: Status.BAD_SENSOR_FAILURE, 2: Status.GOOD}
 
 
 def test_the_settings_of_a_tag_reach_its_field() -> None:
