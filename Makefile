@@ -9,6 +9,7 @@
 #                 that fails must have a fault to blame (minutes)
 #   make hour     an hour of every fault on five devices, twice, in virtual time: nothing lost, each outage one gap, the same ledger,
 #                 memory flat; and what a dead unit costs the nine others behind its link (minutes). SEED=2 takes another seed
+#   make fuzz     every decoder that eats bytes from outside, guided by coverage (Linux): SECONDS=30 for each, TARGET=modbus_rtu alone
 #   make docs     write the settings reference and the JSON Schemas anew
 #   make lock     resolve the dependencies anew and write the lock files
 #   make clean    remove what was built, .venv too
@@ -18,13 +19,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.installed
 DEVELOPMENT := $(VENV)/.installed-dev
+FUZZER := $(VENV)/.installed-fuzz
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --build-deps-for=editable --unsafe-package=pip \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 PYTEST_ARGS ?=
 
 .DELETE_ON_ERROR:
-.PHONY: setup demo test lint check faults hour docs lock clean
+.PHONY: setup demo test lint check faults hour fuzz docs lock clean
 
 setup: $(RUNTIME)
 	@echo "ready: $(BIN)/mumian"
@@ -39,6 +41,11 @@ $(RUNTIME): requirements.lock pyproject.toml
 
 $(DEVELOPMENT): $(RUNTIME) requirements-dev.lock
 	$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# Wheels of atheris are for Linux only, and nothing but fuzzing needs it.
+$(FUZZER): $(DEVELOPMENT) requirements-fuzz.lock
+	$(PIP) install --quiet --require-hashes -r requirements-fuzz.lock
 	@touch $@
 
 # Make puts the values in, as words of the command: a shell may keep a SECONDS of its own.
@@ -63,12 +70,16 @@ hour: $(DEVELOPMENT)
 	$(BIN)/python -m tests.simulators.hour $(call given,SEED,--seed)
 	$(BIN)/python -m tests.simulators.dead_unit
 
+fuzz: $(FUZZER)
+	@$(BIN)/python -m tests.fuzz $(call given,SECONDS,--seconds) $(call given,TARGET,--target)
+
 docs: $(DEVELOPMENT)
 	$(BIN)/python -m tests.repo.generated
 
 lock: $(DEVELOPMENT)
 	$(COMPILE) --output-file=requirements.lock pyproject.toml
 	$(COMPILE) --extra=dev --constraint=requirements.lock --output-file=requirements-dev.lock pyproject.toml
+	$(COMPILE) --extra=fuzz --constraint=requirements-dev.lock --output-file=requirements-fuzz.lock pyproject.toml
 
 clean:
 	rm -rf $(VENV) build dist run *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -81,7 +81,7 @@ class TestHandleJson:
             (f"{HANDLE}?index=x", 400, 2),
             (f"{HANDLE}?index=0", 400, 2),
             (f"{HANDLE}?index=99999999999", 400, 2),
-        (f"{HANDLE}?index={'1' * 5000}", 400, 2),
+            (f"{HANDLE}?index={'1' * 5000}", 400, 2),
             ("88.100.2/ANY", 401, 402),
         ],
     )

@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 from tests.repo import tree
 
-LOCKS = {"requirements.lock": (), "requirements-dev.lock": ("dev",)}
+LOCKS = {"requirements.lock": (), "requirements-dev.lock": ("dev",), "requirements-fuzz.lock": ("fuzz",)}
 _PIN = re.compile(r"^([a-z0-9._-]+)==([^ ;\\]+)")
 
 
@@ -51,9 +51,10 @@ def test_what_the_project_asks_for_is_what_is_locked(lock: str) -> None:
     assert not stale, "run `make lock`"
 
 
-def test_the_tools_run_beside_the_very_versions_that_run() -> None:
-    development = pins("requirements-dev.lock")
-    assert {name: development.get(name) for name in pins("requirements.lock")} == pins("requirements.lock")
+@pytest.mark.parametrize("lock", [lock for lock, extras in LOCKS.items() if extras])
+def test_the_tools_run_beside_the_very_versions_that_run(lock: str) -> None:
+    tools = pins(lock)
+    assert {name: tools.get(name) for name in pins("requirements.lock")} == pins("requirements.lock")
 
 
 @pytest.mark.parametrize("lock", list(LOCKS))

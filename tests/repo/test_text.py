@@ -27,7 +27,7 @@ _TEXT = {
 }
 _MACHINE_PATH = re.compile(r"(?<![\w.:/}$-])/(work|home|root|Users)/[\w.-]+|\b[A-Z]:\\(Users|work)\b")
 _INDEX_HOST = re.compile(r"\b(pypi|pythonhosted|npmjs|crates)\.(org|com|io)\b|(index-url|find-links|trusted-host)[ =]+\S")
-_MAY_SPEAK_OF_OPTIONS = {"Makefile", "requirements.lock", "requirements-dev.lock"}
+_MAY_SPEAK_OF_OPTIONS = {"Makefile", "requirements.lock", "requirements-dev.lock", "requirements-fuzz.lock"}
 
 
 def lines() -> list[tuple[Path, int, str]]:
