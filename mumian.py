@@ -31,6 +31,12 @@ def _gateway_check(arguments: argparse.Namespace) -> int:
     return check(arguments.file, sys.stdout)
 
 
+def _gateway_identify(arguments: argparse.Namespace) -> int:
+    from gateway.cli import identify
+
+    return identify(arguments.device, arguments.config, arguments.unit, sys.stdout)
+
+
 def _idnode_serve(arguments: argparse.Namespace) -> int:
     from config.documents import load
     from idnode.settings import IdnodeSettings
@@ -187,6 +193,12 @@ def _parser() -> argparse.ArgumentParser:
     run = _file_command(gateway, "run", "run a gateway until SIGTERM or Ctrl-C", _gateway_run)
     run.add_argument("--log-format", choices=("text", "json"), default="text")
     _file_command(gateway, "check", "print the read plan, or every mistake in the file; touches no device", _gateway_check)
+
+    identify = gateway.add_parser("identify", help="ask a Modbus device who it is: vendor, product code, revision")
+    identify.add_argument("device", metavar="DEVICE", help="host[:port], or with --config the name of a device of that file")
+    identify.add_argument("--config", type=Path, default=None, metavar="FILE", help="the gateway's file")
+    identify.add_argument("--unit", type=int, default=None, metavar="N", help="with host[:port]: its unit identifier (default 1)")
+    identify.set_defaults(call=_gateway_identify)
 
     idnode = commands.add_parser("idnode", help="the identifier node").add_subparsers(required=True, metavar="COMMAND")
     _file_command(idnode, "serve", "serve until SIGTERM or Ctrl-C", _idnode_serve)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, assert_never
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from config.settings import Mistake
+from config.wording import message
 from drivers.base import DevicePlan, Driver
+from drivers.errors import DeviceRefused
 from drivers.modbus.settings import ModbusSettings
 from drivers.modbus.sharing import doubtful_units, link_mistakes
 from drivers.opcua.settings import OpcuaSettings
@@ -49,6 +51,53 @@ def open_driver(settings: ModbusSettings | OpcuaSettings, plan: DevicePlan) -> D
             return OpcuaDriver(settings, plan)
         case _:
             assert_never(settings)
+
+
+async def identify(settings: ModbusSettings | OpcuaSettings) -> dict[str, str]:
+    """Connect to a device, ask it who it is, and hang up.
+
+    Returns:
+        Vendor, product code, revision and whatever else it tells, by the protocol's own names.
+
+    Raises:
+        DeviceRefused: it doesn't tell, its protocol has no such question, or it let nobody in.
+        DeviceUnreachable, DeviceMisbehaved
+    """
+    if not isinstance(settings, ModbusSettings):
+        raise DeviceRefused(f"{settings.name} speaks {settings.driver}; only a Modbus device is asked who it is (function 43/14)")
+    from drivers.modbus.broker import doorway
+    from drivers.modbus.driver import ModbusDriver
+    from drivers.modbus.services import describe
+
+    driver = ModbusDriver(settings)
+    try:
+        await driver.connect()
+        return await describe(driver)
+    finally:
+        await driver.close()
+        await doorway().close()
+
+
+def modbus_at(address: str, unit: int) -> ModbusSettings:
+    """The settings of a Modbus TCP device of which no more is known than where it is.
+
+    Args:
+        address: host, host:port or [IPv6]:port.
+
+    Raises:
+        ValueError: no such address or unit; says which and why.
+    """
+    tag = {"name": "any", "area": "holding_register", "address": 0}
+    try:
+        settings = ModbusSettings.model_validate(
+            {"name": "device", "driver": "modbus", "address": address, "unit": unit, "tags": [tag]}
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ValueError(f"{first['loc'][0]} {message(first, first['input'])}") from error
+    for _, what, _ in settings.mistakes():
+        raise ValueError(what)
+    return settings
 
 
 def find_link_mistakes(devices: Sequence[ModbusSettings | OpcuaSettings]) -> Iterator[Mistake]:

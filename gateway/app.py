@@ -31,6 +31,8 @@ class ExitCode(IntEnum):
     OUTBOX_BUSY = 3
     """Another gateway runs on the same outbox."""
     STORAGE_FAILED = 4
+    NO_ANSWER = 5
+    """Of `identify`: the device can't be reached, or doesn't say who it is."""
 
 
 class Runs(Protocol):

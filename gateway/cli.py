@@ -1,4 +1,4 @@
-"""The commands of the gateway: run, check."""
+"""The commands of the gateway: run, check, identify."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from config.places import find
 from config.problems import ConfigError, Problem
 from config.text import read_text
 from config.tree import dotted
-from drivers.registry import DeviceSettings, compile_plan
+from config.wording import did_you_mean
+from drivers.errors import DriverError
+from drivers.registry import DeviceSettings, compile_plan, modbus_at
+from drivers.registry import identify as identify_device
 from gateway.app import ExitCode
 from gateway.app import run as run_gateway
-from gateway.checks import find_doubts
+from gateway.checks import find_device, find_doubts
 from gateway.log import LogFormat, write_to_stderr
 from gateway.settings import GatewaySettings
 
@@ -67,6 +70,57 @@ def check(path: Path, out: TextIO) -> int:
     for rule in settings.products:
         out.write(f"rule {rule.name}: {rule.device}.{rule.complete} -> {rule.pool.prefix}, collects {len(rule.collect)} tags\n")
     return ExitCode.OK
+
+
+def identify(device: str, config: Path | None, unit: int | None, out: TextIO) -> int:
+    """`mumian gateway identify DEVICE`: print what a Modbus device says of itself (function 43/14), one `name: text` per line.
+
+    Args:
+        device: the name of a device of the file; without a file host, host:port or [IPv6]:port, over Modbus TCP.
+        config: a gateway's file.
+        unit: with an address, the unit identifier; 1 when None.
+
+    Returns:
+        0; 2 when the file or the address can't be used; 5 when the device can't be reached or doesn't say.
+    """
+    try:
+        settings = modbus_at(device, 1 if unit is None else unit) if config is None else _configured(config, device, unit)
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return ExitCode.CONFIGURATION
+    except ConfigError as error:
+        _tell(error)
+        return ExitCode.CONFIGURATION
+    try:
+        found = asyncio.run(identify_device(settings))
+    except DriverError as error:
+        sys.stderr.write(f"{device}: {error}\n")
+        return ExitCode.NO_ANSWER
+    for name, text in found.items():
+        out.write(f"{name}: {_printable(text)}\n")
+    return ExitCode.OK
+
+
+def _configured(path: Path, name: str, unit: int | None) -> DeviceSettings:
+    """A device of a file.
+
+    Raises:
+        ValueError: there is none of that name, or a unit is given beside it.
+        ConfigError
+    """
+    settings = load(path, GatewaySettings)
+    device = find_device(settings, name)
+    if device is None:
+        hint = did_you_mean(name, (known.name for known in settings.devices))
+        raise ValueError(f"{path} has no device {name!r} ({hint or 'there are ' + ', '.join(d.name for d in settings.devices)})")
+    if unit is not None:
+        raise ValueError(f"the unit of {name!r} stands in {path}: leave --unit out")
+    return device
+
+
+def _printable(text: str) -> str:
+    """What a device says, without whatever could steer a terminal."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def _doubts(path: Path, settings: GatewaySettings) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ from drivers.errors import DeviceMisbehaved, DeviceRefused
 from drivers.modbus.driver import ModbusDriver
 from drivers.modbus.functions import (
     MAX_FILE_REGISTERS,
+    OBJECT_NAMES,
     exchange_request,
     file_data_of,
     file_request,
@@ -39,6 +40,28 @@ async def identify(driver: ModbusDriver, category: int = 2) -> dict[int, str]:
         objects |= found.objects
         following = found.next_object
     return {number: value.decode("utf-8", "replace") for number, value in objects.items()}
+
+
+async def describe(driver: ModbusDriver) -> dict[str, str]:
+    """What the device says of itself, by the standard's names (vendor_name, product_code, ...; object_128 for one of its own).
+
+    It is asked for all that it has, then for less: some devices refuse a category that they don't have, where the standard wants
+    them to give what they have (6.21).
+
+    Raises:
+        DeviceRefused: it doesn't identify itself.
+        DeviceUnreachable
+        DeviceMisbehaved: nothing that it said can be understood.
+    """
+    for category in (3, 2, 1):
+        try:
+            found = await identify(driver, category)
+        except (DeviceRefused, DeviceMisbehaved):
+            if category == 1:
+                raise
+        else:
+            return {OBJECT_NAMES.get(number, f"object_{number}"): text for number, text in sorted(found.items())}
+    raise AssertionError("the last category returns or raises")
 
 
 async def read_file(driver: ModbusDriver, file: int, record: int, count: int) -> bytes:
