@@ -182,7 +182,7 @@ class _Caller(asyncio.Protocol):
             return
         rest = self._door.register(self, self._early)
         if rest is not None:
-            self._registered, self._early = True, rest
+            self._registered, self._early = True, rest[-_MAX_REGISTRATION_BYTES:]
             if self._patience is not None:
                 self._patience.cancel()
         elif len(self._early) > _MAX_REGISTRATION_BYTES:

@@ -143,4 +143,5 @@ def door_seeds() -> list[bytes]:
     late = says(waits(dial(), b"DTU-1", b"\xff"), b"DTU-1", b"\xff\xff\x11\x03")
     nobody = says(dial(), b"", b"x" * 600)
     gone = waits(says(dial(), b"D", b"").number(HANG_UP, WAIT), b"D", b"")
-    return [written.data for written in (early, late, nobody, gone)]
+    talkative = says(dial(), b"D", b"x" * 600)
+    return [written.data for written in (early, late, nobody, gone, talkative)]

@@ -90,7 +90,7 @@ def _judge(field: Field, frame: Frame, place: int, image: bytes, *, faulty: bool
         return
     if isinstance(value, float):
         assert math.isfinite(value)
-    if field.clamps and isinstance(value, int | float):
+    if field.clamps and not field.fill and isinstance(value, int | float):  # A doubtful fill value keeps its number.
         assert field.low is None or value >= field.low
         assert field.high is None or value <= field.high
     raw = image[field.position : field.position + (1 if field.type.is_byte else 2 * field.registers)]
