@@ -1,6 +1,7 @@
-/* A Modbus TCP server on libmodbus (Debian's libmodbus-dev), for reading by an independent implementation.
+/* A Modbus server on libmodbus (Debian's libmodbus-dev), for reading by an independent implementation.
  *
- * Listens on 127.0.0.1 at a free port, prints the port, serves one connection after another until its standard input is closed.
+ * Without arguments: TCP. Listens on 127.0.0.1 at a free port, prints the port, serves one connection after another until its standard
+ * input is closed. With a serial port and a unit: RTU, 115200 8N1; prints 0 once the port is open, and is silent to other units.
  * Floats are laid into the registers word by word: what modbus_set_float_abcd() and its sisters do with the bytes has changed between
  * versions of libmodbus.
  */
@@ -9,6 +10,7 @@
 #include <modbus.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/select.h>
 #include <sys/socket.h>
@@ -51,13 +53,8 @@ static int until_readable(int socket)
     return 1;
 }
 
-int main(void)
+static int serve_tcp(modbus_t *ctx, modbus_mapping_t *map)
 {
-    modbus_t *ctx = modbus_new_tcp("127.0.0.1", 0);
-    modbus_mapping_t *map = modbus_mapping_new(BITS, INPUT_BITS, REGISTERS, INPUT_REGISTERS);
-    if (ctx == NULL || map == NULL)
-        return 1;
-    fill(map);
     int listener = modbus_tcp_listen(ctx, 1);
     struct sockaddr_in address;
     socklen_t size = sizeof address;
@@ -79,7 +76,39 @@ int main(void)
         }
         modbus_close(ctx);
     }
+    return 0;
+}
+
+static int serve_rtu(modbus_t *ctx, modbus_mapping_t *map, int unit)
+{
+    uint8_t query[MODBUS_RTU_MAX_ADU_LENGTH];
+    modbus_set_byte_timeout(ctx, 0, 20000);
+    if (modbus_set_slave(ctx, unit) < 0 || modbus_connect(ctx) < 0) {
+        fprintf(stderr, "connect: %s\n", modbus_strerror(errno));
+        return 1;
+    }
+    printf("0\n");
+    fflush(stdout);
+    while (until_readable(modbus_get_socket(ctx))) {
+        int length = modbus_receive(ctx, query);
+        if (length > 0)
+            modbus_reply(ctx, query, length, map);
+        else if (length < 0)
+            modbus_flush(ctx); /* libmodbus reads a function that it doesn't know as a frame without data. */
+    }
+    modbus_close(ctx);
+    return 0;
+}
+
+int main(int count, char **words)
+{
+    modbus_t *ctx = count > 2 ? modbus_new_rtu(words[1], 115200, 'N', 8, 1) : modbus_new_tcp("127.0.0.1", 0);
+    modbus_mapping_t *map = modbus_mapping_new(BITS, INPUT_BITS, REGISTERS, INPUT_REGISTERS);
+    if (ctx == NULL || map == NULL)
+        return 1;
+    fill(map);
+    int code = count > 2 ? serve_rtu(ctx, map, atoi(words[2])) : serve_tcp(ctx, map);
     modbus_mapping_free(map);
     modbus_free(ctx);
-    return 0;
+    return code;
 }

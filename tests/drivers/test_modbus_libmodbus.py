@@ -8,6 +8,7 @@ import shutil
 import struct
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +32,18 @@ def flags() -> list[str] | None:
     return found.stdout.split() if found.returncode == 0 else None
 
 
-@pytest.fixture
-def port(tmp_path: Path) -> Iterator[int]:
+@contextmanager
+def serving(folder: Path, *words: str) -> Iterator[int]:
+    """The server as a process; gives what it prints first. Skips the test where it can't be built, and fails it in CI."""
     needed = flags()
     if needed is None:
         reason = "gcc, pkg-config or libmodbus-dev is absent"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
-    program = tmp_path / "server"
+    program = folder / "server"
     subprocess.run(["gcc", "-Wall", "-Werror", "-O1", "-o", program, SOURCE, *needed], check=True)
-    with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+    with subprocess.Popen([program, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         assert server.stdin is not None
         try:
@@ -49,6 +51,12 @@ def port(tmp_path: Path) -> Iterator[int]:
         finally:
             server.stdin.close()
             server.wait(10)
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[int]:
+    with serving(tmp_path) as port:
+        yield port
 
 
 def float32(value: float) -> float:
