@@ -73,6 +73,8 @@ class TurnLink(asyncio.Protocol):
         self._silent: set[int] = set()
         self._heard_s = self._ended_s = self._loop.time()
         self._transport: asyncio.Transport | None = None
+        self._ended = False
+        """Whether the transport has been told to end, or has; a serial one mustn't be told twice."""
         self._worker: asyncio.Task[None] | None = None
         self._lost: asyncio.Future[None] = self._loop.create_future()
         self.opened: asyncio.Future[None] = self._loop.create_future()
@@ -134,6 +136,7 @@ class TurnLink(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The line is closed (asyncio.Protocol)."""
+        self._ended = True
         self._fail(DeviceUnreachable(f"connection lost: {exc}" if exc else "the device closed the connection"))
         if not self._lost.done():
             self._lost.set_result(None)
@@ -232,7 +235,8 @@ class TurnLink(asyncio.Protocol):
             self.failure = failure
         if self._worker is not None:
             self._worker.cancel()
-        if self._transport is not None:
+        if self._transport is not None and not self._ended:
+            self._ended = True
             self._transport.abort()
         self.unanswered += sum(not job.done() for job in self._serving)
         for job in (*self._serving, *self._jobs):

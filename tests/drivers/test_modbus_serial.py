@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,18 @@ async def test_a_line_on_which_nobody_answers_times_out(ports: tuple[Path, Path]
     async with bench(ports[0], "rtu", timeout_ms=50) as one:
         with pytest.raises(DeviceTimeout, match="unit 1"):
             await one.poll()
+
+
+async def test_a_line_that_is_given_up_and_then_closed_ends_once(
+    ports: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bench(ports[0], "rtu", timeout_ms=50) as one:
+        with pytest.raises(DeviceTimeout):
+            await one.poll()
+    del one
+    await asyncio.sleep(0)
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records] == []
 
 
 async def test_a_serial_port_that_cannot_do_what_is_set_is_refused(ports: tuple[Path, Path]) -> None:
