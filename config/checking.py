@@ -136,7 +136,13 @@ class _Document:
             if not place.path:
                 continue
             section, key = place.path[:-1], str(place.path[-1])
-            known = keys(models_at(self._model, self.root, section))
+            models = models_at(self._model, self.root, section)
+            word = next((words[key] for model in models if key in (words := getattr(model, "other_words", {}))), None)
+            if word is not None:
+                self.faults.append(Fault(place.line, place.location, "unknown key", word))
+                harmless.append(place.path)
+                continue
+            known = keys(models)
             absent = [
                 name for name in known if child(find(self.root, section).node, name) is None and (*section, name) not in meant
             ]

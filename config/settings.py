@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated, ClassVar, Protocol, runtime_checkable
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationInfo
 
@@ -27,6 +27,8 @@ class Settings(BaseModel):
         revalidate_instances="always",
         allow_inf_nan=False,
     )
+    other_words: ClassVar[Mapping[str, str]] = {}
+    """Names that keys have elsewhere ("slave"), each with what to write here; only for the message on an unknown key."""
 
 
 Mistake = tuple[Location, str, str | None]

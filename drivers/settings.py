@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from config.settings import Mistake, Name, Settings
@@ -36,6 +36,18 @@ class Form:
 
 Measurement = Annotated[str, Form(r"^[A-Z][A-Za-z]{1,63}$", "a GS1 measurement type such as Temperature")]
 """A GS1 measurement type as EPCIS 2.0 spells it: Temperature, VolumeFlowRate."""
+
+
+def spelt(**words: str) -> BeforeValidator:
+    """An annotation of a choice: words that are used elsewhere are refused like any other, but with the one that is meant."""
+
+    def check(value: object) -> object:
+        plain = value.lower().replace("-", "_").replace(" ", "_") if isinstance(value, str) else ""
+        if plain in words and value != words[plain]:
+            raise ValueError(f"{value} is spelt {words[plain]} here")
+        return value
+
+    return BeforeValidator(check)
 
 
 class Access(StrEnum):

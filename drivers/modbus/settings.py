@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,7 +12,7 @@ from config.settings import Mistake, Name
 from drivers.modbus.datatypes import ByteOrder, DataType
 from drivers.modbus.tag import LAST_ADDRESS, ModbusTag, manual_address
 from drivers.modbus.transport import TransportSettings
-from drivers.settings import repeated_names
+from drivers.settings import repeated_names, spelt
 
 
 class Numbering(StrEnum):
@@ -25,6 +25,12 @@ class Numbering(StrEnum):
 class ModbusSettings(TransportSettings):
     """A device that speaks Modbus."""
 
+    other_words: ClassVar = {
+        **TransportSettings.other_words,
+        **dict.fromkeys(("scan_rate", "poll_rate", "interval", "scan_interval", "poll_interval"), "it is called period_ms"),
+        **dict.fromkeys(("byte_order", "word_order", "endian", "endianness", "swap"), "it is called order"),
+        **dict.fromkeys(("registers", "points", "variables", "datapoints"), "it is called tags"),
+    }
     name: Name
     """The device's name; it is unique within its gateway."""
     driver: Literal["modbus"]
@@ -41,7 +47,7 @@ class ModbusSettings(TransportSettings):
     """Most registers that the device answers in one request; the protocol's limit is 125."""
     max_bits: int = Field(default=2000, ge=1, le=2000)
     """Most coils or discrete inputs that the device answers in one request; the protocol's limit is 2000."""
-    order: ByteOrder = ByteOrder.ABCD
+    order: Annotated[ByteOrder, spelt(big="ABCD", big_endian="ABCD", little="DCBA", little_endian="DCBA")] = ByteOrder.ABCD
     """Byte order of tags without one of their own."""
     numbering: Numbering = Numbering.CHECKED
     """checked refuses numbers that look like a manual's 40001; as_written takes them as protocol addresses (SunSpec devices)."""

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Literal
+from ipaddress import ip_address
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from config.settings import FilePath, Mistake, Name, Settings
-from drivers.settings import Form
+from drivers.settings import Form, spelt
 
 LAST_PORT = 65535
 DEFAULT_BAUD_RATE = 9600
 DEFAULT_ROUND_TRIP_MS = 2.0
 AUTO = "auto"
+RTU_DATA_BITS = 8
 _HOST = r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])"
 HostPort = Annotated[str, Form(rf"^{_HOST}(:[0-9]{{1,5}})?$", "host, host:port or [IPv6 address]:port")]
 """host, host:port or [IPv6]:port."""
-Packet = Annotated[str, Form(r"^(hex:([0-9A-Fa-f]{2})+|(?!hex:)[ -~]+)$", "text, or hex: and pairs of hexadecimal digits")]
+Packet = Annotated[
+    str, Form(r"^(hex:([0-9A-Fa-f]{2})+|(?!hex:)[ -~]+)$", "text, or hex: and pairs of hexadecimal digits such as hex:0A1B")
+]
 """Bytes that a person can write: ASCII text, or hex: and digits."""
+SerialPort = Annotated[str, Form(r"^\S.*$", "the name of a serial port, such as /dev/ttyUSB0")]
+"""How the system calls a serial port."""
 
 
 class Transport(StrEnum):
@@ -90,7 +96,20 @@ _NEEDS = {
 class TransportSettings(Settings):
     """The part of a Modbus device's settings that says how it is reached."""
 
-    transport: Transport = Transport.TCP
+    other_words: ClassVar = {
+        **dict.fromkeys(("host", "hostname", "ip", "ip_address", "ipaddr"), "write it as address: host:port"),
+        "port": "a TCP port stands in the address: host:port; a serial one is serial_port",
+        "tcp_port": "it stands in the address: host:port",
+        **dict.fromkeys(("slave", "slave_id", "slaveid", "device_id", "station", "node_id"), "it is called unit"),
+        **dict.fromkeys(("device", "com_port", "tty"), "it is called serial_port"),
+        **dict.fromkeys(("speed", "bps"), "it is called baud_rate"),
+        **dict.fromkeys(("retries", "retry", "retry_count"), "it is called repeats"),
+        **dict.fromkeys(("mode", "protocol", "method", "type"), "it is called transport"),
+    }
+    transport: Annotated[
+        Transport,
+        spelt(serial="rtu", modbus="tcp", modbus_tcp="tcp", modbus_rtu="rtu", rtu_tcp="rtu_over_tcp", ascii_tcp="ascii_over_tcp"),
+    ] = Transport.TCP
     """tcp, tls, rtu_over_tcp, ascii_over_tcp, udp, rtu and ascii (a serial port), or listen (the device dials in)."""
     address: HostPort | None = None
     """host or host:port of the device, port 502 (TLS: 802) when left out; with listen, where this machine listens."""
@@ -100,11 +119,11 @@ class TransportSettings(Settings):
     """Devices with the same link name share one connection (units behind a gateway); serial ports are shared anyway."""
     unit: int = Field(default=1, ge=0, le=255)
     """Unit identifier: the address behind a serial gateway; devices with their own network port often want 1, 0 or 255."""
-    serial_port: str | None = Field(default=None, min_length=1)
+    serial_port: SerialPort | None = None
     """The serial port, such as /dev/ttyUSB0 or, better, its name under /dev/serial/by-id."""
     baud_rate: int | None = Field(default=None, ge=300, le=4_000_000)
     """Bits per second of the serial line, 9600 when left out; behind a gateway it helps to plan the requests."""
-    parity: Parity = Parity.EVEN
+    parity: Annotated[Parity, spelt(n="none", e="even", o="odd")] = Parity.EVEN
     """none, even (the standard's default) or odd."""
     stop_bits: int = Field(default=1, ge=1, le=2)
     """Stop bits of the serial line; the standard wants 2 without parity, most devices want 1."""
@@ -174,17 +193,13 @@ class TransportSettings(Settings):
             if getattr(self, needed) is None:
                 yield (needed,), f"transport {kind.value} needs {needed}", f"add {needed}"
         for field, transports in _ONLY_FOR.items():
-            if field in written and kind not in transports:
-                only = " and ".join(transport.value for transport in transports)
-                yield (field,), f"{field} is for transport {only}, not {kind.value}", f"leave {field} out"
+            if field in written and kind not in transports and not self._is_true_of_rtu(field):
+                yield self._misplaced(field, transports)
         if kind.is_serial and self.address is not None:
             yield ("address",), f"transport {kind.value} has a serial_port and no address", "leave address out"
         if self.backup_addresses and (kind.is_serial or kind is Transport.LISTEN):
             yield ("backup_addresses",), f"transport {kind.value} can't have backup addresses", "leave backup_addresses out"
-        for index, (_, port) in enumerate(self.endpoints if self.address else ()):
-            if not 1 <= port <= LAST_PORT:
-                where = ("address",) if index == 0 else ("backup_addresses", index - 1)
-                yield where, f"port {port} is not one of 1 to {LAST_PORT}", None
+        yield from self._address_mistakes()
         if not self.has_transactions:
             if self.pipeline != 1:
                 text = f"{self.frame_kind.value} frames bear no transaction id, so only one request can be outstanding"
@@ -195,6 +210,41 @@ class TransportSettings(Settings):
                     f"{self.unit} is no unit of a serial line",
                     "units are 1 to 247; 0 is everyone and answers nothing",
                 )
+
+    def _is_true_of_rtu(self, field: str) -> bool:
+        """Whether it says what holds for RTU anyway: 8 data bits."""
+        return field == "data_bits" and self.transport is Transport.RTU and self.data_bits == RTU_DATA_BITS
+
+    def _misplaced(self, field: str, transports: tuple[Transport, ...]) -> Mistake:
+        """A setting of another transport; whoever didn't choose one may have forgotten to."""
+        if field == "data_bits" and self.transport is Transport.RTU:
+            return ("data_bits",), f"RTU always has 8 data bits, not {self.data_bits}", "leave data_bits out, or transport: ascii"
+        only = " and ".join(transport.value for transport in transports)
+        if "transport" in self.model_fields_set:
+            return (field,), f"{field} is for transport {only}, not {self.transport.value}", f"leave {field} out"
+        either = " or ".join(transport.value for transport in transports)
+        text = f"{field} is for transport {only}, and without a transport it is {self.transport.value}"
+        return (field,), text, f"add transport: {either}, or leave {field} out"
+
+    def _address_mistakes(self) -> Iterator[Mistake]:
+        endpoints = self.endpoints if self.address else ()
+        for index, (host, port) in enumerate(endpoints):
+            where = ("address",) if index == 0 else ("backup_addresses", index - 1)
+            if not 1 <= port <= LAST_PORT:
+                yield where, f"port {port} is not one of 1 to {LAST_PORT}", None
+            if (":" in host or not any(letter.isalpha() for letter in host)) and not _is_ip_address(host):
+                hint = None if ":" in host else "four numbers of 0 to 255, such as 192.168.1.20"
+                yield where, f"{host} is no IP address", hint
+            if (host, port) in endpoints[:index]:
+                yield where, f"{host}:{port} is there already", "leave it out"
+
+
+def _is_ip_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def host_and_port(address: str, default: int) -> tuple[str, int]:
