@@ -84,7 +84,7 @@ def decode_table(stored: bytes) -> TagTable:
     try:
         table = msgspec.msgpack.decode(stored, type=_StoredTable)
         return TagTable(table.device, table.names, tuple(Kind(kind) for kind in table.kinds), table.units)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise RecordDamaged(f"tag table: {error}") from error
 
 
@@ -159,7 +159,7 @@ def decode_record(payload: bytes, table_of: Callable[[bytes], TagTable | None]) 
         for _ in range(count):
             frame, at = _decode_frame(payload, at, table)
             frames.append(frame)
-    except (struct.error, msgspec.DecodeError) as error:
+    except (struct.error, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RecordDamaged(f"the record is cut or altered: {error}") from error
     if at != len(payload):
         raise RecordDamaged(f"{len(payload) - at} bytes behind the last frame")

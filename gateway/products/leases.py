@@ -8,7 +8,7 @@ from urllib.parse import quote
 import msgspec
 
 from gateway.sinks.base import SinkRefused, SinkUnreachable
-from gateway.sinks.http import TRY_LATER, http_client, httpx, problem_text
+from gateway.sinks.http import TRY_LATER, UNREADABLE, http_client, httpx, problem_text
 
 
 class _Lease(msgspec.Struct):
@@ -43,7 +43,7 @@ class HttpLeases:
             raise SinkRefused(f"{url} answered {code}: {problem_text(answer)}")
         try:
             lease = msgspec.json.decode(answer.content, type=_Lease)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise SinkRefused(f"{url}: its answer is no lease: {error}") from error
         if lease.prefix != prefix or not lease.suffixes:
             raise SinkRefused(f"{url}: a lease of {lease.prefix!r} with {len(lease.suffixes)} suffixes was not asked for")

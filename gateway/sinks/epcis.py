@@ -14,7 +14,7 @@ from epcis.documents import document
 from gateway.clock import Clock
 from gateway.outbox.base import Record, RecordKind
 from gateway.sinks.base import SinkError, SinkRefused, SinkUnreachable
-from gateway.sinks.http import TRY_LATER, http_client, httpx, problem_text
+from gateway.sinks.http import TRY_LATER, UNREADABLE, http_client, httpx, problem_text
 
 REJECTED_FOR_EVER = frozenset({400, 409, 413, 415, 422})
 """The node calls this event wrong: sending it again changes nothing."""
@@ -102,7 +102,7 @@ class EpcisSink:
         try:
             event = msgspec.json.decode(record.payload)
             body = msgspec.json.encode(document([event], event["eventTime"]))
-        except (msgspec.DecodeError, KeyError, TypeError) as error:
+        except (*UNREADABLE, KeyError, TypeError) as error:
             self._rejected.append((record.seq, f"unreadable: {error}"))
             self._changed.set()
             return

@@ -13,11 +13,13 @@ sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
 
 import httpx  # noqa: E402
 
-__all__ = ["TRY_LATER", "http_client", "httpx", "problem_text"]
+__all__ = ["TRY_LATER", "UNREADABLE", "http_client", "httpx", "problem_text"]
 
 TIMEOUT_S = 30.0
 TRY_LATER = frozenset({408, 425, 429})
 """Client errors that time may mend."""
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises over bytes that are no JSON."""
 
 
 def http_client(
@@ -36,7 +38,7 @@ def problem_text(answer: httpx.Response) -> str:
     """What an error answer says (RFC 9457), shortened."""
     try:
         problem = msgspec.json.decode(answer.content)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return answer.reason_phrase
     if not isinstance(problem, dict):
         return answer.reason_phrase

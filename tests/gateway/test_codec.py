@@ -103,6 +103,14 @@ def test_a_tag_outside_the_table_is_damage() -> None:
         decode_record(encode_record(DIGEST, [frame([5], [1.0])]), lookup)
 
 
+@pytest.mark.parametrize("packed", [b"\x91\xa1\xd1", b"\x91" * 100_000], ids=["no UTF-8", "deep"])
+def test_a_text_column_that_cannot_be_read_is_damage(packed: bytes) -> None:
+    whole = encode_record(DIGEST, [Frame("press", 5, np.array([0], np.int32), ["x"], np.zeros(1, np.uint32))])
+    assert whole.endswith(b"\x03\0\0\0\x91\xa1x")
+    with pytest.raises(RecordDamaged):
+        decode_record(whole[:-7] + len(packed).to_bytes(4, "little") + packed, lookup)
+
+
 def test_a_later_version_is_unknown_and_says_so() -> None:
     with pytest.raises(RecordUnknown, match="version 2; this program reads version 1"):
         decode_record(b"\x02" + VECTOR[1:], lookup)

@@ -114,6 +114,21 @@ async def test_a_record_that_is_no_event_is_rejected() -> None:
     assert [request.method for request in node.requests] == ["OPTIONS"]
 
 
+@pytest.mark.parametrize(
+    "content", ["原因".encode("gb18030"), b'{"detail": "\xd1"}', b"[" * 100_000], ids=["GBK", "no UTF-8", "deep"]
+)
+async def test_a_refusal_in_words_that_cannot_be_read_is_a_refusal(content: bytes) -> None:
+    answer = httpx.Response(400, content=content)
+    assert await deliver(Node(answer)) == ([], [(5, "refused by the node: 400 Bad Request")])
+
+
+@pytest.mark.parametrize("payload", [b'{"type": "\xd1"}', b"[" * 100_000], ids=["no UTF-8", "deep"])
+async def test_an_event_that_cannot_be_read_is_rejected(payload: bytes) -> None:
+    acknowledged, rejected = await deliver(Node(httpx.Response(202)), Record(6, RecordKind.PRODUCT, payload))
+    assert acknowledged == []
+    assert rejected[0][1].startswith("unreadable: ")
+
+
 async def test_without_a_token_none_is_sent() -> None:
     node = Node(httpx.Response(202))
     sink = make(node, token=None)
