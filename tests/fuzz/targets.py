@@ -10,7 +10,7 @@ from functools import partial
 from typing import NamedTuple
 
 from simulators.modbus.framing import FramingKind
-from tests.fuzz import dialling, documents, modbus_answers, modbus_values, settings_files, simulator
+from tests.fuzz import dialling, documents, exchanges, modbus_answers, modbus_values, settings_files, simulator
 
 
 class Target(NamedTuple):
@@ -43,5 +43,9 @@ TARGETS: dict[str, Target] = {
     "settings_file": Target(settings_files.run_settings, settings_files.settings_seeds, 8192),
     "epcis_document": Target(documents.run_document, documents.document_seeds, 8192),
     "identifier": Target(documents.run_identifier, documents.identifier_seeds, 4096),
+    "node_order": Target(exchanges.run_order, exchanges.order_seeds),
+    "handle_query": Target(exchanges.run_query, exchanges.query_seeds, 8192),
+    "node_answer": Target(exchanges.run_answer, exchanges.answer_seeds),
+    "outbox_record": Target(exchanges.run_record, exchanges.record_seeds),
     "words": Target(documents.run_words, documents.word_seeds, 300),
 }
