@@ -61,11 +61,11 @@ def run_image(data: bytes) -> None:
     draw = Draw(data)
     fields: list[Field] = []
     position = 0
-    for tag in range(draw.number(MOST_FIELDS)):
+    for tag in range(1 + draw.number(MOST_FIELDS - 1)):  # A scan class reads something.
         position += 2 * draw.number(2)
         fields.append(draw_field(draw, tag, position))
         position = 2 * (fields[-1].position // 2) + 2 * fields[-1].registers
-    faults = [([draw.number(len(fields) - 1)], Status.BAD_TIMEOUT)] if fields and draw.number(1) else []
+    faults = [([draw.number(len(fields) - 1)], Status.BAD_TIMEOUT)] if draw.number(1) else []
     image = draw.rest()[:position].ljust(position, b"\0")
     layout = compile_layout(fields, position)
     frames = decode(layout, image, "device", 1, faults)
@@ -117,7 +117,7 @@ def image_seeds() -> list[bytes]:
     seeds = []
     image = bytes.fromhex("47F1200041424344 1812310959300000")
     for kind in TYPES:
-        written = Written().number(1, MOST_FIELDS).number(0, 2).choice(kind, TYPES)
+        written = Written().number(0, MOST_FIELDS - 1).number(0, 2).choice(kind, TYPES)
         if kind is DataType.STRING:
             written.number(3, 7)
         seeds.append(written.data + bytes(12) + image)
