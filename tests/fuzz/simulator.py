@@ -93,9 +93,19 @@ class Client:
     async def drain(self) -> None:
         """It reads at once."""
 
-    def close(self) -> None:
+    def write_eof(self) -> None:
+        """It is told that no more comes."""
+
+    @property
+    def transport(self) -> Client:
+        """Its own."""
+        return self
+
+    def abort(self) -> None:
         """The end."""
         self.closed = True
+
+    close = abort
 
 
 async def _inject(values: Any) -> object:
