@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import NamedTuple
 
 from drivers.base import ReadPlan
 from drivers.errors import DeviceRefused, DeviceTimeout, DeviceUnreachable, DriverError
+from drivers.modbus.asking import Poll, data_of
 from drivers.modbus.broker import FIRST_SUSPENSION_S, LONGEST_SUSPENSION_S, Lease, Share, acquire, share_of
 from drivers.modbus.codec import decode
 from drivers.modbus.exceptions import Remedy, meaning
@@ -24,41 +24,6 @@ from drivers.modbus.writing import write_of
 from drivers.model import Frame
 
 _ILLEGAL_VALUE = 3
-
-
-class _Poll:
-    """One read or write: its requests beyond the plain ones, the faults it meets, and whether its unit is out of reach."""
-
-    def __init__(self, lease: Lease, settings: ModbusSettings) -> None:
-        self.lease = lease
-        self.faults: list[Fault] = []
-        self.out_of_reach: ExceptionAnswer | None = None
-        """Once the device has said so, the rest isn't asked and takes the same exception."""
-        self.repaired = 0
-        """Requests that the device was too busy to answer until they were repeated."""
-        self._pause_s = min(settings.busy_pause_ms, settings.timeout_ms) / 1000
-
-    def note(self, answer: Answer) -> Answer:
-        """Take notice of an answer."""
-        if isinstance(answer, ExceptionAnswer) and meaning(answer.code).remedy is Remedy.UNIT:
-            self.out_of_reach = answer
-        return answer
-
-    async def ask(self, request: Request) -> Answer:
-        """One request, repeated once when the device is busy."""
-        if self.out_of_reach is not None:
-            return self.out_of_reach
-        answer = self.note(await self.lease.submit(request))
-        if isinstance(answer, ExceptionAnswer) and meaning(answer.code).remedy is Remedy.REPEAT:
-            return await self.repeat(request)
-        return answer
-
-    async def repeat(self, request: Request) -> Answer:
-        """The one repetition, after a pause."""
-        await asyncio.sleep(self._pause_s)
-        answer = self.note(await self.lease.submit(request))
-        self.repaired += isinstance(answer, bytes)
-        return answer
 
 
 class _Absence(NamedTuple):
@@ -158,14 +123,14 @@ class ModbusDriver:
         self, lease: Lease, asked: ModbusReadPlan, plan: ModbusReadPlan, first: ExceptionAnswer | None
     ) -> list[Frame]:
         """Several blocks, or one with a past; `first` is what a plain request for the first of them was answered with."""
-        poll, begun_ns = _Poll(lease, self._settings), self._monotonic_ns()
+        poll, begun_ns = Poll(lease, self._settings), self._monotonic_ns()
         if first is not None:
             answers: Sequence[Answer | None] = [poll.note(first)]
         else:
             if self._absence is not None and self._monotonic_ns() < self._absence.until_ns:
                 poll.out_of_reach = self._absence.answer
             answers = await self._ask_whole(poll, plan.blocks)
-        pieces = await self._data_of(poll, plan.blocks, answers)
+        pieces = await self._pieces_of(poll, plan.blocks, answers)
         lease.answered()
         if poll.out_of_reach is None:
             self._lessons.polled(asked, plan, poll.repaired, begun_ns, is_whole=not poll.faults)
@@ -173,7 +138,7 @@ class ModbusDriver:
         image = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return decode(plan.layout, image, self._settings.name, lease.link.received_ns or self._clock_ns(), poll.faults)
 
-    async def _data_of(self, poll: _Poll, blocks: Sequence[Block], answers: Sequence[Answer | None]) -> list[bytes]:
+    async def _pieces_of(self, poll: Poll, blocks: Sequence[Block], answers: Sequence[Answer | None]) -> list[bytes]:
         """The data of each block, with zeros where there are none."""
         pieces: list[bytes] = []
         for block, answer in zip(blocks, answers, strict=True):
@@ -201,18 +166,18 @@ class ModbusDriver:
         A device without 5 or 6 is asked with 15 or 16. A tag with `verify` is read back.
         """
         write, tag_settings = write_of(self._settings, tag, value), self._settings.tags[tag]
-        poll = _Poll(self._open_lease(), self._settings)
+        poll = Poll(self._open_lease(), self._settings)
         requests = write.requests
         if not requests:
-            read = _data(await poll.ask(write.read_back), tag_settings.name)
+            read = data_of(await poll.ask(write.read_back), tag_settings.name)
             requests = (write.merged(tag_settings.address, read),)
         answer: Answer = b""
         for request in requests:
             answer = await poll.ask(request)
             if not (isinstance(answer, ExceptionAnswer) and answer.code == 1):
                 break
-        _data(answer, tag_settings.name)
-        if tag_settings.verify and not write.confirms(_data(await poll.ask(write.read_back), tag_settings.name)):
+        data_of(answer, tag_settings.name)
+        if tag_settings.verify and not write.confirms(data_of(await poll.ask(write.read_back), tag_settings.name)):
             raise DeviceRefused(f"{tag_settings.name}: the device confirmed the write of {value!r} but holds another value")
 
     async def ask(self, request: Request) -> bytes:
@@ -222,7 +187,7 @@ class ModbusDriver:
             DeviceRefused: an exception that a repetition wouldn't change.
             DeviceUnreachable, DeviceMisbehaved
         """
-        return _data(await _Poll(self._open_lease(), self._settings).ask(request), f"function {request.function}")
+        return data_of(await Poll(self._open_lease(), self._settings).ask(request), f"function {request.function}")
 
     @property
     def settings(self) -> ModbusSettings:
@@ -234,7 +199,7 @@ class ModbusDriver:
             raise DeviceUnreachable("not connected")
         return self._lease
 
-    async def _ask_whole(self, poll: _Poll, blocks: Sequence[Block]) -> list[Answer | None]:
+    async def _ask_whole(self, poll: Poll, blocks: Sequence[Block]) -> list[Answer | None]:
         """Ask for blocks, up to `pipeline` at once; None for those that must be read in parts or were not asked.
 
         A block of which the device gives nothing is asked all the same: it is the sign of life, and of a change.
@@ -260,7 +225,7 @@ class ModbusDriver:
             answers[place] = poll.note(await future)
         return answers
 
-    async def _read_hard(self, poll: _Poll, block: Block, answer: Answer | None) -> bytes:
+    async def _read_hard(self, poll: Poll, block: Block, answer: Answer | None) -> bytes:
         """A block that was refused, not asked for, or is known to have holes: its data, with zeros where there are none."""
         split = self._split_of(block)
         if split is not None and split.parts:
@@ -280,7 +245,7 @@ class ModbusDriver:
             poll.faults += split.holes
         return bytes(block.request.data_bytes)
 
-    async def _read_split(self, poll: _Poll, block: Block, split: Split) -> bytes:
+    async def _read_split(self, poll: Poll, block: Block, split: Split) -> bytes:
         data = bytearray(block.request.data_bytes)
         faults = list(split.holes)
         read: dict[Request, Answer] = {}
@@ -297,7 +262,7 @@ class ModbusDriver:
         poll.faults += faults
         return bytes(data)
 
-    async def _search(self, poll: _Poll, block: Block, code: int, read: Mapping[Request, Answer] = MappingProxyType({})) -> bytes:
+    async def _search(self, poll: Poll, block: Block, code: int, read: Mapping[Request, Answer] = MappingProxyType({})) -> bytes:
         """Find the refused tags of a block by halving it, keeping what the device gives on the way, and what it has given."""
         data = bytearray(block.request.data_bytes)
         search = Search(block, code, at_gaps=code == ILLEGAL_ADDRESS and self._lessons.refuses_gaps(block))
@@ -337,20 +302,3 @@ class ModbusDriver:
                 return None
             split = self._splits[block] = limited(block, largest.most, largest.until_ns)
         return split
-
-
-def _data(answer: Answer, what: str) -> bytes:
-    """The data of an answer.
-
-    Raises:
-        DeviceTimeout, DeviceUnreachable, DeviceRefused: it is an exception, by what can be done about it.
-    """
-    if isinstance(answer, bytes):
-        return answer
-    row = meaning(answer.code)
-    text = f"{what}: exception {answer.code} ({row.name})"
-    if row.remedy is Remedy.REPEAT:
-        raise DeviceTimeout(text)
-    if row.remedy is Remedy.UNIT:
-        raise DeviceUnreachable(text)
-    raise DeviceRefused(text)
