@@ -47,37 +47,42 @@ class Intake:
             OutboxFull: only while the gateway stops; the readings count as unreported.
             OutboxFailed
         """
+        if self.rules:
+            await self._take_with_rules(frames)
+        else:
+            await self._store(self._filter.pick(frames))
+        self.readings += reading_count(frames)
+
+    async def _take_with_rules(self, frames: Sequence[Frame]) -> None:
         async with AsyncExitStack() as locks:
             for rule in self.rules:  # in the order of their names, so that two devices can't wait for each other
                 await locks.enter_async_context(rule.lock)
             drafts = [(rule, rule.draft(self.table.device, frames)) for rule in self.rules]
-            entries = self._records(self._filter.pick(frames))
-            for _, draft in drafts:
-                entries += draft.entries
             try:
-                if entries or self._notes(drafts, entries):
-                    await self._storage.append(entries, lambda: self._notes(drafts, entries))
+                await self._store(self._filter.pick(frames), drafts)
             except BaseException:
-                self._filter.take_back()
                 for rule, draft in drafts:
                     rule.discard(draft)
                 raise
-            self._filter.accept()
             for rule, draft in drafts:
                 rule.apply(draft)
-        self.readings += reading_count(frames)
 
-    async def take_repeats(self, now_ns: int) -> None:
-        """Report again what is due by its heartbeat though the device pushed nothing. Rules don't count it as readings."""
-        entries = self._records(self._filter.pick(self._filter.repeats(now_ns)))
-        if not entries:
-            return
+    async def _store(self, picked: Sequence[Frame], drafts: Sequence[tuple[Rule, Draft]] = ()) -> None:
+        """What the filter picked, and what the rules made, in one transaction; the filter learns what came of it."""
+        entries = self._records(picked)
+        for _, draft in drafts:
+            entries += draft.entries
         try:
-            await self._storage.append(entries, lambda: self._notes([], entries))
+            if entries or self._notes(drafts, entries):
+                await self._storage.append(entries, lambda: self._notes(drafts, entries))
         except BaseException:
             self._filter.take_back()
             raise
         self._filter.accept()
+
+    async def take_repeats(self, now_ns: int) -> None:
+        """Report again what is due by its heartbeat though the device pushed nothing. Rules don't count it as readings."""
+        await self._store(self._filter.pick(self._filter.repeats(now_ns)))
 
     def next_heartbeat_ns(self) -> int | None:
         """See Filter.next_heartbeat_ns."""
@@ -104,6 +109,8 @@ class Intake:
 
 def together(frames: Sequence[Frame]) -> list[list[Frame]]:
     """Frames that may share a record: taken at one instant, no tag twice. Their order is kept."""
+    if len(frames) < 2:
+        return [[frame] for frame in frames]
     groups: list[list[Frame]] = []
     tags: set[int] = set()
     for frame in frames:

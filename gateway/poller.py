@@ -42,7 +42,7 @@ class DeviceState(StrEnum):
 
 
 class Poller:
-    """See the module's docstring. run() it in a task of its own; cancelled, it finishes the append that is under way."""
+    """See the module's docstring. run() it in a task of its own; cancelled, it finishes the append under way (Outbox.append)."""
 
     def __init__(
         self, plan: DevicePlan, driver: Driver, intake: Intake, *, clock: Clock, backoff: Backoff, log: Log, place: int = 0
@@ -114,7 +114,7 @@ class Poller:
             if heartbeat is None or heartbeat >= until:
                 break
             await self._clock.sleep_until(heartbeat)
-            await self._finish(self._intake.take_repeats(self._clock.now_ns()))
+            await self._intake.take_repeats(self._clock.now_ns())
         await self._clock.sleep_until(until)
 
     async def _poll(self) -> None:
@@ -125,7 +125,7 @@ class Poller:
             self.timetable.begin(index, self._clock.monotonic())
             frames = await self._within(self._driver.read(self._polled[index].plan))
             self._recover()
-            await self._finish(self._intake.take(frames))
+            await self._intake.take(frames)
             await self._shake_hands()
             self.timetable.end(index, self._clock.monotonic())
 
@@ -133,7 +133,7 @@ class Poller:
         assert isinstance(self._driver, Subscriber)
         refused = await self._within(self._driver.subscribe([scan.plan for scan in self._subscribed]))
         self._recover()
-        await self._finish(self._intake.take(refused))
+        await self._intake.take(refused)
         receiving = asyncio.ensure_future(self._driver.receive())
         waking = asyncio.ensure_future(self._intake.wake.wait())
         beating = asyncio.ensure_future(self._heartbeat())
@@ -142,16 +142,16 @@ class Poller:
                 await asyncio.wait({receiving, waking, beating}, return_when=asyncio.FIRST_COMPLETED)
                 if receiving.done():
                     notification = receiving.result()
-                    await self._finish(self._intake.take(notification.frames))
+                    await self._intake.take(notification.frames)
                     await self._driver.acknowledge(notification.receipt)
                     self.last_good_ns = self._clock.now_ns()
                     receiving = asyncio.ensure_future(self._driver.receive())
                 if waking.done():
                     self._intake.wake.clear()
-                    await self._finish(self._intake.take(()))
+                    await self._intake.take(())
                     waking = asyncio.ensure_future(self._intake.wake.wait())
                 if beating.done():
-                    await self._finish(self._intake.take_repeats(self._clock.now_ns()))
+                    await self._intake.take_repeats(self._clock.now_ns())
                     beating = asyncio.ensure_future(self._heartbeat())
                 await self._shake_hands()
         finally:
@@ -195,15 +195,6 @@ class Poller:
         async with self._clock.timeout_at(self._clock.monotonic() + DEADLINE_S):
             return await work
 
-    async def _finish(self, commit: Awaitable[None]) -> None:
-        """Await a commit to its end, cancelled or not: its outcome decides what counts as read."""
-        task = asyncio.ensure_future(commit)
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            await asyncio.wait({task})
-            raise
-
     async def _lose(self, error: Exception) -> None:
         """The link is gone, or couldn't be made: close it, say so once, report every tag as Bad once."""
         text = str(error) or f"no answer within {DEADLINE_S:g} s"
@@ -223,7 +214,7 @@ class Poller:
                 code = Status.BAD_COMMUNICATION_ERROR if was_online else Status.BAD_NOT_CONNECTED
                 frame = bad_frame(self._plan.tags.device, self._clock.now_ns(), all_tags(self._plan.tags), int(code))
                 self.state, self.trouble = state, text
-                await self._finish(self._intake.take([frame]))
+                await self._intake.take([frame])
         self.state, self.trouble = state, text
         if state is DeviceState.REFUSED:
             await self._wait(self._backoff.refused_s())

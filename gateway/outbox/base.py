@@ -85,7 +85,8 @@ class Outbox(Protocol):
     async def append(self, entries: Sequence[Entry], notes: Mapping[str, bytes] | None = None) -> range:
         """Store entries and notes (small named states that must change together with them) in one durable transaction.
 
-        On return all of it survives a power cut; concurrent appends share a commit (group commit).
+        On return all of it survives a power cut; concurrent appends share a commit (group commit). A caller that is cancelled
+        meanwhile hears the outcome first, and ends at its next await.
 
         Returns:
             The seqs given, ascending, in the order of `entries`.

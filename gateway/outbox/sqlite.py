@@ -13,13 +13,13 @@ import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import aiosqlite
 
+from drivers.prompt import Prompt
 from gateway.clock import Clock, SystemClock
 from gateway.outbox import store
 from gateway.outbox.base import (
@@ -48,13 +48,19 @@ _BATCH_ENTRIES = 4096
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Append:
-    """A caller of append() that waits."""
+class _Append(Prompt[range]):
+    """A caller of append() that waits. Cancelled, it goes on once the outcome is known: a commit can't be called back."""
 
-    entries: Sequence[Entry]
-    notes: Mapping[str, bytes]
-    stored: asyncio.Future[range]
+    __slots__ = ("entries", "notes")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, entries: Sequence[Entry], notes: Mapping[str, bytes]) -> None:
+        super().__init__(loop)
+        self.entries = entries
+        self.notes = notes
+
+    def cancel(self, msg: object = None) -> bool:  # noqa: ARG002 the signature of asyncio.Future
+        """Not this one."""
+        return False
 
 
 class SqliteOutbox:
@@ -127,11 +133,19 @@ class SqliteOutbox:
         self._check()
         if not entries and not notes:
             return range(self._last_seq + 1, self._last_seq + 1)
-        waiting = _Append(entries, notes or {}, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        waiting = _Append(loop, entries, notes or {})
         self._waiting.append(waiting)
         if self._gathering is None:
-            self._gathering = asyncio.get_running_loop().call_later(GATHER_S, self._wake.set)
-        return await waiting.stored
+            self._gathering = loop.call_later(GATHER_S, self._wake.set)
+        try:
+            return await waiting
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            assert task is not None
+            task.uncancel()
+            task.cancel()  # At its next await: the caller hears first what became of its records.
+            return waiting.result()
 
     def read(self, after: int, limit: int, kinds: frozenset[RecordKind]) -> list[Record]:
         if self._reader is None:
@@ -250,8 +264,7 @@ class SqliteOutbox:
             return False
         self._settle(batch, books)
         for append, span in zip(appends, spans, strict=True):
-            if not append.stored.done():
-                append.stored.set_result(span)
+            append.settle(span)
         return True
 
     def _take_appends(self) -> list[_Append]:
@@ -305,8 +318,7 @@ class SqliteOutbox:
             told = [*appends, *self._waiting]
             self._waiting = []
         for append in told:
-            if not append.stored.done():
-                append.stored.set_exception(type(error)(str(error)))
+            append.fail(type(error)(str(error)))
 
     async def _in_writer(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Run `work` in the writer's thread. aiosqlite's own methods would cross to the thread once a statement."""

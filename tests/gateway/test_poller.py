@@ -123,9 +123,17 @@ class HeldOutbox(MemoryOutbox):
 
     async def append(self, entries: object, notes: object = None) -> range:
         self.waiting += 1
-        await self.free.wait()
+        is_cancelled = False
+        while not self.free.is_set():
+            try:
+                await self.free.wait()
+            except asyncio.CancelledError:
+                is_cancelled = True
         self.waiting -= 1
-        return await super().append(entries, notes)  # type: ignore[arg-type]
+        span = await super().append(entries, notes)  # type: ignore[arg-type]
+        if is_cancelled and (task := asyncio.current_task()):
+            task.cancel()
+        return span
 
 
 async def test_i1_a_poll_is_done_only_when_its_frames_are_on_disk() -> None:

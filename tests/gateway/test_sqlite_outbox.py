@@ -108,6 +108,26 @@ async def test_concurrent_appends_share_commits(path: Path) -> None:
     await outbox.close()
 
 
+async def test_a_caller_that_is_cancelled_in_mid_commit_hears_the_outcome_and_ends_at_its_next_await(path: Path) -> None:
+    outbox = await opened(path)
+    heard: list[range] = []
+
+    async def store() -> None:
+        heard.append(await outbox.append([reading("a")]))
+        await asyncio.sleep(0)
+        heard.append(range(0))
+
+    task = asyncio.create_task(store())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert heard == [range(1, 2)]
+    assert task.cancelling() == 1
+    assert payloads(outbox) == [b"a"]
+    await outbox.close()
+
+
 async def test_a_record_is_not_seen_before_the_notes_that_were_stored_with_it(path: Path) -> None:
     outbox = await opened(path)
     seen: list[bytes] = []

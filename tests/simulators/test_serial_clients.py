@@ -67,7 +67,7 @@ async def joined(near: Path, line: str) -> AsyncIterator[str]:
 @pytest.mark.services
 async def test_mbpoll_reads_a_serial_line_through_socat(tmp_path: Path) -> None:
     mode = ["-m", "rtu", "-b", "115200", "-P", "none", "-a", "1"]
-    what = ["-t", "3", "-r", "0", "-0", "-c", "3", "-1", "-q"]
+    what = ["-t", "3", "-r", "0", "-0", "-c", "3", "-1", "-q", "-o", "10"]  # seconds of patience, on a busy machine
     async with (
         plant(tmp_path, {"device": "press", "kind": "rtu_serial"}) as endpoints,
         joined(tmp_path / "near", endpoints["press.rtu_serial"]) as port,
@@ -78,6 +78,7 @@ async def test_mbpoll_reads_a_serial_line_through_socat(tmp_path: Path) -> None:
         output, _ = await child.communicate()
     values = [int(line.split()[1]) for line in output.decode().splitlines() if line.startswith("[")]
     (row,) = press_rows(tmp_path)
+    assert len(values) == 3, output.decode()
     assert [values[0] << 16 | values[1], values[2] * 0.01] == [value for _, value, _ in row.readings]
 
 
