@@ -22,6 +22,7 @@ from gateway.intake import Intake, all_tags
 from gateway.log import Log
 from gateway.products.rule import Rule
 from gateway.scheduler import Timetable
+from gateway.watchdog import Watchdog
 
 DEADLINE_S = 30.0
 """The longest that a driver may take over one request of ours, whatever its own timeouts."""
@@ -119,15 +120,34 @@ class Poller:
 
     async def _poll(self) -> None:
         self.timetable.start(self._clock.monotonic())
-        while True:
-            index, due_s = self.timetable.next()
-            await self._clock.sleep_until(due_s)
-            self.timetable.begin(index, self._clock.monotonic())
-            frames = await self._within(self._driver.read(self._polled[index].plan))
-            self._recover()
-            await self._intake.take(frames)
+        polling = asyncio.current_task()
+        assert polling is not None
+        watchdog = Watchdog(self._clock, DEADLINE_S)
+        watching = asyncio.create_task(watchdog.run(polling))
+        try:
+            while True:
+                await self._poll_once(watchdog)
+        except asyncio.CancelledError:
+            if watchdog.takes(polling):
+                raise TimeoutError from None
+            raise
+        finally:
+            watching.cancel()
+            await asyncio.wait({watching})
+
+    async def _poll_once(self, watchdog: Watchdog) -> None:
+        index, due_s = self.timetable.next()
+        await self._clock.sleep_until(due_s)
+        now_s = self._clock.monotonic()
+        self.timetable.begin(index, now_s)
+        watchdog.begin(now_s)
+        frames = await self._driver.read(self._polled[index].plan)
+        watchdog.end()
+        self._recover()
+        await self._intake.take(frames)
+        if self._intake.own_rules:
             await self._shake_hands()
-            self.timetable.end(index, self._clock.monotonic())
+        self.timetable.end(index, self._clock.monotonic())
 
     async def _follow(self) -> None:
         assert isinstance(self._driver, Subscriber)
