@@ -57,7 +57,8 @@ _WORDS = {
     "union_tag_not_found": "is required",
     "union_tag_invalid": "must be one of {expected_tags}, not {input}",
 }
-_QUOTED = re.compile(r"'([^']*)'")
+_QUOTED = re.compile(r"(?:<[\w.]+: )?'([^']*)'>?")
+"""A listed word, alone or as a member of an enumeration."""
 _NAME_PATTERN = "[A-Za-z0-9_.-]"
 _LIST_KINDS = ("list_type", "tuple_type", "set_type", "frozen_set_type")
 

@@ -114,3 +114,13 @@ def test_a_mistake_in_a_script_is_named_with_its_line_and_field(tmp_path: Path, 
     with pytest.raises(ConfigError) as caught:
         load(path, PlantSettings)
     assert str(caught.value).startswith(f"{path}:3: {said}")
+
+
+def test_an_unknown_kind_is_told_with_the_kinds_there_are_in_plain_words(tmp_path: Path) -> None:
+    path = tmp_path / "plant.yaml"
+    path.write_text("seed: 1\nfaults:\n  - {kind: dellay, device: press, delay_s: 1}\n", "utf-8")
+    with pytest.raises(ConfigError) as raised:
+        load(path, PlantSettings)
+    (problem,) = raised.value.problems
+    assert str(problem).startswith(f"{path}:3: faults[0].kind: must be one of delay, jitter, trickle, drop, ")
+    assert str(problem).endswith("clock_step, not dellay (did you mean delay?)")
