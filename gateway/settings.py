@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from config.settings import FilePath, Mistake, Name, Settings
 from drivers.registry import DeviceSettings
 from gateway.checks import find_mistakes
-from gateway.sinks.payload import topic_mistake
+from gateway.sinks.topic import topic_mistake
 
 MQTT_PORT = 1883
 MQTTS_PORT = 8883

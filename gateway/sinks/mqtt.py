@@ -97,12 +97,12 @@ class MqttSink:
         self,
         name: str,
         target: MqttTarget,
-        encode: Callable[[Record], tuple[str, bytes]],
+        encode: Callable[[Record], list[tuple[str, bytes]]],
         *,
         window: int,
         clock: Clock,
     ) -> None:
-        """`encode`: topic and payload of a record; raises RecordDamaged or RecordUnknown for one that it can't read."""
+        """`encode`: topics and payloads of a record; raises RecordDamaged or RecordUnknown for one that it can't read."""
         self.name = name
         self.window = window
         self._wanted_window = window
@@ -188,7 +188,7 @@ class MqttSink:
             self._progress_at = self._clock.monotonic()
         for record in records:
             try:
-                topic, payload = self._encode(record)
+                ((topic, payload),) = self._encode(record)
             except (RecordDamaged, RecordUnknown) as error:
                 self._rejected.append((record.seq, f"unreadable: {error}"))
                 continue

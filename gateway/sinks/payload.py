@@ -6,81 +6,96 @@
      "status":{"current":"BadTimeout"}}
 
 `t` and `source_t` are integer milliseconds, UTC; `source_t` names only tags with a device timestamp, `status` only tags that
-aren't Good; what is Bad has the value null. The same record always gives the same bytes.
+aren't Good; what is Bad has the value null. The same record always gives the same bytes. The other forms: docs/mqtt.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from string import Formatter
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from drivers.model import Frame, Kind, TagTable
+from drivers.model import Frame, Kind, TagTable, select
 from drivers.status import status_name
 from gateway.outbox.base import Record
 from gateway.outbox.codec import Telemetry, decode_record, decode_table, table_key
+from gateway.sinks.layout import Layouts, layout_of
+from gateway.sinks.selection import EVERYTHING, Selection
+from gateway.sinks.topic import fields_of, topic_of
 
 _BAD = np.uint32(0x8000_0000)
 _MS = 1_000_000
-TOPIC_FIELDS = ("gateway", "device")
-_TOPIC_BYTES = 65_535
+_DIGEST = slice(1, 17)
 
 
-class _Names:
-    """A table's names and Booleans as arrays, for gathering by index."""
+class Form(StrEnum):
+    """How a payload is laid out."""
 
-    def __init__(self, table: TagTable) -> None:
+    JSON = "json"
+    """values, source_t and status each an object: see above."""
+    FLAT = "values"
+    """The values beside gateway, epoch, seq, device and t, in one object."""
+
+
+RESERVED = ("gateway", "epoch", "seq", "device", "t")
+"""Keys of the flat form; a tag can't have their names there."""
+
+_Columns = tuple[dict[str, object], dict[str, int], dict[str, str]]
+"""values, source_t and status of a record, by tag name."""
+
+
+class _Table:
+    """A tag table, and what is prepared for it once: names as arrays for gathering by index, its topic, its layouts."""
+
+    def __init__(self, table: TagTable, selection: Selection, form: Form, topic: str) -> None:
+        self.table = table
+        self.topic = topic
         self.names = np.array(table.names, object)
         self.is_bool = np.array([kind is Kind.BOOL for kind in table.kinds], np.bool_)
+        self.has_bool = bool(self.is_bool.any())
+        is_carried = selection.has_device(table.device)
+        reserved = RESERVED if form is Form.FLAT else ()
+        wanted = [is_carried and name not in reserved and selection.has_tag(table.device, name) for name in table.names]
+        self.is_wanted = np.array(wanted, np.bool_)
+        self.wants_all = bool(self.is_wanted.all())
+        self.wants_none = not self.is_wanted.any()
+        self.layouts = Layouts(table.names, table.kinds, wanted.__getitem__)
 
 
-@lru_cache(4096)
-def _names(table: TagTable) -> _Names:
-    return _Names(table)
+def _time_ms(telemetry: Telemetry) -> int:
+    return telemetry.frames[0].acquired_ns // _MS if telemetry.frames else 0
 
 
-def encode_message(gateway: str, epoch: str, seq: int, telemetry: Telemetry) -> bytes:
-    """A record as a message. All its frames bear one time, no tag is in two of them."""
-    names = _names(telemetry.table)
+def _columns(table: _Table, frames: Sequence[Frame]) -> _Columns:
     values: dict[str, object] = {}
     source_t: dict[str, int] = {}
     status: dict[str, str] = {}
-    for frame in telemetry.frames:
-        frame_names = names.names[frame.tags].tolist()
-        values.update(zip(frame_names, _values(frame, names), strict=True))
+    for frame in frames:
+        names = table.names[frame.tags].tolist()
+        values.update(zip(names, _values(frame, table), strict=True))
         if frame.source_ns is not None:
-            _add_times(source_t, frame_names, frame.source_ns)
-        for place in np.flatnonzero(frame.status).tolist():
-            code = int(frame.status[place])
-            if code & 0xC000_0000:
-                status[frame_names[place]] = status_name(code)
-    message: dict[str, object] = {
-        "gateway": gateway,
-        "epoch": epoch,
-        "seq": seq,
-        "device": telemetry.table.device,
-        "t": telemetry.frames[0].acquired_ns // _MS if telemetry.frames else 0,
-        "values": values,
-    }
-    if source_t:
-        message["source_t"] = source_t
-    if status:
-        message["status"] = status
-    return msgspec.json.encode(message)
+            _add_times(source_t, names, frame.source_ns)
+        if frame.status.any():
+            for place in np.flatnonzero(frame.status).tolist():
+                code = int(frame.status[place])
+                if code & 0xC000_0000:
+                    status[names[place]] = status_name(code)
+    return values, source_t, status
 
 
-def _values(frame: Frame, names: _Names) -> list[object]:
+def _values(frame: Frame, table: _Table) -> list[object]:
     """(n,) Python values: None for Bad, bool for Booleans."""
     column = frame.values
     values: list[object] = list(column) if isinstance(column, list) else column.tolist()
-    for place in np.flatnonzero(names.is_bool[frame.tags]).tolist():
-        values[place] = values[place] != 0
-    for place in np.flatnonzero(frame.status & _BAD).tolist():
-        values[place] = None
+    if table.has_bool:
+        for place in np.flatnonzero(table.is_bool[frame.tags]).tolist():
+            values[place] = values[place] != 0
+    if frame.status.any():
+        for place in np.flatnonzero(frame.status & _BAD).tolist():
+            values[place] = None
     return values
 
 
@@ -92,57 +107,111 @@ def _add_times(source_t: dict[str, int], names: Sequence[str], source_ns: npt.ND
         source_t.update((name, time) for name, time in zip(names, times, strict=True) if time)
 
 
-class Messages:
-    """Turns telemetry records into topic and message, for one gateway and one outbox."""
+def _encode_json(head: Mapping[str, object], columns: _Columns) -> bytes:
+    values, source_t, status = columns
+    message: dict[str, object] = {**head, "values": values}
+    if source_t:
+        message["source_t"] = source_t
+    if status:
+        message["status"] = status
+    return msgspec.json.encode(message)
 
-    def __init__(self, gateway: str, epoch: str, topic: str, note: Callable[[str], bytes | None]) -> None:
-        """`topic`: the template; `note`: see Outbox.note, for the tag tables."""
+
+def _encode_tag(head: Mapping[str, object], form: Form, columns: _Columns, tag: str, of: int) -> bytes:
+    """One reading as a message of its own; `of` is how many of them the record makes."""
+    values, source_t, status = columns
+    message: dict[str, object] = {**head, "tag": tag, "of": of, "value": values[tag]}
+    if form is Form.JSON and tag in source_t:
+        message["source_t"] = source_t[tag]
+    if form is Form.JSON and tag in status:
+        message["status"] = status[tag]
+    return msgspec.json.encode(message)
+
+
+class Messages:
+    """Turns telemetry records into topics and messages, for one sink of one gateway and one outbox."""
+
+    def __init__(
+        self,
+        gateway: str,
+        epoch: str,
+        topic: str,
+        note: Callable[[str], bytes | None],
+        *,
+        form: Form = Form.JSON,
+        levels_of: Callable[[str], Mapping[str, str]] | None = None,
+        selection: Selection = EVERYTHING,
+    ) -> None:
+        """`topic`: the template; `note`: see Outbox.note, for the tag tables; `levels_of`: ISA-95's levels of a device."""
         self._gateway = gateway
         self._epoch = epoch
         self._topic = topic
         self._note = note
-        self._tables: dict[bytes, TagTable] = {}
+        self._form = form
+        self._levels_of = levels_of
+        self._selection = selection
+        self._is_by_tag = "tag" in fields_of(topic)
+        self._tables: dict[bytes, _Table] = {}
+        identity = msgspec.json.encode({"gateway": gateway, "epoch": epoch})
+        self._start = identity[:-1] + b',"seq":'
 
-    def __call__(self, record: Record) -> tuple[str, bytes]:
-        """Topic and payload of a record.
+    def __call__(self, record: Record) -> list[tuple[str, bytes]]:
+        """Topics and payloads of a record: one, one a tag where the topic has {tag}, or none that is selected.
 
         Raises:
             RecordDamaged, RecordUnknown
         """
+        payload = record.payload
+        table = self._tables.get(payload[_DIGEST])
+        if table is not None and not self._is_by_tag and not table.wants_none:
+            layout = layout_of(payload)
+            prepared = None if layout is None else table.layouts.find(layout)
+            if prepared is not None:
+                return self._encode_prepared(record.seq, table, *prepared(payload)) if prepared.size else []
+        return self._encode_plain(record)
+
+    def _encode_prepared(self, seq: int, table: _Table, acquired_ns: int, values: bytes) -> list[tuple[str, bytes]]:
+        device = b'"%b"' % table.table.device.encode()
+        head = b'%b%d,"device":%b,"t":%d,' % (self._start, seq, device, acquired_ns // _MS)
+        if self._form is Form.JSON:
+            return [(table.topic, b'%b"values":%b}' % (head, values))]
+        return [(table.topic, head + values[1:])]
+
+    def _encode_plain(self, record: Record) -> list[tuple[str, bytes]]:
         telemetry = decode_record(record.payload, self._table)
-        topic = topic_of(self._topic, self._gateway, telemetry.table.device)
-        return topic, encode_message(self._gateway, self._epoch, record.seq, telemetry)
+        table = self._tables[record.payload[_DIGEST]]
+        frames = telemetry.frames
+        if not table.wants_all:
+            if table.wants_none:
+                return []
+            frames = [select(frame, table.is_wanted[frame.tags]) for frame in frames]
+            if not any(len(frame.tags) for frame in frames):
+                return []
+        head: dict[str, object] = {
+            "gateway": self._gateway,
+            "epoch": self._epoch,
+            "seq": record.seq,
+            "device": table.table.device,
+            "t": _time_ms(telemetry),
+        }
+        columns = _columns(table, frames)
+        if self._is_by_tag:
+            of = len(columns[0])
+            return [(self._topic_of(table.table, tag), _encode_tag(head, self._form, columns, tag, of)) for tag in columns[0]]
+        if self._form is Form.FLAT:
+            return [(table.topic, msgspec.json.encode({**head, **columns[0]}))]
+        return [(table.topic, _encode_json(head, columns))]
 
     def _table(self, digest: bytes) -> TagTable | None:
-        table = self._tables.get(digest)
-        if table is None and (stored := self._note(table_key(digest))) is not None:
-            table = self._tables[digest] = decode_table(stored)
-        return table
+        known = self._tables.get(digest)
+        if known is None:
+            stored = self._note(table_key(digest))
+            if stored is None:
+                return None
+            table = decode_table(stored)
+            known = self._tables[digest] = _Table(table, self._selection, self._form, self._topic_of(table, ""))
+        return known.table
 
-
-def topic_of(template: str, gateway: str, device: str) -> str:
-    """The topic of a device's messages. Names are safe in a topic by their own rule (config.settings.Name)."""
-    return template.format(gateway=gateway, device=device)
-
-
-def topic_mistake(template: str) -> str | None:
-    """What is wrong with a topic template, or None.
-
-    Source: MQTT 5.0, 4.7.1 and 4.7.3: a topic name holds no wildcard, no NUL, at least one character, at most 65,535 bytes;
-    topics that begin with $ belong to the broker (4.7.2).
-    """
-    try:
-        parsed = list(Formatter().parse(template))
-    except ValueError as error:
-        return f"its braces don't match: {error}"
-    for _, field, form, conversion in parsed:
-        if field is not None and (field not in TOPIC_FIELDS or form or conversion):
-            return f"{{{field}}} is not a field; there are {{gateway}} and {{device}}"
-    if not template or template.startswith("$"):
-        return "a topic has at least one character and doesn't begin with $"
-    if any(char in template for char in "+#\0") or not template.isprintable():
-        return "a topic holds no +, no # and no control characters"
-    longest = topic_of(template, "x" * 64, "x" * 64)
-    if len(longest.encode()) > _TOPIC_BYTES:
-        return f"a topic holds at most {_TOPIC_BYTES} bytes"
-    return None
+    def _topic_of(self, table: TagTable, tag: str) -> str:
+        levels = {} if self._levels_of is None else self._levels_of(table.device)
+        return topic_of(self._topic, self._gateway, table.device, levels, tag)

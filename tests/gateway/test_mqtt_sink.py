@@ -26,10 +26,10 @@ async def broker() -> AsyncIterator[ScriptedBroker]:
     await broker.stop()
 
 
-def encode(record: Record) -> tuple[str, bytes]:
+def encode(record: Record) -> list[tuple[str, bytes]]:
     if record.payload == b"unknown":
         raise RecordUnknown("record version 9")
-    return f"topic/{record.seq}", record.payload
+    return [(f"topic/{record.seq}", record.payload)]
 
 
 def make(broker: ScriptedBroker, clock: Clock | None = None, window: int = 100, **target: object) -> MqttSink:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,16 +11,29 @@ from drivers.model import Frame, Kind, TagTable, bad_frame
 from drivers.status import Status
 from gateway.outbox.base import Record, RecordKind
 from gateway.outbox.codec import RecordUnknown, Telemetry, encode_record, encode_table, table_digest, table_key
-from gateway.sinks.payload import Messages, encode_message, topic_mistake
+from gateway.sinks.payload import Form, Messages
+from gateway.sinks.selection import Selection
+from gateway.sinks.topic import level_mistake, name_mistake, topic_mistake
 from tests.gateway.fakes import START_NS, frame, table
+from tests.gateway.plain_messages import encode_plainly
 
 TABLE = table(
     ("speed", Kind.FLOAT), ("pulses", Kind.INT), ("serial", Kind.UINT64), ("light_red", Kind.BOOL), ("order", Kind.TEXT)
 )
 
 
+def encoder(tags: TagTable = TABLE, topic: str = "m/{gateway}/{device}", **options: Any) -> Messages:
+    stored = encode_table(tags)
+    return Messages("works", "e1", topic, {table_key(table_digest(stored)): stored}.get, **options)
+
+
+def record(*frames: Frame, seq: int = 12, tags: TagTable = TABLE) -> Record:
+    return Record(seq, RecordKind.TELEMETRY, encode_record(table_digest(encode_table(tags)), frames))
+
+
 def message(*frames: Frame, tags: TagTable = TABLE) -> dict[str, object]:
-    decoded: dict[str, object] = json.loads(encode_message("works", "e1", 12, Telemetry(tags, list(frames))))
+    ((_, payload),) = encoder(tags)(record(*frames, tags=tags))
+    decoded: dict[str, object] = json.loads(payload)
     return decoded
 
 
@@ -28,15 +42,18 @@ def test_a_message_is_what_the_contract_shows() -> None:
         frame([3, 1], [0, 1234], START_NS + 123_456_789, dtype=np.int64),
         frame([0], [3.21], START_NS + 123_456_789, source_ns=[START_NS + 100_999_999]),
     ]
-    assert encode_message("pumpworks-1", "9f2c", 123, Telemetry(TABLE, frames)) == (
-        b'{"gateway":"pumpworks-1","epoch":"9f2c","seq":123,"device":"press","t":1790000000123,'
+    expected = (
+        b'{"gateway":"works","epoch":"e1","seq":123,"device":"press","t":1790000000123,'
         b'"values":{"light_red":false,"pulses":1234,"speed":3.21},"source_t":{"speed":1790000000100}}'
     )
+    assert encoder()(record(*frames, seq=123)) == [("m/works/press", expected)]
+    assert encode_plainly("works", "e1", 123, Telemetry(TABLE, frames)) == expected
 
 
 def test_the_same_record_gives_the_same_bytes() -> None:
-    telemetry = Telemetry(TABLE, [frame([0, 1], [0.1, 7.0])])
-    assert encode_message("w", "e", 1, telemetry) == encode_message("w", "e", 1, telemetry)
+    messages, same = encoder(), record(frame([0, 1], [0.1, 7.0]))
+    first = messages(same)
+    assert all(messages(same) == first for _ in range(10))
 
 
 def test_booleans_integers_and_texts_keep_their_types_and_their_last_digit() -> None:
@@ -78,17 +95,20 @@ def test_records_are_named_by_the_table_of_their_own_time() -> None:
     stored = encode_table(TABLE)
     notes = {table_key(table_digest(stored)): stored}
     messages = Messages("works", "e1", "m/{gateway}/{device}", notes.get)
-    record = Record(7, RecordKind.TELEMETRY, encode_record(table_digest(stored), [frame([0], [1.0])]))
-    topic, payload = messages(record)
+    one = record(frame([0], [1.0]))
+    ((topic, payload),) = messages(one)
     assert topic == "m/works/press"
     assert json.loads(payload)["values"] == {"speed": 1.0}
     notes.clear()
-    assert messages(record) == (topic, payload)
+    assert messages(one) == [(topic, payload)]
     with pytest.raises(RecordUnknown):
-        Messages("works", "e1", "t", notes.get)(record)
+        Messages("works", "e1", "t", notes.get)(one)
 
 
-@pytest.mark.parametrize("template", ["mumian/{gateway}/{device}", "a", "工厂/{device}", "a//b"])
+@pytest.mark.parametrize(
+    "template",
+    ["mumian/{gateway}/{device}", "a", "工厂/{device}", "a//b", "{enterprise}/{site}/{area}/{line}/{cell}/{device}/{tag}"],
+)
 def test_these_topics_are_good(template: str) -> None:
     assert topic_mistake(template) is None
 
@@ -101,7 +121,7 @@ def test_these_topics_are_good(template: str) -> None:
         "a/+/b",
         "a/#",
         "a\0b",
-        "{tag}",
+        "{tags}",
         "{device!r}",
         "{device:>9}",
         "{device.name}",
@@ -114,3 +134,61 @@ def test_these_topics_are_good(template: str) -> None:
 )
 def test_these_topics_are_mistakes(template: str) -> None:
     assert topic_mistake(template)
+
+
+def test_a_flat_message_has_the_values_beside_its_name_and_time() -> None:
+    frames = [frame([0, 1], [1.5, 2.5], status=[Status.BAD_TIMEOUT, 0])]
+    expected = b'{"gateway":"works","epoch":"e1","seq":12,"device":"press","t":1790000000000,"speed":null,"pulses":2.5}'
+    assert encoder(form=Form.FLAT)(record(*frames)) == [("m/works/press", expected)]
+
+
+def test_a_flat_message_is_the_same_when_its_layout_is_known() -> None:
+    messages, one = encoder(form=Form.FLAT), record(frame([0], [1.5]))
+    expected = b'{"gateway":"works","epoch":"e1","seq":12,"device":"press","t":1790000000000,"speed":1.5}'
+    assert [messages(one) for _ in range(5)] == [[("m/works/press", expected)]] * 5
+
+
+def test_a_flat_message_leaves_out_a_tag_with_the_name_of_one_of_its_keys() -> None:
+    tags = table(("seq", Kind.FLOAT), ("speed", Kind.FLOAT))
+    messages, one = encoder(tags, form=Form.FLAT), record(frame([0, 1], [1.5, 2.5]), tags=tags)
+    for _ in range(5):
+        ((_, payload),) = messages(one)
+        assert json.loads(payload)["seq"] == 12
+        assert json.loads(payload)["speed"] == 2.5
+
+
+@pytest.mark.parametrize("form", list(Form))
+def test_a_topic_with_the_tag_makes_a_message_of_each_reading(form: Form) -> None:
+    messages = encoder(topic="{site}/{cell}/{device}/{tag}", form=form, levels_of=lambda _: {"site": "东莞"})
+    made = messages(record(frame([0, 3], [1.5, 0], status=[Status.UNCERTAIN, 0], source_ns=[5_000_000, 0], dtype=np.int64)))
+    assert [topic for topic, _ in made] == ["东莞/unassigned/press/speed", "东莞/unassigned/press/light_red"]
+    first, second = (json.loads(payload) for _, payload in made)
+    head = {"gateway": "works", "epoch": "e1", "seq": 12, "device": "press", "t": 1790000000000, "of": 2}
+    more = {"status": "Uncertain", "source_t": 5} if form is Form.JSON else {}
+    assert first == {**head, "tag": "speed", "value": 1, **more}
+    assert second == {**head, "tag": "light_red", "value": False}
+
+
+def test_only_selected_devices_and_tags_are_told() -> None:
+    one = record(frame([0, 1, 3], [1.5, 2.5, 1.0]))
+    assert encoder(selection=Selection(devices=("pump*",)))(one) == []
+    assert encoder(selection=Selection(tags=("serial",)))(one) == []
+    for pattern in ("p[tu]*", "press.pulses"):
+        ((_, payload),) = encoder(selection=Selection(tags=(pattern,)))(one)
+        assert json.loads(payload)["values"] == {"pulses": 2.5}
+
+
+@pytest.mark.parametrize("name", ["东莞", "hall 1", "a.b"])
+def test_these_levels_are_good(name: str) -> None:
+    assert level_mistake(name) is None
+    assert name_mistake(name) is None
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b", "+", "#", "a\0"])
+def test_these_levels_are_mistakes(name: str) -> None:
+    assert level_mistake(name)
+
+
+@pytest.mark.parametrize("name", ["", "a/+", "#", "a\0", "$SYS", "x" * 65_536])
+def test_these_response_topics_are_mistakes(name: str) -> None:
+    assert name_mistake(name)

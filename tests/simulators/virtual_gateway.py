@@ -250,7 +250,7 @@ async def _deliver(loop: VirtualLoop, outbox: MemoryOutbox, received: sqlite3.Co
     while True:
         await outbox.wait(outbox.cursor("test"), _KINDS)
         for record in outbox.read(outbox.cursor("test"), 1000, _KINDS):
-            topic, payload = messages(record)
+            ((topic, payload),) = messages(record)
             row = (loop.clock_ns(), "g", "epoch", record.seq, topic, payload.decode())
             received.execute(
                 "INSERT INTO messages (received_ns, gateway, epoch, seq, device, payload) VALUES (?, ?, ?, ?, ?, ?)", row
