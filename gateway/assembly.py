@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -25,9 +26,10 @@ from gateway.products.cycle import Collected
 from gateway.products.event import Reported
 from gateway.products.pool import Pool
 from gateway.products.rule import Handshake, Rule, RuleSpec
-from gateway.secret import SecretUnusable, read_secret
+from gateway.secret import read_secret
 from gateway.settings import EpcisSettings, GatewaySettings, MqttSettings, RuleSettings
 from gateway.sinks.base import Sink
+from gateway.sinks.packets import PublishOptions
 from gateway.sinks.payload import Messages
 from gateway.storage import Storage
 
@@ -161,19 +163,50 @@ def _mqtt_sink(settings: GatewaySettings, sink: MqttSettings, outbox: Outbox, ar
         version=_MQTT_LEVEL[sink.version],
         tls=_tls(sink) if sink.is_tls else None,
         username=sink.username,
-        password=None if sink.password_file is None else read_secret(sink.password_file),
+        secret=_secret(sink),
         keepalive_s=sink.keepalive_s,
         acknowledge_s=sink.acknowledge_s,
+        options=_publish_options(sink),
+        batch_records=sink.batch_records,
+        batch_s=sink.batch_ms / 1000,
     )
-    messages = Messages(settings.gateway, outbox.epoch, sink.topic, outbox.note)
+    messages = Messages(
+        settings.gateway,
+        outbox.epoch,
+        sink.topic,
+        outbox.note,
+        form=sink.payload,
+        levels_of=settings.levels_of,
+        selection=sink.selection,
+    )
     return MqttSink(sink.name, target, messages, window=sink.window, clock=around.clock)
 
 
+def _secret(sink: MqttSettings) -> Callable[[], str] | None:
+    path = sink.password_file or sink.token_file
+    if path is None:
+        return None
+    read_secret(path)  # A file that can't be used is told at the start, not at the first connect.
+    return partial(read_secret, path)
+
+
+def _publish_options(sink: MqttSettings) -> PublishOptions:
+    return PublishOptions(
+        qos=sink.qos,
+        is_retained=sink.retain,
+        expiry_s=sink.message_expiry_s,
+        content_type=sink.content_type,
+        response_topic=sink.response_topic,
+        user_properties=tuple(sink.user_properties.items()),
+        is_marked_text=sink.mark_text,
+        topic_aliases=sink.topic_aliases,
+    )
+
+
 def _tls(sink: MqttSettings) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=None if sink.ca_file is None else str(sink.ca_file))
-    except (OSError, ssl.SSLError) as error:
-        raise SecretUnusable(f"{sink.ca_file}: no usable certificates: {error}") from error
+    from gateway.sinks.tls import client_context
+
+    return client_context(sink.ca_file, sink.certificate_file, sink.key_file, sink.server_name)
 
 
 def _epcis_sink(sink: EpcisSettings, around: Surroundings) -> Sink:

@@ -10,9 +10,10 @@ from config.settings import Mistake
 from drivers.base import DevicePlan
 from drivers.model import Kind
 from drivers.registry import DeviceSettings, compile_plan, find_doubtful_units, find_link_mistakes
+from gateway.mqtt_checks import find_level_mistakes, find_mqtt_mistakes
 
 if TYPE_CHECKING:
-    from gateway.settings import EpcisSettings, GatewaySettings, MqttSettings, RuleSettings
+    from gateway.settings import EpcisSettings, GatewaySettings, RuleSettings
 
 
 def find_mistakes(settings: GatewaySettings) -> Iterator[Mistake]:
@@ -20,10 +21,11 @@ def find_mistakes(settings: GatewaySettings) -> Iterator[Mistake]:
     yield from _repeated("devices", "device", [device.name for device in settings.devices])
     yield from _within_devices(find_link_mistakes(settings.devices))
     yield from _repeated("sinks", "sink", [sink.name for sink in settings.sinks])
+    yield from find_level_mistakes(settings)
     yield from _repeated("products", "rule", [rule.name for rule in settings.products])
     for index, sink in enumerate(settings.sinks):
         if sink.kind == "mqtt":
-            yield from _mqtt_mistakes(sink, index)
+            yield from find_mqtt_mistakes(settings, sink, index)
     acks: dict[tuple[str, str], int] = {}
     for index, rule in enumerate(settings.products):
         yield from _rule_mistakes(settings, rule, index)
@@ -85,13 +87,6 @@ def _did_you_mean(name: str, names: Iterable[str]) -> str | None:
     if near:
         return f"did you mean {near[0]!r}?"
     return f"there are {', '.join(known)}" if 0 < len(known) <= 12 else None
-
-
-def _mqtt_mistakes(sink: MqttSettings, index: int) -> Iterator[Mistake]:
-    if sink.password_file is not None and sink.username is None:
-        yield ("sinks", index, "password_file"), "a password_file needs a username", "add username"
-    if sink.ca_file is not None and not sink.is_tls:
-        yield ("sinks", index, "ca_file"), "ca_file has no use without TLS", "write mqtts:// in url"
 
 
 def _rule_mistakes(settings: GatewaySettings, rule: RuleSettings, index: int) -> Iterator[Mistake]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -12,17 +12,30 @@ from pydantic import AfterValidator, Field, StringConstraints
 from config.settings import FilePath, Mistake, Name, Settings
 from drivers.registry import DeviceSettings
 from gateway.checks import find_mistakes
-from gateway.sinks.topic import topic_mistake
+from gateway.sinks.payload import Form
+from gateway.sinks.selection import Selection
+from gateway.sinks.topic import LEVELS, level_mistake, name_mistake, topic_mistake
 
 MQTT_PORT = 1883
 MQTTS_PORT = 8883
 
 
-def _valid_topic(topic: str) -> str:
-    mistake = topic_mistake(topic)
-    if mistake:
-        raise ValueError(mistake)
-    return topic
+def _free_of(find_mistake: Callable[[str], str | None]) -> AfterValidator:
+    def check(text: str) -> str:
+        mistake = find_mistake(text)
+        if mistake:
+            raise ValueError(mistake)
+        return text
+
+    return AfterValidator(check)
+
+
+def _durable_qos(qos: int) -> int:
+    if qos == 0:
+        raise ValueError("at QoS 0 nothing is acknowledged, so nothing could be kept until it has arrived; write 1 or 2")
+    if qos not in (1, 2):
+        raise ValueError("QoS is 1 or 2")
+    return qos
 
 
 def _valid_port(url: str) -> str:
@@ -56,6 +69,40 @@ TagName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]
 """A tag of the rule's own device, or device.tag."""
 
 
+LevelName = Annotated[str, StringConstraints(max_length=64), _free_of(level_mistake)]
+"""The name of a level of the plant; any language, safe in a topic."""
+
+Pattern = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+"""A shell pattern: * for anything, ? for one character, [abc] for one of these."""
+
+MqttText = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""Text that MQTT 5 carries beside a payload."""
+
+
+class LevelSettings(Settings):
+    """Where something stands in the plant, by ISA-95's levels (IEC 62264-1); for topics of a unified namespace."""
+
+    enterprise: LevelName | None = None
+    """The company."""
+    site: LevelName | None = None
+    """The works."""
+    area: LevelName | None = None
+    """The hall or department."""
+    line: LevelName | None = None
+    """The production line."""
+    cell: LevelName | None = None
+    """The work cell."""
+
+
+class SelectSettings(Settings):
+    """Which readings a sink carries."""
+
+    devices: tuple[Pattern, ...] = Field(default=("*",), min_length=1)
+    """Patterns of device names."""
+    tags: tuple[Pattern, ...] = Field(default=("*",), min_length=1)
+    """Patterns of tag names, or of device.tag."""
+
+
 class OutboxSettings(Settings):
     """Where readings are kept until they have been acknowledged."""
 
@@ -77,17 +124,52 @@ class MqttSettings(Settings):
     url: MqttUrl
     """mqtt://host:port, or mqtts:// with TLS; port 1883 or 8883 when left out."""
     client_id: Name | None = None
-    """Client identifier; left out, mumian- and the gateway's name. Two gateways with one identifier push each other out."""
+    """Client identifier; left out, mumian- and the gateway's name. Two with one identifier push each other out."""
     username: str | None = None
     """User name; left out, none is given."""
     password_file: FilePath | None = None
-    """File that holds the password and nothing else, not readable by others."""
+    """File that holds the password and nothing else, not readable by others; read at each connect."""
+    token_file: FilePath | None = None
+    """File that holds a token, sent as the password, not readable by others; read at each connect, since tokens are renewed."""
     ca_file: FilePath | None = None
     """Certificates (PEM) that may have signed the broker's; left out, the system's."""
-    topic: Annotated[str, AfterValidator(_valid_topic)] = "mumian/{gateway}/{device}"
-    """Topic of a device's messages; {gateway} and {device} stand for their names."""
+    certificate_file: FilePath | None = None
+    """Our certificate (PEM) for a broker that asks for one, with what lies between it and the authority."""
+    key_file: FilePath | None = None
+    """The certificate's key (PEM, unencrypted), not readable by others."""
+    server_name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,253}$")] | None = None
+    """The name in the broker's certificate, where it isn't the host in url."""
+    topic: Annotated[str, _free_of(topic_mistake)] = "mumian/{gateway}/{device}"
+    """Topic of a device's messages; {gateway}, {device}, {enterprise}, {site}, {area}, {line}, {cell} stand for their names.
+
+    With {tag} each reading is a message of its own.
+    """
+    payload: Form = Form.JSON
+    """json: values, status and times each an object; values: the values beside the other keys (see docs/mqtt.md)."""
+    select: SelectSettings = SelectSettings()
+    """Which readings it gets; left out, all."""
+    batch_records: int = Field(default=1, ge=1, le=1000)
+    """Most records of a device that one message holds, as a JSON array; 1 joins none."""
+    batch_ms: int = Field(default=100, ge=1, le=60_000)
+    """A record waits at most so long for others of its message."""
     version: Literal[5, "3.1.1"] = 5
     """MQTT version: 5 or 3.1.1."""
+    qos: Annotated[int, AfterValidator(_durable_qos)] = 1
+    """Quality of service: 1 or 2; at 0 nothing is acknowledged, so it is refused."""
+    retain: bool = False
+    """Whether the broker keeps a topic's last message for those who come later."""
+    message_expiry_s: int | None = Field(default=None, ge=1, le=0xFFFF_FFFF)
+    """MQTT 5: the broker drops what it could not pass on for so long; left out, never."""
+    content_type: MqttText | None = None
+    """MQTT 5: content type of each message, e.g. application/json."""
+    response_topic: Annotated[str, _free_of(name_mistake)] | None = None
+    """MQTT 5: response topic of each message."""
+    user_properties: dict[MqttText, MqttText] = Field(default_factory=dict)
+    """MQTT 5: user properties of each message."""
+    mark_text: bool = False
+    """MQTT 5: say of each payload that it is UTF-8 text, which the broker may check."""
+    topic_aliases: int = Field(default=0, ge=0, le=65_535)
+    """MQTT 5: most topics that are sent as a number from the second time on; a broker's smaller Topic Alias Maximum is obeyed."""
     window: int = Field(default=100, ge=1, le=10_000)
     """Most messages on their way without acknowledgement; a broker's smaller Receive Maximum is obeyed."""
     keepalive_s: int = Field(default=30, ge=5, le=3600)
@@ -100,6 +182,11 @@ class MqttSettings(Settings):
         """Host and port."""
         parts = urlsplit(self.url)
         return parts.hostname or "", parts.port or (MQTTS_PORT if self.is_tls else MQTT_PORT)
+
+    @property
+    def selection(self) -> Selection:
+        """What it carries."""
+        return Selection(self.select.devices, self.select.tags)
 
     @property
     def is_tls(self) -> bool:
@@ -165,6 +252,10 @@ class GatewaySettings(Settings):
 
     gateway: Name
     """The gateway's name; with it begins the topic of every message."""
+    levels: LevelSettings = LevelSettings()
+    """Where the gateway's devices stand in the plant, for topics."""
+    device_levels: dict[Name, LevelSettings] = Field(default_factory=dict)
+    """Where a device stands, by its name, where that differs from `levels`."""
     heartbeat_s: float = Field(default=60.0, gt=0, le=86_400)
     """Every tag is reported at least this often, even unchanged; a device that is away, as Bad."""
     drain_s: float = Field(default=5.0, ge=0, le=3600)
@@ -177,6 +268,12 @@ class GatewaySettings(Settings):
     """Who gets it."""
     products: tuple[RuleSettings, ...] = ()
     """How finished parts become products with an identifier."""
+
+    def levels_of(self, device: str) -> dict[str, str]:
+        """The levels that are known of a device: its own, else the gateway's."""
+        own = self.device_levels.get(device, self.levels)
+        found = {level: getattr(own, level) or getattr(self.levels, level) for level in LEVELS}
+        return {level: name for level, name in found.items() if name is not None}
 
     def mistakes(self) -> Iterator[Mistake]:
         """Checks across devices, sinks and rules."""

@@ -1,7 +1,8 @@
-"""The MQTT sink: QoS 1, and a record is acknowledged by its PUBACK and by nothing else. The one file that knows the MQTT client.
+"""The MQTT sink: a record is acknowledged by its PUBACK (QoS 2: PUBCOMP) and by nothing else. The one file that knows the client.
 
 The client's own reconnection and persistence are off: the forwarder owns the first, the outbox is the second. Each open() makes a
-new client with a clean start; what was unacknowledged is sent again from the cursor.
+new client with a clean start; what was unacknowledged is sent again from the cursor. Publishing and acknowledgements go past the
+client (gateway/sinks/packets.py, tap.py), for speed.
 
 Sources: MQTT 5.0 (OASIS, 2019) 3.2.2 (CONNACK), 3.4.2.1 (PUBACK reason codes), 4.9 (flow control, Receive Maximum); MQTT 3.1.1.
 """
@@ -10,10 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import struct
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import gmqtt
@@ -22,14 +22,17 @@ from gmqtt.mqtt.handler import MQTTConnectError
 from gateway.clock import Clock
 from gateway.outbox.base import Record, RecordKind
 from gateway.outbox.codec import RecordDamaged, RecordUnknown
+from gateway.secret import SecretUnusable
 from gateway.sinks.base import SinkError, SinkRefused, SinkUnreachable
+from gateway.sinks.batching import MOST_BYTES, Batcher, Message
+from gateway.sinks.flow import Flow
+from gateway.sinks.packets import PUBCOMP, PUBREC, PacketMalformed, Publisher, PublishOptions, pubrel
+from gateway.sinks.tap import Tap
 
 CONNECT_S = 10.0
 CLOSE_S = 1.0
 _NO_RECONNECT = -2
 """gmqtt compares its count of failures with it; -1 would mean for ever."""
-_HEADER_BYTES = 16
-"""Fixed header, topic length, packet identifier and property length of a PUBLISH, rounded up."""
 _FAILURE = 0x80
 
 _CONNACK_RETRY = frozenset({3, 0x80, 0x83, 0x88, 0x89, 0x97, 0x9F})
@@ -38,6 +41,9 @@ _RECORD_REFUSED: Mapping[int, str] = {0x90: "topic name invalid", 0x95: "packet 
 """Reason codes that mean this very record."""
 _WE_ARE_REFUSED: Mapping[int, str] = {0x87: "not authorized", 0x8E: "another client took over our client_id", 0x9B: "no QoS 1"}
 """Reason codes that a person must act upon."""
+_MAY_BLAME = frozenset({0, 0x80, 0x81, 0x82, 0x83, 0x90, 0x95, 0x99})
+"""Reasons of a DISCONNECT that one record may have brought about; 0: none was given."""
+_MOST_MIDS = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,41 +57,16 @@ class MqttTarget:
     """Protocol version: 5, or 4 for MQTT 3.1.1."""
     tls: ssl.SSLContext | None = None
     username: str | None = None
-    password: str | None = None
+    secret: Callable[[], str] | None = None
+    """Reads the password or token, at each connect: tokens are renewed. May raise SecretUnusable."""
     keepalive_s: int = 30
     acknowledge_s: float = 10.0
     """A broker that acknowledges nothing for so long, while records wait for it, is given up."""
-
-
-class _InFlight:
-    """Which packet identifier is which record. gmqtt takes it for its persistence: push at PUBLISH, remove at PUBACK."""
-
-    def __init__(self, acknowledged: Callable[[int], None]) -> None:
-        self.seq = 0
-        """Of the record that is being published."""
-        self.seqs: dict[int, int] = {}
-        self._acknowledged = acknowledged
-
-    def push_message(self, mid: int, _packet: bytes) -> None:
-        self.seqs[mid] = self.seq
-
-    def remove_message_by_mid(self, mid: int) -> None:
-        seq = self.seqs.pop(mid, None)
-        if seq is not None:
-            self._acknowledged(seq)
-
-    @property
-    def is_empty(self) -> bool:
-        return True
-
-    async def wait_empty(self) -> None:
-        return
-
-    def get_all(self) -> list[tuple[int, bytes]]:
-        return []
-
-    def clear(self) -> None:
-        return
+    options: PublishOptions = field(default_factory=PublishOptions)
+    batch_records: int = 1
+    """Most records of a message."""
+    batch_s: float = 0.0
+    """How long a record may wait for others."""
 
 
 class MqttSink:
@@ -104,15 +85,17 @@ class MqttSink:
     ) -> None:
         """`encode`: topics and payloads of a record; raises RecordDamaged or RecordUnknown for one that it can't read."""
         self.name = name
-        self.window = window
+        self.window = window * target.batch_records
         self._wanted_window = window
+        self._most_in_flight = window
+        """In messages."""
         self._target = target
         self._encode = encode
         self._clock = clock
         self._client: Any = None
-        self._in_flight = _InFlight(self._take_acknowledgement)
-        self._acknowledged: list[int] = []
-        self._rejected: list[tuple[int, str]] = []
+        self._tap: Tap | None = None
+        self._publisher = Publisher(target.options, has_properties=False, topic_aliases=0)
+        self._flow = Flow(Batcher(target.batch_records, target.batch_s))
         self._failure: SinkError | None = SinkUnreachable("not connected")
         self._changed = asyncio.Event()
         self._progress_at = 0.0
@@ -121,15 +104,12 @@ class MqttSink:
     async def open(self) -> None:
         await self.close()
         self._failure = None
-        self._in_flight = _InFlight(self._take_acknowledgement)
         target = self._target
-        client = gmqtt.Client(target.client_id, clean_session=True, persistent_storage=self._in_flight)
+        client = gmqtt.Client(target.client_id, clean_session=True)
         client.set_config({"reconnect_retries": _NO_RECONNECT})
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
-        if target.username is not None:
-            client.set_auth_credentials(target.username, target.password)
-        _watch_refusals(client, self._take_refusal)
+        await self._authenticate(client)
         self._client = client
         try:
             async with self._clock.timeout_at(self._clock.monotonic() + CONNECT_S):
@@ -147,6 +127,16 @@ class MqttSink:
         if (failure := self._lost) is not None:
             await self._fail(failure)
         self._progress_at = self._clock.monotonic()
+
+    async def _authenticate(self, client: Any) -> None:
+        target = self._target
+        try:
+            secret = None if target.secret is None else target.secret()
+        except SecretUnusable as error:
+            await self._fail(SinkRefused(str(error)))
+        if target.username is not None or secret is not None:
+            # A password without a name is not for 3.1.1 (3.1.2.9 there); an empty name is for both.
+            client.set_auth_credentials(target.username or "", secret)
 
     @property
     def _lost(self) -> SinkError | None:
@@ -184,50 +174,72 @@ class MqttSink:
     def send(self, records: Sequence[Record]) -> None:
         if self._failure is not None:
             raise self._failure
-        if not self._in_flight.seqs:
-            self._progress_at = self._clock.monotonic()
+        now = self._clock.monotonic()
+        if self._flow.is_empty:
+            self._progress_at = now
         for record in records:
-            try:
-                ((topic, payload),) = self._encode(record)
-            except (RecordDamaged, RecordUnknown) as error:
-                self._rejected.append((record.seq, f"unreadable: {error}"))
-                continue
-            size = len(payload) + len(topic.encode()) + _HEADER_BYTES
-            if self._largest_bytes is not None and size > self._largest_bytes:
-                self._rejected.append((record.seq, f"too large: {size} bytes, the broker takes {self._largest_bytes}"))
-                continue
-            self._in_flight.seq = record.seq
-            self._client.publish(topic, payload, qos=1)
+            self._take(record, now)
+        self._pump()
         self._changed.set()
 
+    def _take(self, record: Record, now: float) -> None:
+        flow = self._flow
+        if (reason := flow.blame.take_blamed(record.seq)) is not None:
+            flow.rejected.append((record.seq, reason))
+            self._fit_window()
+            return
+        try:
+            messages = self._encode(record)
+        except (RecordDamaged, RecordUnknown) as error:
+            flow.rejected.append((record.seq, f"unreadable: {error}"))
+            return
+        flow.take(record.seq, messages, now)
+
+    def _pump(self) -> None:
+        """Publish what waits, as far as the window and the transport have room."""
+        tap = self._tap
+        if tap is None or tap.is_full or tap.is_closing or not self._flow.has_waiting:
+            return
+        if packets := self._flow.publish(self._publisher, self._most_in_flight, self._largest_bytes):
+            tap.write(packets)
+
     async def acknowledged(self) -> Sequence[int]:
-        while not self._acknowledged and not self._rejected:
+        flow = self._flow
+        while not flow.acknowledged and not flow.rejected:
             if self._failure is not None:
                 raise self._failure
             self._changed.clear()
             await self._wait_for_change()
-        acknowledged, self._acknowledged = self._acknowledged, []
+        acknowledged, flow.acknowledged = flow.acknowledged, []
         return acknowledged
 
     async def _wait_for_change(self) -> None:
-        if not self._in_flight.seqs:
+        flow = self._flow
+        give_up_at = self._progress_at + self._target.acknowledge_s if flow.has_in_flight else None
+        due = [when for when in (give_up_at, flow.batcher.due_at) if when is not None]
+        if not due:
             await self._changed.wait()
             return
-        deadline = self._progress_at + self._target.acknowledge_s
         try:
-            async with self._clock.timeout_at(deadline):
+            async with self._clock.timeout_at(min(due)):
                 await self._changed.wait()
         except TimeoutError:
-            if self._in_flight.seqs and self._clock.monotonic() >= self._progress_at + self._target.acknowledge_s:
+            now = self._clock.monotonic()
+            if flow.has_in_flight and now >= self._progress_at + self._target.acknowledge_s:
                 self._lose(SinkUnreachable(f"{self._where} acknowledged nothing for {self._target.acknowledge_s:g} s"))
+            elif flow.take_due(now):
+                if not flow.has_in_flight:
+                    self._progress_at = now
+                self._pump()
 
     def rejected(self) -> Sequence[tuple[int, str]]:
-        rejected, self._rejected = self._rejected, []
+        rejected, self._flow.rejected = self._flow.rejected, []
         return rejected
 
     async def close(self) -> None:
         client, self._client = self._client, None
-        self._acknowledged = []
+        self._tap = None
+        self._flow.clear()
         if self._failure is None:
             self._failure = SinkUnreachable("not connected")
         if client is None or client._connection is None:
@@ -237,16 +249,32 @@ class MqttSink:
                 await client.disconnect()
         client._connection._transport.abort()
 
-    def _on_connect(self, _client: Any, _flags: int, _code: int, properties: Mapping[str, list[int]]) -> None:
-        receive_maximum = properties.get("receive_maximum", [65_535])[0]
-        # gmqtt keeps one identifier back and takes a Receive Maximum of 1 for none at all.
-        self.window = max(1, min(self._wanted_window, receive_maximum - 1))
+    def _on_connect(self, client: Any, _flags: int, _code: int, properties: Mapping[str, list[int]]) -> None:
+        receive_maximum = properties.get("receive_maximum", [_MOST_MIDS])[0]
+        self._most_in_flight = max(1, min(self._wanted_window, receive_maximum))
         self._largest_bytes = properties.get("maximum_packet_size", [None])[0]
-        if properties.get("maximum_qos", [1])[0] == 0:
-            self._lose(SinkRefused(f"{self._where} takes no QoS 1"))
+        self._flow.batcher.most_bytes = min(MOST_BYTES, self._largest_bytes or MOST_BYTES)
+        self._fit_window()
+        target = self._target
+        if properties.get("max_qos", [2])[0] < target.options.qos:
+            self._lose(SinkRefused(f"{self._where} takes no QoS {target.options.qos}"))
+        if target.options.is_retained and properties.get("retain_available", [1])[0] == 0:
+            self._lose(SinkRefused(f"{self._where} takes no retained messages"))
+        aliases = properties.get("topic_alias_maximum", [0])[0]
+        self._publisher = Publisher(target.options, has_properties=target.version == 5, topic_aliases=aliases)
+        connection = client._connection
+        self._tap = Tap(connection._protocol, connection._transport, self._take_answers, self._pump, self._take_garbage)
+
+    def _fit_window(self) -> None:
+        """Records go one at a time while one of them is under suspicion."""
+        is_probing = self._flow.blame.is_probing
+        self._flow.batcher.is_paused = is_probing
+        self.window = 1 if is_probing else self._most_in_flight * self._target.batch_records
 
     def _on_disconnect(self, _client: Any, packet: Any, _error: Any = None) -> None:
         code = packet[0] if isinstance(packet, bytes) and packet else 0
+        if self._failure is None and code in _MAY_BLAME:
+            self._flow.blame.note_close(self._flow.seqs_in_flight())
         if code in _WE_ARE_REFUSED:
             self._lose(SinkRefused(f"{self._where}: {_WE_ARE_REFUSED[code]}"))
         else:
@@ -258,31 +286,33 @@ class MqttSink:
             self._failure = error
         self._changed.set()
 
-    def _take_acknowledgement(self, seq: int) -> None:
-        self._acknowledged.append(seq)
+    def _take_garbage(self, error: PacketMalformed) -> None:
+        self._lose(SinkUnreachable(f"{self._where} speaks no MQTT: {error}"))
+
+    def _take_answers(self, answers: Sequence[tuple[int, int, int]]) -> None:
+        """(kind, packet identifier, reason code) of each PUBACK, PUBREC and PUBCOMP."""
+        for kind, mid, code in answers:
+            if kind == PUBREC and code < _FAILURE:
+                assert self._tap is not None
+                self._tap.write(pubrel(mid))
+                continue
+            message = self._flow.pop(mid)
+            if message is None:
+                continue
+            if code >= _FAILURE and kind != PUBCOMP:
+                self._take_refusal(message, code)
+            else:
+                self._flow.settle(message.seqs)
         self._progress_at = self._clock.monotonic()
+        if self._flow.batcher.is_paused:
+            self._fit_window()
+        self._pump()
         self._changed.set()
 
-    def _take_refusal(self, mid: int, code: int) -> None:
-        seq = self._in_flight.seqs.pop(mid, None)
-        if code in _RECORD_REFUSED and seq is not None:
-            self._rejected.append((seq, f"refused by the broker: {_RECORD_REFUSED[code]} (0x{code:02X})"))
-            self._progress_at = self._clock.monotonic()
-            self._changed.set()
+    def _take_refusal(self, message: Message, code: int) -> None:
+        if code in _RECORD_REFUSED:
+            self._flow.refuse(message, f"refused by the broker: {_RECORD_REFUSED[code]} (0x{code:02X})")
         elif code in _WE_ARE_REFUSED:
             self._lose(SinkRefused(f"{self._where}: {_WE_ARE_REFUSED[code]}"))
         else:
             self._lose(SinkUnreachable(f"{self._where} refused a message for now (0x{code:02X})"))
-
-
-def _watch_refusals(client: Any, refused: Callable[[int, int], None]) -> None:
-    """Look at the reason code of each PUBACK, which gmqtt takes for success whatever it says."""
-    handler = client._package_handler
-    take_puback = handler._handle_puback_packet
-
-    def handle(command: int, packet: bytes) -> None:
-        if len(packet) > 2 and packet[2] >= _FAILURE:
-            refused(struct.unpack_from("!H", packet)[0], packet[2])
-        take_puback(command, packet)
-
-    handler._handle_puback_packet = handle

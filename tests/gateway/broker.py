@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import struct
 from dataclasses import dataclass, field
 
-CONNACK, PUBACK, PINGRESP, DISCONNECT = 0x20, 0x40, 0xD0, 0xE0
+CONNACK, PUBACK, PUBREC, PUBCOMP, PINGRESP, DISCONNECT = 0x20, 0x40, 0x50, 0x70, 0xD0, 0xE0
 
 
 @dataclass
@@ -16,6 +17,13 @@ class Publication:
     topic: str
     payload: bytes
     mid: int
+    flags: int = 2
+    """The low half of the first byte: DUP, QoS, RETAIN."""
+    properties: bytes = b""
+
+    @property
+    def qos(self) -> int:
+        return self.flags >> 1 & 3
 
 
 @dataclass
@@ -31,6 +39,11 @@ class ScriptedBroker:
     answers_connect: bool = True
     goodbye: int | None = None
     """Reason of a DISCONNECT that answers the next PUBLISH."""
+    closes_on: bytes | None = None
+    """A payload that is answered by closing the connection, without a word."""
+    tls: ssl.SSLContext | None = None
+    releases: list[int] = field(default_factory=list)
+    """Packet identifiers of the PUBRELs."""
     publications: list[Publication] = field(default_factory=list)
     held: list[tuple[asyncio.StreamWriter, int, int]] = field(default_factory=list)
     is_holding: bool = False
@@ -46,7 +59,7 @@ class ScriptedBroker:
 
     async def start(self) -> None:
         """Listen, on the port of before if there was one."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -81,7 +94,7 @@ class ScriptedBroker:
             while True:
                 kind, body = await _packet(reader)
                 await self._take(kind, body, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, OSError):
             pass
         finally:
             self._writers.discard(writer)
@@ -93,7 +106,10 @@ class ScriptedBroker:
         if kind & 0xF0 == 0x10:
             self._connect(body, writer)
         elif kind & 0xF0 == 0x30:
-            await self._publish(body, writer)
+            await self._publish(kind & 0x0F, body, writer)
+        elif kind & 0xF0 == 0x60:
+            self.releases.append(struct.unpack("!H", body[:2])[0])
+            writer.write(bytes((PUBCOMP, 2)) + body[:2])
         elif kind == 0xC0:
             writer.write(bytes((PINGRESP, 0)))
         elif kind & 0xF0 == 0xE0:
@@ -111,18 +127,22 @@ class ScriptedBroker:
         if self.connect_code:
             writer.close()
 
-    async def _publish(self, body: bytes, writer: asyncio.StreamWriter) -> None:
+    async def _publish(self, flags: int, body: bytes, writer: asyncio.StreamWriter) -> None:
         (length,) = struct.unpack_from("!H", body)
         topic = body[2 : 2 + length].decode()
         (mid,) = struct.unpack_from("!H", body, 2 + length)
-        payload = body[4 + length + (1 + body[4 + length] if self.level == 5 else 0) :]
+        start = 4 + length
+        end = start + (1 + body[start] if self.level == 5 else 0)
+        payload = body[end:]
         async with self.changed:
-            self.publications.append(Publication(topic, payload, mid))
+            self.publications.append(Publication(topic, payload, mid, flags, body[start + 1 : end]))
             self.changed.notify_all()
         code = self.publish_codes.get(payload, 0)
         if self.goodbye is not None:
             writer.write(bytes((DISCONNECT, 2, self.goodbye, 0)))
             writer.close()
+        elif payload == self.closes_on:
+            writer.transport.abort()
         elif self.is_holding:
             self.held.append((writer, mid, code))
         else:
@@ -130,7 +150,8 @@ class ScriptedBroker:
 
     def _acknowledge(self, writer: asyncio.StreamWriter, mid: int, code: int) -> None:
         body = struct.pack("!H", mid) + (bytes((code, 0)) if code and self.level == 5 else b"")
-        writer.write(bytes((PUBACK, len(body))) + body)
+        is_twice = self.publications[-1].qos == 2
+        writer.write(bytes((PUBREC if is_twice else PUBACK, len(body))) + body)
 
 
 def _credentials(body: bytes) -> tuple[str, ...]:

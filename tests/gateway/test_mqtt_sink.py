@@ -62,7 +62,7 @@ async def test_topic_and_payload_arrive_at_qos_1_in_both_versions(broker: Script
 
 
 async def test_it_connects_with_its_name_and_password(broker: ScriptedBroker) -> None:
-    sink = make(broker, username="press", password="secret")
+    sink = make(broker, username="press", secret=lambda: "secret")
     await sink.open()
     assert broker.credentials == ("gateway-1", "press", "secret")
     await sink.close()
