@@ -41,6 +41,10 @@ class ScriptedBroker:
     """Reason of a DISCONNECT that answers the next PUBLISH."""
     closes_on: bytes | None = None
     """A payload that is answered by closing the connection, without a word."""
+    closes_when_it_holds: bool = False
+    """Any payload that is a JSON array with `closes_on` in it is, too."""
+    garbage: bytes = b""
+    """Sent in place of an acknowledgement."""
     tls: ssl.SSLContext | None = None
     releases: list[int] = field(default_factory=list)
     """Packet identifiers of the PUBRELs."""
@@ -141,12 +145,18 @@ class ScriptedBroker:
         if self.goodbye is not None:
             writer.write(bytes((DISCONNECT, 2, self.goodbye, 0)))
             writer.close()
-        elif payload == self.closes_on:
+        elif self._closes_on(payload):
             writer.transport.abort()
+        elif self.garbage:
+            writer.write(self.garbage)
         elif self.is_holding:
             self.held.append((writer, mid, code))
         else:
             self._acknowledge(writer, mid, code)
+
+    def _closes_on(self, payload: bytes) -> bool:
+        parts = payload.strip(b"[]").split(b",") if self.closes_when_it_holds else [payload]
+        return self.closes_on in parts
 
     def _acknowledge(self, writer: asyncio.StreamWriter, mid: int, code: int) -> None:
         body = struct.pack("!H", mid) + (bytes((code, 0)) if code and self.level == 5 else b"")
