@@ -40,8 +40,8 @@ class Form(StrEnum):
     """The values beside gateway, epoch, seq, device and t, in one object."""
 
 
-RESERVED = ("gateway", "epoch", "seq", "device", "t")
-"""Keys of the flat form; a tag can't have their names there."""
+RESERVED = ("gateway", "epoch", "seq", "device", "t", "tag", "values", "gap", "historical")
+"""Keys by which messages and their forms are known; a tag can't have their names in the flat form."""
 
 _Columns = tuple[dict[str, object], dict[str, int], dict[str, str]]
 """values, source_t and status of a record, by tag name."""
@@ -197,7 +197,9 @@ class Messages:
         columns = _columns(table, frames)
         if self._is_by_tag:
             of = len(columns[0])
-            return [(self._topic_of(table.table, tag), _encode_tag(head, self._form, columns, tag, of)) for tag in columns[0]]
+            return [
+                (self._topic_of(table.table.device, tag), _encode_tag(head, self._form, columns, tag, of)) for tag in columns[0]
+            ]
         if self._form is Form.FLAT:
             return [(table.topic, msgspec.json.encode({**head, **columns[0]}))]
         return [(table.topic, _encode_json(head, columns))]
@@ -209,9 +211,9 @@ class Messages:
             if stored is None:
                 return None
             table = decode_table(stored)
-            known = self._tables[digest] = _Table(table, self._selection, self._form, self._topic_of(table, ""))
+            known = self._tables[digest] = _Table(table, self._selection, self._form, self._topic_of(table.device, ""))
         return known.table
 
-    def _topic_of(self, table: TagTable, tag: str) -> str:
-        levels = {} if self._levels_of is None else self._levels_of(table.device)
-        return topic_of(self._topic, self._gateway, table.device, levels, tag)
+    def _topic_of(self, device: str, tag: str) -> str:
+        levels = {} if self._levels_of is None else self._levels_of(device)
+        return topic_of(self._topic, self._gateway, device, levels, tag)

@@ -15,6 +15,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from gateway.sequence import Sequence
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS messages (
     id INTEGER PRIMARY KEY, received_ns INTEGER NOT NULL, gateway TEXT NOT NULL, epoch TEXT NOT NULL, seq INTEGER NOT NULL,
@@ -43,7 +45,7 @@ class Subscriber:
         self.received = 0
         self.repeated = 0
         self.foreign = 0
-        self._seen: set[tuple[str, str, int]] = set()
+        self._seen: dict[tuple[str, str], Sequence] = {}
         self._database: sqlite3.Connection | None = None
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv5, manual_ack=True)
         if url.username:
@@ -120,5 +122,4 @@ class Subscriber:
             (received_ns, *identity, device, text),
         )
         self.received += 1
-        self.repeated += identity in self._seen
-        self._seen.add(identity)
+        self.repeated += not self._seen.setdefault(identity[:2], Sequence()).add(identity[2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from gateway.outbox.memory import MemoryOutbox
 from gateway.settings import GatewaySettings
 from tests.gateway.broker import ScriptedBroker
 from tests.gateway.fakes import Uniform, frame, table
+from tests.repo import tree
 
 GOOD = """\
 gateway: works
@@ -111,6 +113,15 @@ def test_a_level_that_is_unsafe_in_a_topic_is_a_mistake(name: str, tmp_path: Pat
     path.write_text(GOOD.format(url="mqtt://broker", more="qos: 1").replace("hall-1", name), encoding="utf-8")
     with pytest.raises(ConfigError):
         load(path, GatewaySettings)
+
+
+def test_the_settings_of_the_page_are_good(tmp_path: Path) -> None:
+    (written,) = re.findall(r"^```yaml\n(.*?)^```$", tree.text(Path("docs/mqtt.md")), re.MULTILINE | re.DOTALL)
+    tags = "{name: force, area: holding_register, address: 0}"
+    device = f"gateway: g\ndevices:\n  - {{name: press, driver: modbus, address: '127.0.0.1:502', tags: [{tags}]}}\n"
+    path = tmp_path / "gateway.yaml"
+    path.write_text(device + written, encoding="utf-8")
+    assert [sink.name for sink in load(path, GatewaySettings).sinks] == ["plant", "cloud"]
 
 
 @pytest.fixture
