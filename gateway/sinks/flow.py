@@ -68,8 +68,7 @@ class Flow:
         while self._waiting and len(self._in_flight) < most_in_flight:
             message = self._waiting.popleft()
             payload = message.payload
-            size = publisher.most_bytes(message.topic, len(payload))
-            if largest_bytes is not None and size > largest_bytes:
+            if largest_bytes is not None and (size := publisher.most_bytes(message.topic, len(payload))) > largest_bytes:
                 self.refuse(message, f"too large: {size} bytes, the broker takes {largest_bytes}")
                 continue
             mid = self._next_mid()
