@@ -37,7 +37,10 @@ class Sink(Protocol):
     kinds: frozenset[RecordKind]
     """Which records it carries."""
     window: int
-    """How many records may be unacknowledged at once."""
+    """How many records may be unacknowledged at once. May change at any time; what is on its way already stays.
+
+    A sink that has to find the record on which the other side breaks lets one go at a time.
+    """
 
     async def open(self) -> None:
         """Connect and authenticate.
@@ -48,6 +51,8 @@ class Sink(Protocol):
 
     def send(self, records: Sequence[Record]) -> None:
         """Hand records over in order, without waiting; never more than `window` unacknowledged.
+
+        A record that the sink doesn't carry by its own selection counts as taken.
 
         Raises:
             SinkUnreachable: the connection is gone; what was unacknowledged will be sent again after open().
