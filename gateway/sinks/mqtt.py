@@ -273,7 +273,8 @@ class MqttSink:
 
     def _on_disconnect(self, _client: Any, packet: Any, _error: Any = None) -> None:
         code = packet[0] if isinstance(packet, bytes) and packet else 0
-        if self._failure is None and code in _MAY_BLAME:
+        is_theirs = bool(packet) or (self._tap is not None and self._tap.is_closed_by_peer)
+        if self._failure is None and is_theirs and code in _MAY_BLAME:
             self._flow.blame.note_close(self._flow.seqs_in_flight())
         if code in _WE_ARE_REFUSED:
             self._lose(SinkRefused(f"{self._where}: {_WE_ARE_REFUSED[code]}"))

@@ -31,6 +31,8 @@ class Tap(asyncio.Protocol):
     ) -> None:
         """`acknowledged`: gets (kind, packet identifier, reason code) of each; `writable`: after is_full has passed."""
         self.is_full = False
+        self.is_closed_by_peer = False
+        """The other side ended the connection: not we, and not the network."""
         self._inner = inner
         self._transport = transport
         self._acknowledged = acknowledged
@@ -73,9 +75,12 @@ class Tap(asyncio.Protocol):
             self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
     def eof_received(self) -> bool | None:
+        self.is_closed_by_peer = True
         return self._inner.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if isinstance(exc, ConnectionResetError | BrokenPipeError):
+            self.is_closed_by_peer = True
         self._inner.connection_lost(exc)
 
     def pause_writing(self) -> None:

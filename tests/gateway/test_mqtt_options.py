@@ -262,6 +262,23 @@ async def test_a_record_on_which_the_broker_keeps_closing_is_set_aside_and_all_o
     assert broker.connections >= CLOSES_TO_BLAME + CLOSES_TO_DOUBT
 
 
+@pytest.mark.parametrize("ends", ["we close", "silence"])
+async def test_a_connection_that_the_broker_did_not_end_blames_no_record(broker: ScriptedBroker, ends: str) -> None:
+    broker.is_holding = True
+    sink = make(broker, acknowledge_s=0.01 if ends == "silence" else 10.0)
+    for _ in range(3 * CLOSES_TO_BLAME):
+        await sink.open()
+        sink.send([record(1)])
+        if ends == "we close":
+            sink._client._connection._transport.close()
+        async with asyncio.timeout(GUARD_S):
+            with pytest.raises(SinkUnreachable):
+                await sink.acknowledged()
+    assert list(sink.rejected()) == []
+    assert sink.window == 100
+    await sink.close()
+
+
 async def test_a_dead_broker_beside_a_live_one_holds_nobody_back(broker: ScriptedBroker) -> None:
     dead = ScriptedBroker()
     await dead.start()
