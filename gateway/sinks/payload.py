@@ -75,10 +75,11 @@ def _columns(table: _Table, frames: Sequence[Frame]) -> _Columns:
     status: dict[str, str] = {}
     for frame in frames:
         names = table.names[frame.tags].tolist()
-        values.update(zip(names, _values(frame, table), strict=True))
+        is_good = not frame.status.any()
+        values.update(zip(names, _values(frame, table, is_good=is_good), strict=True))
         if frame.source_ns is not None:
             _add_times(source_t, names, frame.source_ns)
-        if frame.status.any():
+        if not is_good:
             for place in np.flatnonzero(frame.status).tolist():
                 code = int(frame.status[place])
                 if code & 0xC000_0000:
@@ -86,14 +87,14 @@ def _columns(table: _Table, frames: Sequence[Frame]) -> _Columns:
     return values, source_t, status
 
 
-def _values(frame: Frame, table: _Table) -> list[object]:
+def _values(frame: Frame, table: _Table, *, is_good: bool) -> list[object]:
     """(n,) Python values: None for Bad, bool for Booleans."""
     column = frame.values
     values: list[object] = list(column) if isinstance(column, list) else column.tolist()
     if table.has_bool:
         for place in np.flatnonzero(table.is_bool[frame.tags]).tolist():
             values[place] = values[place] != 0
-    if frame.status.any():
+    if not is_good:
         for place in np.flatnonzero(frame.status & _BAD).tolist():
             values[place] = None
     return values
