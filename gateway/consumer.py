@@ -19,7 +19,7 @@ MOST_STREAMS = 1000
 """Of gateways and epochs; the one that was silent longest is forgotten."""
 MOST_PARTS = 10_000
 """Records of a stream of which only some messages have come, where each reading is a message of its own."""
-_KEYS = frozenset({"gateway", "epoch", "seq", "device", "t"})
+_KEYS = frozenset({"gateway", "epoch", "seq", "device", "t", "historical", "clock"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,8 @@ class Reading:
     """The device's own time, where it has one."""
     is_historical: bool
     """Sent later than live, after an outage."""
+    clock: str
+    """What is wrong with the gateway's clock, by which `t_ms` is; "" where nothing is known to be."""
     epoch: str
     seq: int
 
@@ -146,7 +148,7 @@ class Consumer:
             self._streams[body["gateway"], body["epoch"]].seqs.explain(gap.first_seq, gap.last_seq)
             yield gap
             return
-        is_historical = body.get("historical") is True
+        is_historical, clock = body.get("historical") is True, body.get("clock", "")
         for tag, value, status, source_t in _values_of(body):
             yield Reading(
                 body["gateway"],
@@ -157,6 +159,7 @@ class Consumer:
                 status,
                 source_t,
                 is_historical,
+                clock,
                 body["epoch"],
                 body["seq"],
             )
@@ -172,7 +175,7 @@ def _values_of(body: Mapping[str, Any]) -> Iterator[tuple[str, Any, str, int | N
             yield tag, value, status.get(tag, "Good"), source_t.get(tag)
     else:
         for tag, value in body.items():
-            if tag not in _KEYS and tag != "historical":
+            if tag not in _KEYS:
                 yield tag, value, "" if value is None else "Good", None
 
 
@@ -201,7 +204,7 @@ def _is_ours(body: Any) -> bool:
         if not isinstance(gap, dict) or not all(_is_count(gap.get(key)) for key in ("from_seq", "to_seq", "count")):
             return False
         return isinstance(gap.get("reasons", {}), dict) and isinstance(gap.get("devices", []), list)
-    if not isinstance(body.get("device"), str) or not _is_count(body.get("t")):
+    if not isinstance(body.get("device"), str) or not _is_count(body.get("t")) or not isinstance(body.get("clock", ""), str):
         return False
     if "tag" in body:
         return isinstance(body["tag"], str) and _is_count(body.get("of")) and "value" in body

@@ -40,7 +40,7 @@ class Form(StrEnum):
     """The values beside gateway, epoch, seq, device and t, in one object."""
 
 
-RESERVED = ("gateway", "epoch", "seq", "device", "t", "tag", "values", "gap", "historical")
+RESERVED = ("gateway", "epoch", "seq", "device", "t", "tag", "values", "gap", "historical", "clock")
 """Keys by which messages and their forms are known; a tag can't have their names in the flat form."""
 
 _Columns = tuple[dict[str, object], dict[str, int], dict[str, str]]

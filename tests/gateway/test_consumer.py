@@ -103,11 +103,13 @@ def test_every_form_gives_the_same_readings() -> None:
 
 
 def test_a_reading_has_its_gateway_device_time_and_name() -> None:
-    (one,) = Consumer().feed(message(7, historical=True))
-    assert one == Reading("w", "press", "speed", 7.0, START_MS, "Good", None, is_historical=True, epoch="e", seq=7)
+    (one,) = Consumer().feed(message(7, historical=True, clock="stepped"))
+    assert one == Reading(
+        "w", "press", "speed", 7.0, START_MS, "Good", None, is_historical=True, clock="stepped", epoch="e", seq=7
+    )
     (other,) = Consumer().feed(message(7))
     assert isinstance(other, Reading)
-    assert not other.is_historical
+    assert (other.is_historical, other.clock) == (False, "")
 
 
 @pytest.mark.parametrize("topic", ["t", "t/{tag}"])
@@ -161,6 +163,7 @@ def test_a_gap_is_told_with_its_reasons_and_not_again_as_missing() -> None:
         message(-1),
         message(1, device=None),
         message(1, t="now"),
+        message(1, clock=1),
         message(1, values=[]),
         message(1, values=None),
         message(1, status=[]),
