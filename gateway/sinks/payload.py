@@ -53,6 +53,7 @@ class _Table:
     def __init__(self, table: TagTable, selection: Selection, form: Form, topic: str) -> None:
         self.table = table
         self.topic = topic
+        self.device_json = msgspec.json.encode(table.device)
         self.names = np.array(table.names, object)
         self.is_bool = np.array([kind is Kind.BOOL for kind in table.kinds], np.bool_)
         self.has_bool = bool(self.is_bool.any())
@@ -172,8 +173,7 @@ class Messages:
         return self._encode_plain(record)
 
     def _encode_prepared(self, seq: int, table: _Table, acquired_ns: int, values: bytes) -> list[tuple[str, bytes]]:
-        device = b'"%b"' % table.table.device.encode()
-        head = b'%b%d,"device":%b,"t":%d,' % (self._start, seq, device, acquired_ns // _MS)
+        head = b'%b%d,"device":%b,"t":%d,' % (self._start, seq, table.device_json, acquired_ns // _MS)
         if self._form is Form.JSON:
             return [(table.topic, b'%b"values":%b}' % (head, values))]
         return [(table.topic, head + values[1:])]

@@ -30,7 +30,8 @@ _NAMES = st.one_of(st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,9}", fullmatch=T
 def tables(draw: st.DrawFn) -> TagTable:
     names = draw(st.lists(_NAMES, min_size=1, max_size=12, unique=True))
     kinds = draw(st.lists(st.sampled_from(list(Kind)), min_size=len(names), max_size=len(names)))
-    return TagTable("press", tuple(names), tuple(kinds), tuple(None for _ in names))
+    device = draw(st.sampled_from(["press", '压"机\\']))
+    return TagTable(device, tuple(names), tuple(kinds), tuple(None for _ in names))
 
 
 @st.composite
@@ -51,7 +52,7 @@ def frames_of(draw: st.DrawFn, table: TagTable, may_fail: bool) -> list[Frame]:
         source = [draw(st.sampled_from([0, START_NS])) for _ in tags] if may_fail and draw(st.booleans()) else None
         found.append(
             Frame(
-                "press",
+                table.device,
                 START_NS + draw(st.integers(0, 10**9)),
                 np.array(tags, np.int32),
                 values,  # type: ignore[arg-type]
