@@ -21,7 +21,8 @@ import numpy.typing as npt
 from drivers.model import Frame, Kind, TagTable, select
 from drivers.status import status_name
 from gateway.outbox.base import Record
-from gateway.outbox.codec import Telemetry, decode_record, decode_table, table_key
+from gateway.outbox.codec import Telemetry, decode_record, decode_table, is_gap, table_key
+from gateway.sinks.gap import DEVICE, encode_gap_message
 from gateway.sinks.layout import Layouts, layout_of
 from gateway.sinks.selection import EVERYTHING, Selection
 from gateway.sinks.topic import fields_of, topic_of
@@ -179,6 +180,9 @@ class Messages:
         return [(table.topic, head + values[1:])]
 
     def _encode_plain(self, record: Record) -> list[tuple[str, bytes]]:
+        if is_gap(record.payload):
+            device, message = encode_gap_message(self._gateway, self._epoch, record)
+            return [(self._topic_of(device, DEVICE), message)]
         telemetry = decode_record(record.payload, self._table)
         table = self._tables[record.payload[_DIGEST]]
         frames = telemetry.frames
