@@ -7,20 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-import numpy as np
-
 from drivers.base import DevicePlan
-from drivers.model import TagTable
 from drivers.registry import DeviceSettings, compile_plan, open_driver
 from gateway.backoff import Backoff
 from gateway.checks import find_collected, find_device, find_node, tag_index
 from gateway.clock import Clock
-from gateway.filter import Filter
 from gateway.forwarder import Forwarder
 from gateway.intake import Intake
 from gateway.log import Log
 from gateway.outbox.base import Outbox, RecordKind
 from gateway.poller import Poller
+from gateway.processing.plan import Reporting, plan_reports
 from gateway.products.cycle import Collected
 from gateway.products.event import Reported
 from gateway.products.pool import Pool
@@ -32,7 +29,6 @@ from gateway.sinks.payload import Messages
 from gateway.storage import Storage
 
 _T = TypeVar("_T")
-_NS = 1_000_000_000
 _MQTT_LEVEL = {5: 5, "3.1.1": 4}
 
 
@@ -78,8 +74,10 @@ def assemble(settings: GatewaySettings, outbox: Outbox, around: Surroundings) ->
         gateway.pools[rule.pool.prefix] = pool
         spec = rule_spec(settings, rule, plans)
         gateway.rules[rule.name] = Rule(spec, pool, storage, Log("rule", rule=rule.name))
+    reports = plan_reports(settings, {name: plan.tags for name, plan in plans.items()}, around.clock.monotonic)
     for place, device in enumerate(settings.devices):
-        gateway.pollers[device.name] = _poller(gateway, device, plans[device.name], place, around)
+        name = device.name
+        gateway.pollers[name] = _poller(gateway, device, plans[name], reports[name], place, around)
     for sink in settings.sinks:
         made = _mqtt_sink(settings, sink, outbox, around) if sink.kind == "mqtt" else _epcis_sink(sink, around)
         gateway.forwarders[sink.name] = Forwarder(
@@ -113,20 +111,14 @@ def rule_spec(settings: GatewaySettings, rule: RuleSettings, plans: dict[str, De
     return RuleSpec(rule.name, settings.gateway, device.name, handshake, plan.tags.kinds, tuple(reported))
 
 
-def make_filter(table: TagTable, device: DeviceSettings, heartbeat_s: float) -> Filter:
-    """The filter of a device: each tag's deadband, and its heartbeat or the gateway's."""
-    deadbands = np.array([tag.deadband for tag in device.tags], np.float64)
-    heartbeats = [heartbeat_s if tag.heartbeat_s is None else tag.heartbeat_s for tag in device.tags]
-    return Filter(table, deadbands, (np.array(heartbeats) * _NS).astype(np.int64))
-
-
-def _poller(gateway: Gateway, device: DeviceSettings, plan: DevicePlan, place: int, around: Surroundings) -> Poller:
+def _poller(
+    gateway: Gateway, device: DeviceSettings, plan: DevicePlan, reporting: Reporting, place: int, around: Surroundings
+) -> Poller:
     rules = [rule for rule in gateway.rules.values() if device.name in rule.spec.devices]
-    report = make_filter(plan.tags, device, gateway.settings.heartbeat_s)
     return Poller(
         plan,
         open_driver(device, plan),
-        Intake(plan.tags, report, gateway.storage, rules),
+        Intake(reporting.table, reporting.report, gateway.storage, rules),
         clock=around.clock,
         backoff=Backoff(around.uniform),
         log=Log("device", device=device.name),

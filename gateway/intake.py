@@ -9,9 +9,9 @@ from contextlib import AsyncExitStack
 import numpy as np
 
 from drivers.model import Frame, TagTable, reading_count
-from gateway.filter import Filter
 from gateway.outbox.base import Entry, RecordKind
 from gateway.outbox.codec import encode_record, encode_table, table_digest, table_key
+from gateway.processing.report import Report
 from gateway.products.rule import Draft, Rule
 from gateway.storage import Storage
 
@@ -19,7 +19,7 @@ from gateway.storage import Storage
 class Intake:
     """The way of one device's readings to the disk. Used by the device's task only."""
 
-    def __init__(self, table: TagTable, report: Filter, storage: Storage, rules: Sequence[Rule]) -> None:
+    def __init__(self, table: TagTable, report: Report, storage: Storage, rules: Sequence[Rule]) -> None:
         """`rules`: those that look at this device."""
         self.table = table
         self.readings = 0

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from config.settings import FilePath, Mistake, Name, Settings
 from drivers.registry import DeviceSettings
+from drivers.settings import TagSettings
 from gateway.checks import find_mistakes
 from gateway.sinks.payload import topic_mistake
 
@@ -160,6 +161,15 @@ class RuleSettings(Settings):
     """Where the identifiers come from."""
 
 
+class CalculatedSettings(TagSettings):
+    """A tag that is calculated from others each time its device is read."""
+
+    device: Name
+    """The device whose tag it becomes; it is calculated when this device is read."""
+    expression: str = Field(min_length=1)
+    """E.g. voltage * current / 1000, if(speed > 5, 1, 0); tags of the device by name, of others as device.tag (last values)."""
+
+
 class GatewaySettings(Settings):
     """A gateway."""
 
@@ -175,6 +185,8 @@ class GatewaySettings(Settings):
     """What is read."""
     sinks: tuple[SinkSettings, ...] = Field(min_length=1)
     """Who gets it."""
+    calculated: tuple[CalculatedSettings, ...] = ()
+    """Tags made of other tags by an expression."""
     products: tuple[RuleSettings, ...] = ()
     """How finished parts become products with an identifier."""
 

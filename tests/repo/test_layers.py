@@ -36,6 +36,7 @@ _MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "drivers.model",
         "drivers.prompt",
         "drivers.registry",
+        "drivers.settings",
         "drivers.status",
     ),
     "idnode": ("config", "epcis"),
@@ -49,6 +50,7 @@ _CONFINED: dict[str, tuple[str, ...]] = {
     "fastapi": ("idnode/web/",),
     "gmqtt": ("gateway/sinks/",),
     "iotcore": ("simulators/demo/",),
+    "lark": ("gateway/processing/",),
     "paho": ("simulators/",),
     "pymodbus": ("simulators/",),
     "serial_asyncio_fast": ("drivers/modbus/",),
@@ -57,7 +59,7 @@ _CONFINED: dict[str, tuple[str, ...]] = {
     "uvicorn": ("idnode/web/",),
     "yaml": ("config/", "simulators/demo/"),
 }
-_ONE_FILE = ("asyncpg", "gmqtt", "iotcore", "pymodbus", "serial_asyncio_fast")
+_ONE_FILE = ("asyncpg", "gmqtt", "iotcore", "lark", "pymodbus", "serial_asyncio_fast")
 
 _SANS_IO = ("epcis/", *(codec.replace(".", "/") for codec in _CODECS))
 _IO = ("aiosqlite", "asyncio", "asyncua", "httpx", "selectors", "socket", "sqlite3", "ssl", "subprocess", "uvloop")
