@@ -11,7 +11,7 @@ from drivers.base import DevicePlan
 from drivers.registry import DeviceSettings, compile_plan, open_driver
 from gateway.backoff import Backoff
 from gateway.checks import find_collected, find_device, find_node, tag_index
-from gateway.clock import Clock
+from gateway.clock import Clock, ClockWatch, kernel_synchronised
 from gateway.forwarder import Forwarder
 from gateway.intake import Intake
 from gateway.log import Log
@@ -48,6 +48,7 @@ class Gateway:
     settings: GatewaySettings
     outbox: Outbox
     storage: Storage
+    clock_watch: ClockWatch
     pools: dict[str, Pool] = field(default_factory=dict)
     rules: dict[str, Rule] = field(default_factory=dict)
     pollers: dict[str, Poller] = field(default_factory=dict)
@@ -67,7 +68,7 @@ def assemble(settings: GatewaySettings, outbox: Outbox, around: Surroundings) ->
         SecretUnusable
     """
     storage = Storage(outbox, around.clock, Log("outbox"))
-    gateway = Gateway(settings, outbox, storage)
+    gateway = Gateway(settings, outbox, storage, make_clock_watch(settings, around.clock))
     plans = {device.name: compile_plan(device) for device in settings.devices}
     for rule in settings.products:
         pool = gateway.pools.get(rule.pool.prefix) or _pool(settings, rule, storage, around)
@@ -84,6 +85,16 @@ def assemble(settings: GatewaySettings, outbox: Outbox, around: Surroundings) ->
             outbox, made, clock=around.clock, backoff=Backoff(around.uniform), log=Log("sink", sink=sink.name)
         )
     return gateway
+
+
+def make_clock_watch(settings: GatewaySettings, clock: Clock) -> ClockWatch:
+    """What marks the records of an untrustworthy clock."""
+    synchronised = kernel_synchronised if settings.clock.mark_unsynchronised else _unknown
+    return ClockWatch(clock, Log("clock"), step_s=settings.clock.step_s, synchronised=synchronised)
+
+
+def _unknown() -> None:
+    """Whether the clock is synchronised isn't asked."""
 
 
 def rule_spec(settings: GatewaySettings, rule: RuleSettings, plans: dict[str, DevicePlan]) -> RuleSpec:
@@ -118,7 +129,7 @@ def _poller(
     return Poller(
         plan,
         open_driver(device, plan),
-        Intake(reporting.table, reporting.report, gateway.storage, rules),
+        Intake(reporting.table, reporting.report, gateway.storage, rules, gateway.clock_watch.look),
         clock=around.clock,
         backoff=Backoff(around.uniform),
         log=Log("device", device=device.name),

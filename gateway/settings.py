@@ -161,6 +161,15 @@ class RuleSettings(Settings):
     """Where the identifiers come from."""
 
 
+class ClockSettings(Settings):
+    """The gateway's own clock, which stamps every record."""
+
+    step_s: float = Field(default=1.0, gt=0, le=3600)
+    """The clock was set when it moves by more than this against the time that passed; records are then marked for a minute."""
+    mark_unsynchronised: bool = True
+    """Mark records while the kernel says that nothing (NTP, PTP) keeps its clock right; Linux only."""
+
+
 class CalculatedSettings(TagSettings):
     """A tag that is calculated from others each time its device is read."""
 
@@ -181,6 +190,8 @@ class GatewaySettings(Settings):
     """How long a stopping gateway goes on delivering what is stored."""
     outbox: OutboxSettings = OutboxSettings()
     """Where readings are kept until they have been acknowledged."""
+    clock: ClockSettings = ClockSettings()
+    """When to doubt the gateway's clock."""
     devices: tuple[DeviceSettings, ...] = Field(min_length=1)
     """What is read."""
     sinks: tuple[SinkSettings, ...] = Field(min_length=1)

@@ -3,10 +3,12 @@
     {"gateway":"pumpworks-1","epoch":"9f2c...","seq":123,"device":"press","t":1790000000123,
      "values":{"light_red":false,"pulses":1234,"current":null},
      "source_t":{"pressure":1790000000100},
-     "status":{"current":"BadTimeout"}}
+     "status":{"current":"BadTimeout"},
+     "clock":"stepped"}
 
 `t` and `source_t` are integer milliseconds, UTC; `source_t` names only tags with a device timestamp, `status` only tags that
-aren't Good; what is Bad has the value null. The same record always gives the same bytes.
+aren't Good; what is Bad has the value null; `clock` is there only when the gateway's clock was set within the last minute
+(stepped) or isn't synchronised (unsynchronised). The same record always gives the same bytes.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import numpy.typing as npt
 
 from drivers.model import Frame, Kind, TagTable
 from drivers.status import status_name
+from gateway.clock import ClockMark
 from gateway.outbox.base import Record
 from gateway.outbox.codec import Telemetry, decode_record, decode_table, table_key
 
@@ -70,6 +73,8 @@ def encode_message(gateway: str, epoch: str, seq: int, telemetry: Telemetry) -> 
         message["source_t"] = source_t
     if status:
         message["status"] = status
+    if telemetry.clock:
+        message["clock"] = "stepped" if telemetry.clock & ClockMark.STEPPED else "unsynchronised"
     return msgspec.json.encode(message)
 
 
