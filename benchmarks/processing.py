@@ -1,7 +1,7 @@
 """What each stage of the processing costs: microseconds per frame of 100 tags, of which every value changes.
 
-Run as `python -m benchmarks.processing [--json] [--frames N] [--rounds N]`. The stages take turns; the median of the rounds counts.
-"none" is the filter of a device of which nothing is asked; every other one is the whole way with that stage.
+Run as `python -m benchmarks.processing [--json] [--frames N] [--rounds N]`. The stages take turns; the median of
+the rounds counts. "none" is the filter of a device of which nothing is asked; every other one is the whole way with that stage.
 """
 
 from __future__ import annotations

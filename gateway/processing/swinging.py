@@ -26,6 +26,65 @@ Places = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
 
 
+class _Point:
+    """Where the doors of some tags stand; rows of two arrays, (k,) each."""
+
+    __slots__ = (
+        "acquired_ns", "anchor", "anchor_ns", "bits", "column", "held", "high", "last", "last_ns", "low", "numbers",
+        "reported_ns", "seen", "source_ns", "status", "whole",
+    )  # fmt: skip
+
+    def __init__(self, numbers: npt.NDArray[np.float64], whole: npt.NDArray[np.int64]) -> None:
+        """Views of the rows.
+
+        Args:
+            numbers: (4, k) value last kept, newest value, and the least and greatest slope (per ns) that the line may have.
+            whole: (10, k) the times of those two values; of the newest reading when it was acquired, its source time, its
+                value's bits, which of _KINDS they are, and its status; when a reading was last reported; whether there was
+                one, and whether the newest is held.
+        """
+        self.numbers, self.whole = numbers, whole
+        self.anchor, self.last, self.low, self.high = numbers
+        self.anchor_ns, self.last_ns, self.acquired_ns, self.source_ns, self.bits = whole[:5]
+        self.column, self.status, self.reported_ns, self.seen, self.held = whole[5:]
+
+    def reaches(self, values: npt.NDArray[np.float64], times_ns: npt.NDArray[np.int64]) -> Mask:
+        """Whether the line from the anchor to a reading passes everything in between."""
+        with np.errstate(all="ignore"):
+            slopes = (values - self.anchor) / (times_ns - self.anchor_ns)
+        fits: Mask = (slopes >= self.low) & (slopes <= self.high)
+        fits |= self.held == 0
+        return fits
+
+    def take(self, frame: Frame, values: npt.NDArray[np.float64], times_ns: npt.NDArray[np.int64], taken: Mask) -> None:
+        """The readings where `taken` are the newest of their tags."""
+        assert not isinstance(frame.values, list)
+        self.seen[taken] = self.held[taken] = 1
+        self.acquired_ns[taken] = frame.acquired_ns
+        self.column[taken] = _KINDS.index(frame.values.dtype.kind)
+        np.copyto(self.last, values, where=taken)
+        np.copyto(self.last_ns, times_ns, where=taken)
+        np.copyto(self.source_ns, 0 if frame.source_ns is None else frame.source_ns, where=taken)
+        np.copyto(self.bits, np.ascontiguousarray(frame.values).view(np.int64), where=taken)
+        np.copyto(self.status, frame.status, where=taken)
+
+    def anchor_at(self, chosen: Mask) -> None:
+        """The newest readings there are kept: the door swings from them."""
+        np.copyto(self.anchor, self.last, where=chosen)
+        np.copyto(self.anchor_ns, self.last_ns, where=chosen)
+        self.low[chosen] = -np.inf
+        self.high[chosen] = np.inf
+        self.held[chosen] = 0
+
+    def narrow(self, deviations: npt.NDArray[np.float64], held: Mask) -> None:
+        """The line has to pass the newest readings there, which are held."""
+        with np.errstate(all="ignore"):
+            spans_ns = self.last_ns - self.anchor_ns
+            rises = self.last - self.anchor
+            np.copyto(self.low, np.fmax(self.low, (rises - deviations) / spans_ns), where=held)
+            np.copyto(self.high, np.fmin(self.high, (rises + deviations) / spans_ns), where=held)
+
+
 class SwingingDoors:
     """The doors of some numeric tags of one device.
 
@@ -47,15 +106,10 @@ class SwingingDoors:
         self._tags = tags
         self._deviations = deviations
         self._heartbeats_ns = heartbeats_ns
-        numbers = np.zeros((4, m))
-        self._anchor, self._last, self._low, self._high = numbers
-        """Value last kept, newest value, and the slopes (per ns) that the line may have."""
-        whole = np.zeros((7, m), np.int64)
-        self._anchor_ns, self._last_ns, self._acquired_ns, self._source_ns, self._reported_ns, self._bits, self._status = whole
-        flags = np.zeros((3, m), np.int8)
-        self._seen, self._held, self._column = flags
-        """Whether there was a reading; whether the newest one is not kept yet; which of _KINDS its bits are."""
-        self._savepoint = Savepoint(numbers, whole, flags)
+        self._numbers = np.zeros((4, m))
+        self._whole = np.zeros((10, m), np.int64)
+        self._all = _Point(self._numbers, self._whole)
+        self._savepoint = Savepoint(self._numbers, self._whole)
 
     def pick(self, frame: Frame, places: Places) -> tuple[list[Frame], list[Frame]]:
         """The points to keep.
@@ -69,30 +123,33 @@ class SwingingDoors:
         """
         assert not isinstance(frame.values, list)
         self._savepoint.keep()
+        point = _Point(self._numbers[:, places], self._whole[:, places])
         values = frame.values.astype(np.float64)
         times_ns = np.full(len(places), frame.acquired_ns, np.int64)
         if frame.source_ns is not None:
             times_ns = np.where(frame.source_ns > 0, frame.source_ns, times_ns)
-        same = (self._seen[places] != 0) & (self._status[places] == frame.status)
-        is_bad = frame.status & _BAD != 0
-        advances = times_ns - self._last_ns[places]
-        is_news = (advances != 0) | (values != self._last[places])
-        on_line = same & ~is_bad & np.isfinite(values) & (advances > 0)
-        breaks = ~same | (~is_bad & ~on_line & is_news)
-        inside = self._inside(places, values, times_ns) & on_line
-        outside = on_line & ~inside
-        earlier = self._keep(places[(breaks | outside) & (self._held[places] != 0)])
-        self._take(frame, places, values, times_ns, breaks | on_line)
-        self._anchor_at_last(places[breaks])
-        self._narrow(places[on_line])
-        silent_ns = frame.acquired_ns - self._reported_ns[places]
-        is_due = (silent_ns >= self._heartbeats_ns[places]) | (silent_ns < 0)
-        if is_due.any():
-            self._acquired_ns[places[is_due]] = frame.acquired_ns
-            self._anchor_at_last(places[is_due & ~is_bad])
-        now = breaks | is_due
-        self._reported_ns[places[now]] = frame.acquired_ns
-        return earlier, self._frames(places[now])
+        same = (point.seen != 0) & (point.status == frame.status)
+        is_good = frame.status & _BAD == 0
+        advances = times_ns - point.last_ns
+        on_line = same & is_good & (advances > 0) & np.isfinite(values)
+        is_news = (advances != 0) | (values != point.last)
+        breaks = ~same | (is_good & ~on_line & is_news)
+        outside = on_line & ~point.reaches(values, times_ns)
+        leaves = (breaks | outside) & (point.held != 0)
+        earlier = self._frames(places[leaves]) if leaves.any() else []
+        np.copyto(point.reported_ns, point.acquired_ns, where=leaves)
+        point.anchor_at(outside)
+        point.take(frame, values, times_ns, breaks | on_line)
+        point.anchor_at(breaks)
+        point.narrow(self._deviations[places], on_line)
+        silent_ns = frame.acquired_ns - point.reported_ns
+        now = breaks | (silent_ns >= self._heartbeats_ns[places]) | (silent_ns < 0)
+        if now.any():
+            point.acquired_ns[now] = point.reported_ns[now] = frame.acquired_ns
+            point.anchor_at(now & is_good)
+        self._numbers[:, places] = point.numbers
+        self._whole[:, places] = point.whole
+        return earlier, self._frames(places[now]) if now.any() else []
 
     def accept(self) -> None:
         """See Report."""
@@ -104,84 +161,47 @@ class SwingingDoors:
 
     def repeats(self, now_ns: int) -> list[Frame]:
         """Newest readings whose heartbeat is due though nothing came: the held ones as they are, the others again, now."""
-        due = np.flatnonzero((self._seen != 0) & (now_ns - self._reported_ns >= self._heartbeats_ns)).astype(np.int32)
-        if not len(due):
+        point = self._all
+        due = (point.seen != 0) & (now_ns - point.reported_ns >= self._heartbeats_ns)
+        if not due.any():
             return []
         self._savepoint.keep()
-        held = self._held[due] != 0
-        self._acquired_ns[due[~held]] = now_ns
-        self._anchor_at_last(due[held])
-        self._reported_ns[due] = now_ns
-        return self._frames(due)
+        held = due & (point.held != 0)
+        point.acquired_ns[due & ~held] = now_ns
+        point.anchor_at(held)
+        point.reported_ns[due] = now_ns
+        return self._frames(np.flatnonzero(due).astype(np.int32))
 
     def next_heartbeat_ns(self) -> int | None:
         """See Report."""
-        seen = self._seen != 0
-        return int((self._reported_ns + self._heartbeats_ns)[seen].min()) if seen.any() else None
-
-    def _inside(self, places: Places, values: npt.NDArray[np.float64], times_ns: npt.NDArray[np.int64]) -> Mask:
-        """Whether the line from the anchor to the reading passes everything in between."""
-        with np.errstate(all="ignore"):
-            slopes = (values - self._anchor[places]) / (times_ns - self._anchor_ns[places])
-        fits: Mask = (slopes >= self._low[places]) & (slopes <= self._high[places])
-        fits |= self._held[places] == 0
-        return fits
-
-    def _keep(self, places: Places) -> list[Frame]:
-        """The held points there become anchors."""
-        if not len(places):
-            return []
-        self._anchor_at_last(places)
-        self._reported_ns[places] = self._acquired_ns[places]
-        return self._frames(places)
-
-    def _take(
-        self, frame: Frame, places: Places, values: npt.NDArray[np.float64], times_ns: npt.NDArray[np.int64], taken: Mask
-    ) -> None:
-        """The readings where `taken` are the newest of their tags."""
-        assert not isinstance(frame.values, list)
-        at = places[taken]
-        self._seen[at] = self._held[at] = 1
-        self._last[at] = values[taken]
-        self._last_ns[at] = times_ns[taken]
-        self._acquired_ns[at] = frame.acquired_ns
-        self._source_ns[at] = 0 if frame.source_ns is None else frame.source_ns[taken]
-        self._bits[at] = frame.values[taken].view(np.int64)
-        self._column[at] = _KINDS.index(frame.values.dtype.kind)
-        self._status[at] = frame.status[taken]
-
-    def _anchor_at_last(self, places: Places) -> None:
-        self._anchor[places] = self._last[places]
-        self._anchor_ns[places] = self._last_ns[places]
-        self._low[places] = -np.inf
-        self._high[places] = np.inf
-        self._held[places] = 0
-
-    def _narrow(self, places: Places) -> None:
-        """The line has to pass the newest readings there, which are held."""
-        with np.errstate(all="ignore"):
-            spans_ns = self._last_ns[places] - self._anchor_ns[places]
-            rises = self._last[places] - self._anchor[places]
-            deviations = self._deviations[places]
-            self._low[places] = np.fmax(self._low[places], (rises - deviations) / spans_ns)
-            self._high[places] = np.fmin(self._high[places], (rises + deviations) / spans_ns)
+        seen = self._all.seen != 0
+        return int((self._all.reported_ns + self._heartbeats_ns)[seen].min()) if seen.any() else None
 
     def _frames(self, places: Places) -> list[Frame]:
         """The newest readings there, oldest first."""
+        point = self._all
         frames = []
-        for acquired_ns in np.unique(self._acquired_ns[places]).tolist():
-            together = places[self._acquired_ns[places] == acquired_ns]
-            for column in np.unique(self._column[together]).tolist():
-                at = together[self._column[together] == column]
-                source_ns = self._source_ns[at]
+        acquired = point.acquired_ns[places]
+        for acquired_ns in _distinct(acquired):
+            together = places[acquired == acquired_ns]
+            columns = point.column[together]
+            for column in _distinct(columns):
+                at = together[columns == column]
+                source_ns = point.source_ns[at]
                 frames.append(
                     Frame(
                         self._device,
                         acquired_ns,
                         self._tags[at],
-                        self._bits[at].view(_DTYPES[column]),
-                        self._status[at].astype(np.uint32),
+                        point.bits[at].view(_DTYPES[column]),
+                        point.status[at].astype(np.uint32),
                         source_ns if source_ns.any() else None,
                     )
                 )
         return frames
+
+
+def _distinct(numbers: npt.NDArray[np.int64]) -> list[int]:
+    """Each once, ascending. Mostly they are all the same."""
+    first = int(numbers[0])
+    return [first] if bool((numbers == first).all()) else np.unique(numbers).tolist()
