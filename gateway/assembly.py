@@ -18,6 +18,7 @@ from gateway.log import Log
 from gateway.outbox.base import Outbox, RecordKind
 from gateway.poller import Poller
 from gateway.processing.plan import Reporting, plan_reports
+from gateway.processing.report import Report
 from gateway.products.cycle import Collected
 from gateway.products.event import Reported
 from gateway.products.pool import Pool
@@ -51,6 +52,8 @@ class Gateway:
     clock_watch: ClockWatch
     pools: dict[str, Pool] = field(default_factory=dict)
     rules: dict[str, Rule] = field(default_factory=dict)
+    reports: dict[str, Report] = field(default_factory=dict)
+    """By device; a Pipeline tells how many readings were late and how many tags are stale."""
     pollers: dict[str, Poller] = field(default_factory=dict)
     forwarders: dict[str, Forwarder] = field(default_factory=dict)
 
@@ -78,6 +81,7 @@ def assemble(settings: GatewaySettings, outbox: Outbox, around: Surroundings) ->
     reports = plan_reports(settings, {name: plan.tags for name, plan in plans.items()}, around.clock.monotonic)
     for place, device in enumerate(settings.devices):
         name = device.name
+        gateway.reports[name] = reports[name].report
         gateway.pollers[name] = _poller(gateway, device, plans[name], reports[name], place, around)
     for sink in settings.sinks:
         made = _mqtt_sink(settings, sink, outbox, around) if sink.kind == "mqtt" else _epcis_sink(sink, around)

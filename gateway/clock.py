@@ -17,8 +17,8 @@ _STEPS_PER_S = 1000
 _NS = 1_000_000_000
 STEP_MARK_S = 60.0
 """For so long after a step records bear its mark."""
-_SLEW = 0.001
-"""A clock that is slewed gains or loses less than this part of the time; adjtime's limit is half of it."""
+_SLEW_NS_PER_S = 1_000_000
+"""A clock that is slewed gains or loses less than this; adjtime's limit is half of it."""
 _ASK_S = 16.0
 """How often the kernel is asked whether its clock is synchronised."""
 _TIME_ERROR = 5
@@ -33,6 +33,10 @@ class ClockMark(IntFlag):
     """Within the last minute it was set: times before and after can't be compared."""
     UNSYNCHRONISED = 2
     """The kernel says that nothing disciplines it."""
+
+
+_STEPPED, _UNSYNCHRONISED = int(ClockMark.STEPPED), int(ClockMark.UNSYNCHRONISED)
+"""Flags are ten times slower."""
 
 
 class Clock(Protocol):
@@ -118,26 +122,26 @@ class ClockWatch:
         self.synchronised: bool | None = None
         self._clock = clock
         self._log = log
-        self._step_s = step_s
+        self._step_ns = step_s * _NS
         self._ask = synchronised
         self._looked_s = clock.monotonic()
-        self._lead_ns = clock.now_ns() - round(self._looked_s * _NS)
+        self._lead_ns = clock.now_ns() - int(self._looked_s * _NS)
         """Of the wall clock before the monotonic one."""
         self._marked_until_s = self._asked_until_s = self._looked_s
 
-    def look(self) -> ClockMark:
-        """What is wrong now. Steps are logged once a minute at most, and counted all."""
+    def look(self) -> int:
+        """What is wrong now, bits of ClockMark. Steps are logged once a minute at most, and counted all."""
         now_s = self._clock.monotonic()
-        lead_ns = self._clock.now_ns() - round(now_s * _NS)
-        step_s = (lead_ns - self._lead_ns) / _NS
-        if abs(step_s) > self._step_s + _SLEW * (now_s - self._looked_s):
-            self._note_step(step_s, now_s)
+        lead_ns = self._clock.now_ns() - int(now_s * _NS)
+        gained_ns = lead_ns - self._lead_ns
+        if abs(gained_ns) > self._step_ns + _SLEW_NS_PER_S * (now_s - self._looked_s):
+            self._note_step(gained_ns / _NS, now_s)
         self._lead_ns, self._looked_s = lead_ns, now_s
         if now_s >= self._asked_until_s:
             self._asked_until_s = now_s + _ASK_S
             self._note_synchronised(self._ask())
-        mark = ClockMark.STEPPED if now_s < self._marked_until_s else _NO_MARK
-        return mark if self.synchronised is not False else mark | ClockMark.UNSYNCHRONISED
+        mark = _STEPPED if now_s < self._marked_until_s else 0
+        return mark if self.synchronised is not False else mark | _UNSYNCHRONISED
 
     def _note_step(self, step_s: float, now_s: float) -> None:
         self.steps += 1
@@ -153,6 +157,3 @@ class ClockWatch:
             self._log.warning("the clock isn't synchronised; records are marked")
         elif synchronised and before is False:
             self._log.info("the clock is synchronised")
-
-
-_NO_MARK = ClockMark(0)

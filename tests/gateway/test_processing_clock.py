@@ -95,7 +95,7 @@ async def test_a_clock_that_is_slewed_has_not_stepped_however_long_nobody_looked
     for hours in (1, 24, 1000):
         await bench.clock.advance(hours * 3600)
         bench.clock.set_wall_back(0.0005 * hours * 3600)
-        assert bench.watch.look() == ClockMark(0)
+        assert bench.watch.look() == 0
     assert bench.watch.steps == 0
 
 
