@@ -57,6 +57,48 @@ class Access(StrEnum):
     READ_WRITE = "read_write"
 
 
+class Aggregate(StrEnum):
+    """What a window tells of its readings; stddev is the population's."""
+
+    MIN = "min"
+    MAX = "max"
+    MEAN = "mean"
+    SUM = "sum"
+    COUNT = "count"
+    FIRST = "first"
+    LAST = "last"
+    STDDEV = "stddev"
+
+
+class TimeBase(StrEnum):
+    """Whose clock tells which window a reading belongs to."""
+
+    ACQUIRED = "acquired"
+    SOURCE = "source"
+
+
+class AggregateSettings(Settings):
+    """Aggregates of a tag over windows that follow one another; each is a tag of its own, named tag.function."""
+
+    window_s: float = Field(gt=0, le=86_400, allow_inf_nan=False)
+    """Length of a window; windows are counted from 1970-01-01T00:00 UTC, so that those of 60 begin with the minute."""
+    functions: tuple[Aggregate, ...] = Field(min_length=1)
+    """Which of min, max, mean, sum, count, first, last and stddev."""
+    time: TimeBase = TimeBase.ACQUIRED
+    """acquired counts by the gateway's clock, source by the device's own timestamps."""
+    lateness_s: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """A window stays open for so long after its end; what comes later still is counted as late, and in no window."""
+    replace: bool = False
+    """true: the tag's own readings are then reported only when their status changes and at its heartbeat."""
+
+
+class StaleBy(StrEnum):
+    """What has to move for a tag to be alive."""
+
+    SOURCE = "source"
+    VALUE = "value"
+
+
 class TagSettings(Settings):
     """One value of a device."""
 
@@ -66,6 +108,20 @@ class TagSettings(Settings):
     """Unit of the engineering value, best as a UN/CEFACT code (CEL, BAR, AMP)."""
     deadband: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """A change smaller than or equal to this, in the tag's unit, isn't reported; 0 reports any change."""
+    deadband_percent: float | None = Field(default=None, ge=0, le=100)
+    """The same in percent of the span (span_low, span_high) or, without one, of the value last reported; the wider band holds."""
+    span_low: float | None = None
+    """Least value that the tag is meant to have, in its unit."""
+    span_high: float | None = None
+    """Greatest value that the tag is meant to have."""
+    swinging_door: float | None = Field(default=None, gt=0)
+    """Report only the points between which straight lines stay within this, in the tag's unit, of every reading."""
+    aggregates: AggregateSettings | None = None
+    """Least, greatest, mean and other values over windows of time, as tags of their own."""
+    stale_after_s: float | None = Field(default=None, gt=0)
+    """A tag that answers but doesn't move for so long is reported as Uncertain (UncertainLastUsableValue)."""
+    stale_by: StaleBy = StaleBy.SOURCE
+    """What has to move: source, the device's timestamp; value, for devices without timestamps and values that never rest."""
     heartbeat_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Report the tag at least this often, even unchanged; left out, the gateway's own heartbeat holds."""
     measurement: Measurement | None = None

@@ -27,8 +27,12 @@ class Status(IntEnum):
     BAD_NO_COMMUNICATION = 0x8031_0000
     """The way to the source is configured but not there, and no last value is kept: the unit behind a gateway is silent."""
     BAD_WAITING_FOR_INITIAL_DATA = 0x8032_0000
+    BAD_NO_DATA = 0x809B_0000
+    """No reading falls into the time that was asked for (Part 13)."""
     UNCERTAIN_LAST_USABLE_VALUE = 0x4090_0000
     UNCERTAIN_ENGINEERING_UNITS_EXCEEDED = 0x4094_0000
+    UNCERTAIN_SUB_NORMAL = 0x4095_0000
+    """Made of fewer Good sources than it should be."""
 
 
 _NAMES = {int(code): "".join(part.capitalize() for part in code.name.split("_")) for code in Status}

@@ -8,20 +8,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-import numpy as np
-
 from drivers.base import DevicePlan
-from drivers.model import TagTable
 from drivers.registry import DeviceSettings, compile_plan, open_driver
 from gateway.backoff import Backoff
 from gateway.checks import find_collected, find_device, find_node, tag_index
-from gateway.clock import Clock
-from gateway.filter import Filter
+from gateway.clock import Clock, ClockWatch, kernel_synchronised
 from gateway.forwarder import Forwarder
 from gateway.intake import Intake
 from gateway.log import Log
 from gateway.outbox.base import Outbox, RecordKind
 from gateway.poller import Poller
+from gateway.processing.plan import Reporting, plan_reports
+from gateway.processing.report import Report
 from gateway.products.cycle import Collected
 from gateway.products.event import Reported
 from gateway.products.pool import Pool
@@ -34,7 +32,6 @@ from gateway.sinks.payload import Messages
 from gateway.storage import Storage
 
 _T = TypeVar("_T")
-_NS = 1_000_000_000
 _MQTT_LEVEL = {5: 5, "3.1.1": 4}
 
 
@@ -54,8 +51,11 @@ class Gateway:
     settings: GatewaySettings
     outbox: Outbox
     storage: Storage
+    clock_watch: ClockWatch
     pools: dict[str, Pool] = field(default_factory=dict)
     rules: dict[str, Rule] = field(default_factory=dict)
+    reports: dict[str, Report] = field(default_factory=dict)
+    """By device; a Pipeline tells how many readings were late and how many tags are stale."""
     pollers: dict[str, Poller] = field(default_factory=dict)
     forwarders: dict[str, Forwarder] = field(default_factory=dict)
 
@@ -73,21 +73,34 @@ def assemble(settings: GatewaySettings, outbox: Outbox, around: Surroundings) ->
         SecretUnusable
     """
     storage = Storage(outbox, around.clock, Log("outbox"))
-    gateway = Gateway(settings, outbox, storage)
+    gateway = Gateway(settings, outbox, storage, make_clock_watch(settings, around.clock))
     plans = {device.name: compile_plan(device) for device in settings.devices}
     for rule in settings.products:
         pool = gateway.pools.get(rule.pool.prefix) or _pool(settings, rule, storage, around)
         gateway.pools[rule.pool.prefix] = pool
         spec = rule_spec(settings, rule, plans)
         gateway.rules[rule.name] = Rule(spec, pool, storage, Log("rule", rule=rule.name))
+    reports = plan_reports(settings, {name: plan.tags for name, plan in plans.items()}, around.clock.monotonic)
     for place, device in enumerate(settings.devices):
-        gateway.pollers[device.name] = _poller(gateway, device, plans[device.name], place, around)
+        name = device.name
+        gateway.reports[name] = reports[name].report
+        gateway.pollers[name] = _poller(gateway, device, plans[name], reports[name], place, around)
     for sink in settings.sinks:
         made = _mqtt_sink(settings, sink, outbox, around) if sink.kind == "mqtt" else _epcis_sink(sink, around)
         gateway.forwarders[sink.name] = Forwarder(
             outbox, made, clock=around.clock, backoff=Backoff(around.uniform), log=Log("sink", sink=sink.name)
         )
     return gateway
+
+
+def make_clock_watch(settings: GatewaySettings, clock: Clock) -> ClockWatch:
+    """What marks the records of an untrustworthy clock."""
+    synchronised = kernel_synchronised if settings.clock.mark_unsynchronised else _unknown
+    return ClockWatch(clock, Log("clock"), step_s=settings.clock.step_s, synchronised=synchronised)
+
+
+def _unknown() -> None:
+    """Whether the clock is synchronised isn't asked."""
 
 
 def rule_spec(settings: GatewaySettings, rule: RuleSettings, plans: dict[str, DevicePlan]) -> RuleSpec:
@@ -115,20 +128,14 @@ def rule_spec(settings: GatewaySettings, rule: RuleSettings, plans: dict[str, De
     return RuleSpec(rule.name, settings.gateway, device.name, handshake, plan.tags.kinds, tuple(reported))
 
 
-def make_filter(table: TagTable, device: DeviceSettings, heartbeat_s: float) -> Filter:
-    """The filter of a device: each tag's deadband, and its heartbeat or the gateway's."""
-    deadbands = np.array([tag.deadband for tag in device.tags], np.float64)
-    heartbeats = [heartbeat_s if tag.heartbeat_s is None else tag.heartbeat_s for tag in device.tags]
-    return Filter(table, deadbands, (np.array(heartbeats) * _NS).astype(np.int64))
-
-
-def _poller(gateway: Gateway, device: DeviceSettings, plan: DevicePlan, place: int, around: Surroundings) -> Poller:
+def _poller(
+    gateway: Gateway, device: DeviceSettings, plan: DevicePlan, reporting: Reporting, place: int, around: Surroundings
+) -> Poller:
     rules = [rule for rule in gateway.rules.values() if device.name in rule.spec.devices]
-    report = make_filter(plan.tags, device, gateway.settings.heartbeat_s)
     return Poller(
         plan,
         open_driver(device, plan),
-        Intake(plan.tags, report, gateway.storage, rules),
+        Intake(reporting.table, reporting.report, gateway.storage, rules, gateway.clock_watch.look),
         clock=around.clock,
         backoff=Backoff(around.uniform),
         log=Log("device", device=device.name),

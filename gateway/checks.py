@@ -11,6 +11,7 @@ from drivers.base import DevicePlan
 from drivers.model import Kind
 from drivers.registry import DeviceSettings, compile_plan, find_doubtful_units, find_link_mistakes
 from gateway.mqtt_checks import find_level_mistakes, find_mqtt_mistakes
+from gateway.processing.mistakes import processing_mistakes
 
 if TYPE_CHECKING:
     from gateway.settings import EpcisSettings, GatewaySettings, RuleSettings
@@ -20,6 +21,8 @@ def find_mistakes(settings: GatewaySettings) -> Iterator[Mistake]:
     """See config.settings.CrossChecked."""
     yield from _repeated("devices", "device", [device.name for device in settings.devices])
     yield from _within_devices(find_link_mistakes(settings.devices))
+    plans = {device.name: plan for device in settings.devices if (plan := _plan(device))}
+    yield from processing_mistakes(settings, {name: plan.tags for name, plan in plans.items()})
     yield from _repeated("sinks", "sink", [sink.name for sink in settings.sinks])
     yield from find_level_mistakes(settings)
     yield from _repeated("products", "rule", [rule.name for rule in settings.products])

@@ -3,13 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import time
+from collections.abc import Callable
+from enum import IntFlag
 from math import ceil
 from typing import Protocol
 
 from drivers.prompt import Prompt
+from gateway.log import Log
 
 _STEPS_PER_S = 1000
+_NS = 1_000_000_000
+STEP_MARK_S = 60.0
+"""For so long after a step records bear its mark."""
+_SLEW_NS_PER_S = 1_000_000
+"""A clock that is slewed gains or loses less than this; adjtime's limit is half of it."""
+_ASK_S = 16.0
+"""How often the kernel is asked whether its clock is synchronised."""
+_TIME_ERROR = 5
+_TIMEX_BYTES = 512
+"""More than any platform's struct timex."""
+
+
+class ClockMark(IntFlag):
+    """What is wrong with the clock by which a record was stamped."""
+
+    STEPPED = 1
+    """Within the last minute it was set: times before and after can't be compared."""
+    UNSYNCHRONISED = 2
+    """The kernel says that nothing disciplines it."""
+
+
+_STEPPED, _UNSYNCHRONISED = int(ClockMark.STEPPED), int(ClockMark.UNSYNCHRONISED)
+"""Flags are ten times slower."""
 
 
 class Clock(Protocol):
@@ -65,3 +92,68 @@ class SystemClock:
     def _wake(self, step: int) -> None:
         for sleeper in self._sleepers.pop(step):
             sleeper.settle(None)
+
+
+def kernel_synchronised() -> bool | None:
+    """Whether the kernel says that its clock is synchronised (adjtimex(2)); None where it can't be asked."""
+    try:
+        adjtimex = ctypes.CDLL(None).adjtimex
+    except (OSError, AttributeError, TypeError):
+        return None
+    state: int = adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))  # all zero, modes too: nothing is set
+    return None if state < 0 else state != _TIME_ERROR
+
+
+class ClockWatch:
+    """Notices when the wall clock is set, and whether it is synchronised.
+
+    Looked at whenever a record is made; between two looks the wall clock may differ from the monotonic one by `step_s` and what
+    slewing explains. A machine that slept has stepped too, since the monotonic clock sleeps with it.
+    """
+
+    def __init__(
+        self, clock: Clock, log: Log, *, step_s: float = 1.0, synchronised: Callable[[], bool | None] = kernel_synchronised
+    ) -> None:
+        """`synchronised`: asked now and then; None when it isn't known."""
+        self.steps = 0
+        """How often the clock was set."""
+        self.last_step_s = 0.0
+        """By how much, forward or (negative) back, the last time."""
+        self.synchronised: bool | None = None
+        self._clock = clock
+        self._log = log
+        self._step_ns = step_s * _NS
+        self._ask = synchronised
+        self._looked_s = clock.monotonic()
+        self._lead_ns = clock.now_ns() - int(self._looked_s * _NS)
+        """Of the wall clock before the monotonic one."""
+        self._marked_until_s = self._asked_until_s = self._looked_s
+
+    def look(self) -> int:
+        """What is wrong now, bits of ClockMark. Steps are logged once a minute at most, and counted all."""
+        now_s = self._clock.monotonic()
+        lead_ns = self._clock.now_ns() - int(now_s * _NS)
+        gained_ns = lead_ns - self._lead_ns
+        if abs(gained_ns) > self._step_ns + _SLEW_NS_PER_S * (now_s - self._looked_s):
+            self._note_step(gained_ns / _NS, now_s)
+        self._lead_ns, self._looked_s = lead_ns, now_s
+        if now_s >= self._asked_until_s:
+            self._asked_until_s = now_s + _ASK_S
+            self._note_synchronised(self._ask())
+        mark = _STEPPED if now_s < self._marked_until_s else 0
+        return mark if self.synchronised is not False else mark | _UNSYNCHRONISED
+
+    def _note_step(self, step_s: float, now_s: float) -> None:
+        self.steps += 1
+        self.last_step_s = step_s
+        if now_s >= self._marked_until_s:
+            direction = "forward" if step_s > 0 else "back"
+            self._log.warning(f"the clock was set {direction} by {abs(step_s):.3f} s; records are marked for {STEP_MARK_S:g} s")
+        self._marked_until_s = now_s + STEP_MARK_S
+
+    def _note_synchronised(self, synchronised: bool | None) -> None:
+        before, self.synchronised = self.synchronised, synchronised
+        if synchronised is False and before is not False:
+            self._log.warning("the clock isn't synchronised; records are marked")
+        elif synchronised and before is False:
+            self._log.info("the clock is synchronised")

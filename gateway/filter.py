@@ -39,13 +39,16 @@ class _Undo:
 class _Run:
     """Tags that come together again and again, and what makes looking at them cheap."""
 
-    __slots__ = ("due_ns", "index", "plain", "seen", "tags")
+    __slots__ = ("due_ns", "index", "plain", "relative", "seen", "tags")
 
-    def __init__(self, tags: npt.NDArray[np.int32], deadbands: npt.NDArray[np.float64]) -> None:
+    def __init__(
+        self, tags: npt.NDArray[np.int32], deadbands: npt.NDArray[np.float64], relative: npt.NDArray[np.float64] | None
+    ) -> None:
         self.tags = tags
         """Kept, so that no other array takes its place in memory."""
         self.index: Index = _index_of(tags)
-        self.plain = not deadbands[self.index].any()
+        self.relative = None if relative is None or not relative[self.index].any() else relative[self.index]
+        self.plain = not deadbands[self.index].any() and self.relative is None
         """No deadband: whatever differs has moved."""
         self.forget()
 
@@ -71,13 +74,24 @@ class Filter:
     take_back(). It isn't kept over a restart: everything is then reported anew.
     """
 
-    def __init__(self, table: TagTable, deadbands: npt.NDArray[np.float64], heartbeats_ns: npt.NDArray[np.int64]) -> None:
-        """`deadbands` and `heartbeats_ns`: (n,), by tag index."""
+    def __init__(
+        self,
+        table: TagTable,
+        deadbands: npt.NDArray[np.float64],
+        heartbeats_ns: npt.NDArray[np.int64],
+        relative: npt.NDArray[np.float64] | None = None,
+    ) -> None:
+        """By tag index, (n,).
+
+        Args:
+            relative: further deadbands, as parts of the value last reported; the wider one holds.
+        """
         n = len(table.names)
         self._device = table.device
         self._deadbands = deadbands
         self._whole_deadbands = np.floor(np.minimum(deadbands, 2.0**63)).astype(np.uint64)
         """For whole numbers |difference| > deadband and |difference| > floor(deadband) are the same."""
+        self._relative = relative
         self._heartbeats_ns = heartbeats_ns
         self._seen = np.zeros(n, np.bool_)
         self._status = np.zeros(n, np.uint32)
@@ -167,7 +181,7 @@ class Filter:
     def _run_of(self, tags: npt.NDArray[np.int32]) -> _Run:
         run = self._runs.get(id(tags))
         if run is None:
-            run = _Run(tags, self._deadbands)
+            run = _Run(tags, self._deadbands, self._relative)
             if not tags.flags.writeable:
                 if len(self._runs) == _MOST_RUNS:
                     self._runs.clear()
@@ -204,12 +218,18 @@ class Filter:
             has_moved: npt.NDArray[np.bool_] = values != last  # NaN has moved
             return has_moved
         if values.dtype.kind == "f":
-            is_still: npt.NDArray[np.bool_] = np.abs(values - last) <= self._deadbands[index]
+            bands = self._deadbands[index]
+            if run.relative is not None:
+                bands = np.maximum(bands, run.relative * np.abs(last))
+            is_still: npt.NDArray[np.bool_] = np.abs(values - last) <= bands
             return ~is_still
         low = np.minimum(values, last).astype(np.uint64)
         high = np.maximum(values, last).astype(np.uint64)
         distance = high - low  # exact for any two 64-bit integers: two's complement wraps around
-        exceeds: npt.NDArray[np.bool_] = distance > self._whole_deadbands[index]
+        whole = self._whole_deadbands[index]
+        if run.relative is not None:
+            whole = np.maximum(whole, np.floor(run.relative * np.abs(last.astype(np.float64))).astype(np.uint64))
+        exceeds: npt.NDArray[np.bool_] = distance > whole
         return exceeds
 
     def _remember(self, frame: Frame, index: Index) -> None:

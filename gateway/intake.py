@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 
 import numpy as np
 
 from drivers.model import Frame, TagTable, reading_count
-from gateway.filter import Filter
 from gateway.outbox.base import Entry, RecordKind
 from gateway.outbox.codec import encode_record, encode_table, table_digest, table_key
+from gateway.processing.report import Report
 from gateway.products.rule import Draft, Rule
 from gateway.storage import Storage
 
@@ -19,8 +19,10 @@ from gateway.storage import Storage
 class Intake:
     """The way of one device's readings to the disk. Used by the device's task only."""
 
-    def __init__(self, table: TagTable, report: Filter, storage: Storage, rules: Sequence[Rule]) -> None:
-        """`rules`: those that look at this device."""
+    def __init__(
+        self, table: TagTable, report: Report, storage: Storage, rules: Sequence[Rule], clock_marks: Callable[[], int] = int
+    ) -> None:
+        """`rules`: those that look at this device; `clock_marks`: see ClockWatch.look."""
         self.table = table
         self.readings = 0
         """Readings taken, reported or not."""
@@ -29,6 +31,7 @@ class Intake:
         self.rules = sorted(rules, key=lambda rule: rule.spec.name)
         self._filter = report
         self._storage = storage
+        self._clock_marks = clock_marks
         self._stored_table = encode_table(table)
         self._digest = table_digest(self._stored_table)
         self._table_key = table_key(self._digest)
@@ -102,8 +105,10 @@ class Intake:
         return notes
 
     def _records(self, frames: Sequence[Frame]) -> list[Entry]:
+        marks = self._clock_marks() if frames else 0
         return [
-            Entry(RecordKind.TELEMETRY, encode_record(self._digest, group), reading_count(group)) for group in together(frames)
+            Entry(RecordKind.TELEMETRY, encode_record(self._digest, group, marks), reading_count(group))
+            for group in together(frames)
         ]
 
 

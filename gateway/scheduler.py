@@ -20,9 +20,23 @@ def phase_s(place: int, period_s: float) -> float:
 
 
 @dataclass(slots=True)
-class _Line:
+class ScanClass:
+    """The due times of one scan class, counted from one origin, and how well they were kept."""
+
     period_s: float
-    due_s: float
+    origin_s: float
+    place: int = 0
+    """How many periods after the origin the next poll is due: not added up, so that nothing is lost by rounding in years."""
+    began_s: float = 0.0
+    polls: int = 0
+    late: int = 0
+    skipped: int = 0
+    overruns: int = 0
+
+    @property
+    def due_s(self) -> float:
+        """When its next poll is due."""
+        return self.origin_s + self.place * self.period_s
 
 
 class Timetable:
@@ -30,43 +44,52 @@ class Timetable:
 
     def __init__(self, periods_s: Sequence[float], place: int = 0) -> None:
         """`place`: of the device in the list. start() first."""
-        self._lines = [_Line(period, phase_s(place, period)) for period in periods_s]
+        self.classes = [ScanClass(period, phase_s(place, period)) for period in periods_s]
         self._has_started = False
         self.polls = 0
         self.late = 0
         """Polls that began late."""
         self.skipped = 0
         """Due times that passed without a poll: an earlier poll was under way, or the device was away."""
+        self.overruns = 0
+        """Polls that took longer than their period."""
 
     def next(self) -> tuple[int, float]:
         """The scan class that is due first, and when."""
-        index = min(range(len(self._lines)), key=lambda i: self._lines[i].due_s)
-        return index, self._lines[index].due_s
+        index = min(range(len(self.classes)), key=lambda i: self.classes[i].due_s) if len(self.classes) > 1 else 0
+        return index, self.classes[index].due_s
 
     def begin(self, index: int, now_s: float) -> None:
         """A poll of that class begins."""
-        line = self._lines[index]
+        scan = self.classes[index]
         self.polls += 1
-        if now_s - line.due_s > line.period_s * LATE_FRACTION:
+        scan.polls += 1
+        scan.began_s = now_s
+        if now_s - scan.due_s > scan.period_s * LATE_FRACTION:
             self.late += 1
+            scan.late += 1
 
     def end(self, index: int, now_s: float) -> None:
         """That poll is done, its readings are on disk. Of the due times that have passed since, only the last is made up for."""
-        line = self._lines[index]
-        line.due_s += line.period_s
-        passed = int((now_s - line.due_s) // line.period_s)
-        if passed > 0:
-            self.skipped += passed
-            line.due_s += passed * line.period_s
+        scan = self.classes[index]
+        if now_s - scan.began_s > scan.period_s:
+            self.overruns += 1
+            scan.overruns += 1
+        scan.place += 1
+        self._skip(scan, int((now_s - scan.due_s) // scan.period_s))
 
     def start(self, now_s: float) -> None:
         """The device is there. Due times that passed while it was away are counted as skipped, the next ones hold."""
         if not self._has_started:
             self._has_started = True
-            for line in self._lines:
-                line.due_s += now_s
-        for line in self._lines:
-            passed = int(-(-(now_s - line.due_s) // line.period_s))
-            if passed > 0:
-                self.skipped += passed
-                line.due_s += passed * line.period_s
+            for scan in self.classes:
+                scan.origin_s += now_s
+        for scan in self.classes:
+            self._skip(scan, int(-(-(now_s - scan.due_s) // scan.period_s)))
+
+    def _skip(self, scan: ScanClass, passed: int) -> None:
+        """Leave that many due times out, if any."""
+        if passed > 0:
+            self.skipped += passed
+            scan.skipped += passed
+            scan.place += passed

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from config.settings import FilePath, Mistake, Name, Settings
 from drivers.registry import DeviceSettings
+from drivers.settings import TagSettings
 from gateway.checks import find_mistakes
 from gateway.sinks.payload import Form
 from gateway.sinks.selection import Selection
@@ -251,6 +252,24 @@ class RuleSettings(Settings):
     """Where the identifiers come from."""
 
 
+class ClockSettings(Settings):
+    """The gateway's own clock, which stamps every record."""
+
+    step_s: float = Field(default=1.0, gt=0, le=3600)
+    """The clock was set when it moves by more than this against the time that passed; records are then marked for a minute."""
+    mark_unsynchronised: bool = True
+    """Mark records while the kernel says that nothing (NTP, PTP) keeps its clock right; Linux only."""
+
+
+class CalculatedSettings(TagSettings):
+    """A tag that is calculated from others each time its device is read."""
+
+    device: Name
+    """The device whose tag it becomes; it is calculated when this device is read."""
+    expression: str = Field(min_length=1)
+    """E.g. voltage * current / 1000, if(speed > 5, 1, 0); tags of the device by name, of others as device.tag (last values)."""
+
+
 class GatewaySettings(Settings):
     """A gateway."""
 
@@ -266,10 +285,14 @@ class GatewaySettings(Settings):
     """How long a stopping gateway goes on delivering what is stored."""
     outbox: OutboxSettings = OutboxSettings()
     """Where readings are kept until they have been acknowledged."""
+    clock: ClockSettings = ClockSettings()
+    """When to doubt the gateway's clock."""
     devices: tuple[DeviceSettings, ...] = Field(min_length=1)
     """What is read."""
     sinks: tuple[SinkSettings, ...] = Field(min_length=1)
     """Who gets it."""
+    calculated: tuple[CalculatedSettings, ...] = ()
+    """Tags made of other tags by an expression."""
     products: tuple[RuleSettings, ...] = ()
     """How finished parts become products with an identifier."""
 

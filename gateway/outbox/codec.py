@@ -6,6 +6,7 @@ never touches the backlog. All integers are little-endian.
     record  version u8 (1) | digest 16 bytes | frames u16 | frame ...
     frame   acquired_ns i64 | column u8 | flags u8 | n u32
             tags n * i32 | status n * u32 unless ALL_GOOD | source_ns n * i64 if SOURCED
+            flags: ALL_GOOD 1, SOURCED 2, and of the clock by which it was stamped STEPPED 4, UNSYNCHRONISED 8
             values n * 8 bytes, or length u32 and a MessagePack array for a list column
 
 A gap stands in the place of the newest of the records that were dropped, so that a sink meets it in their order.
@@ -49,6 +50,8 @@ _TIMES: np.dtype[np.int64] = np.dtype("<i8")
 _COLUMN_OF = {"f": 0, "i": 1, "u": 2}
 _ALL_GOOD = 1
 _SOURCED = 2
+_CLOCK_SHIFT = 2
+_CLOCK_BITS = 3
 
 
 _GAP = b"G"
@@ -68,6 +71,8 @@ class Telemetry:
 
     table: TagTable
     frames: list[Frame]
+    clock: int = 0
+    """What was wrong with the clock that stamped any of them: bits of gateway.clock.ClockMark."""
 
 
 class _StoredTable(msgspec.Struct, frozen=True):
@@ -151,21 +156,21 @@ def checksum(seq: int, kind: int, payload: bytes) -> int:
     return zlib.crc32(payload, zlib.crc32(_CHECK.pack(seq, kind)))
 
 
-def encode_record(digest: bytes, frames: Sequence[Frame]) -> bytes:
+def encode_record(digest: bytes, frames: Sequence[Frame], clock: int = 0) -> bytes:
     """Frames of one device as a record.
 
     Args:
         digest: of the table that their tags index.
         frames: up to 65535, each as drivers/model.py describes.
+        clock: what is wrong with the clock, bits of gateway.clock.ClockMark.
     """
     parts = [_HEAD.pack(VERSION, digest, len(frames))]
     for frame in frames:
-        parts += _encode_frame(frame)
+        parts += _encode_frame(frame, clock << _CLOCK_SHIFT)
     return b"".join(parts)
 
 
-def _encode_frame(frame: Frame) -> list[bytes]:
-    flags = 0
+def _encode_frame(frame: Frame, flags: int) -> list[bytes]:
     columns = [np.ascontiguousarray(frame.tags, _TAGS).tobytes()]
     if frame.status.any():
         columns.append(np.ascontiguousarray(frame.status, _STATUS).tobytes())
@@ -203,18 +208,20 @@ def decode_record(payload: bytes, table_of: Callable[[bytes], TagTable | None]) 
         if table is None:
             raise RecordUnknown(f"tag table {digest.hex()} is not in this outbox")
         frames = []
-        at = _HEAD.size
+        at, flags = _HEAD.size, 0
         for _ in range(count):
-            frame, at = _decode_frame(payload, at, table)
+            frame, own_flags, at = _decode_frame(payload, at, table)
             frames.append(frame)
+            flags |= own_flags
     except (struct.error, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RecordDamaged(f"the record is cut or altered: {error}") from error
     if at != len(payload):
         raise RecordDamaged(f"{len(payload) - at} bytes behind the last frame")
-    return Telemetry(table, frames)
+    return Telemetry(table, frames, flags >> _CLOCK_SHIFT & _CLOCK_BITS)
 
 
-def _decode_frame(payload: bytes, at: int, table: TagTable) -> tuple[Frame, int]:
+def _decode_frame(payload: bytes, at: int, table: TagTable) -> tuple[Frame, int, int]:
+    """The frame, its flags, and where the next one begins."""
     acquired_ns, column, flags, n = _FRAME.unpack_from(payload, at)
     at += _FRAME.size
     tags, at = _take(payload, at, n, _TAGS)
@@ -242,7 +249,7 @@ def _decode_frame(payload: bytes, at: int, table: TagTable) -> tuple[Frame, int]
         values, at = _take(payload, at, n, _DTYPES[column])  # type: ignore[assignment]
     else:
         raise RecordDamaged(f"column type {column} doesn't exist")
-    return Frame(table.device, acquired_ns, tags, values, status, source), at
+    return Frame(table.device, acquired_ns, tags, values, status, source), flags, at
 
 
 def _take(payload: bytes, at: int, n: int, dtype: np.dtype[_Number]) -> tuple[npt.NDArray[_Number], int]:

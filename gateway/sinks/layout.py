@@ -12,18 +12,27 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from drivers.model import Kind
+from gateway.clock import ClockMark
 from gateway.outbox.codec import VERSION
 
 _HEAD = struct.Struct("<B16sH")
 _FRAME = struct.Struct("<qBBI")
 _TIME_BYTES = 8
 _ALL_GOOD = 1
+_CLOCK_SHIFT = 2
+_PLAIN_FLAGS = (1 << _CLOCK_SHIFT) - 1
+"""All but those of the clock, which go into the layout."""
 _NUMBERS = "dqQ"
 """struct's letters, by column type."""
 _MOST_FRAMES = 16
 _SIGHTINGS = 3
 """A layout seen so often is worth preparing: report by exception shows many that never come back."""
 _MOST_STRANGERS = 256
+
+
+def clock_word(marks: int) -> str:
+    """What is wrong with the clock, as consumers read it; `marks`: bits of ClockMark, at least one."""
+    return "stepped" if marks & int(ClockMark.STEPPED) else "unsynchronised"
 
 
 def layout_of(payload: bytes) -> bytes | None:
@@ -40,7 +49,7 @@ def layout_of(payload: bytes) -> bytes | None:
             return None
         _, column, flags, n = _FRAME.unpack_from(payload, at)
         values = at + _FRAME.size + 4 * n
-        if flags != _ALL_GOOD or column >= len(_NUMBERS):
+        if flags & _PLAIN_FLAGS != _ALL_GOOD or column >= len(_NUMBERS):
             return None
         parts.append(payload[at + _TIME_BYTES : values])
         at = values + 8 * n
@@ -67,6 +76,9 @@ class Layout:
                 form.append(_letter(column, kinds[tag]))
                 told.append(names[tag])
         self.size = len(told)
+        clock = layout[_HEAD.size + 1] >> _CLOCK_SHIFT
+        self.clock = b'"clock":"%b",' % clock_word(clock).encode() if clock else b""
+        """What the message says of the gateway's clock."""
         self._unpack = struct.Struct("".join(form)).unpack_from
         fields = [f"f{index}" for index in range(len(told))]
         # A Struct's fields are written several times faster than a dict's.

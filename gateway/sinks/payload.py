@@ -1,12 +1,14 @@
 """A telemetry record as the JSON that subscribers get. Pure; encoded from columns.
 
     {"gateway":"pumpworks-1","epoch":"9f2c...","seq":123,"device":"press","t":1790000000123,
+     "clock":"stepped",
      "values":{"light_red":false,"pulses":1234,"current":null},
      "source_t":{"pressure":1790000000100},
      "status":{"current":"BadTimeout"}}
 
 `t` and `source_t` are integer milliseconds, UTC; `source_t` names only tags with a device timestamp, `status` only tags that
-aren't Good; what is Bad has the value null. The same record always gives the same bytes. The other forms: docs/mqtt.md.
+aren't Good; what is Bad has the value null; `clock` is there only when the gateway's clock was set within the last minute
+(stepped) or isn't synchronised (unsynchronised). The same record always gives the same bytes. The other forms: docs/mqtt.md.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from drivers.status import status_name
 from gateway.outbox.base import Record
 from gateway.outbox.codec import Telemetry, decode_record, decode_table, is_gap, table_key
 from gateway.sinks.gap import DEVICE, encode_gap_message
-from gateway.sinks.layout import Layouts, layout_of
+from gateway.sinks.layout import Layouts, clock_word, layout_of
 from gateway.sinks.selection import EVERYTHING, Selection
 from gateway.sinks.topic import fields_of, topic_of
 
@@ -170,11 +172,11 @@ class Messages:
             layout = layout_of(payload)
             prepared = None if layout is None else table.layouts.find(layout)
             if prepared is not None:
-                return self._encode_prepared(record.seq, table, *prepared(payload)) if prepared.size else []
+                return self._encode_prepared(record.seq, table, prepared.clock, *prepared(payload)) if prepared.size else []
         return self._encode_plain(record)
 
-    def _encode_prepared(self, seq: int, table: _Table, acquired_ns: int, values: bytes) -> list[tuple[str, bytes]]:
-        head = b'%b%d,"device":%b,"t":%d,' % (self._start, seq, table.device_json, acquired_ns // _MS)
+    def _encode_prepared(self, seq: int, table: _Table, clock: bytes, acquired_ns: int, values: bytes) -> list[tuple[str, bytes]]:
+        head = b'%b%d,"device":%b,"t":%d,%b' % (self._start, seq, table.device_json, acquired_ns // _MS, clock)
         if self._form is Form.JSON:
             return [(table.topic, b'%b"values":%b}' % (head, values))]
         return [(table.topic, head + values[1:])]
@@ -199,6 +201,8 @@ class Messages:
             "device": table.table.device,
             "t": _time_ms(telemetry),
         }
+        if telemetry.clock:
+            head["clock"] = clock_word(telemetry.clock)
         columns = _columns(table, frames)
         if self._is_by_tag:
             of = len(columns[0])

@@ -34,8 +34,10 @@ def encode_plainly(gateway: str, epoch: str, seq: int, telemetry: Telemetry) -> 
         "seq": seq,
         "device": table.device,
         "t": telemetry.frames[0].acquired_ns // _MS if telemetry.frames else 0,
-        "values": values,
     }
+    if telemetry.clock:
+        message["clock"] = "stepped" if telemetry.clock & 1 else "unsynchronised"
+    message["values"] = values
     if source_t:
         message["source_t"] = source_t
     if status:

@@ -36,6 +36,7 @@ _MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "drivers.model",
         "drivers.prompt",
         "drivers.registry",
+        "drivers.settings",
         "drivers.status",
     ),
     "idnode": ("config", "epcis"),
@@ -50,6 +51,7 @@ _CONFINED: dict[str, tuple[str, ...]] = {
     "fastapi": ("idnode/web/",),
     "gmqtt": ("gateway/sinks/",),
     "iotcore": ("simulators/demo/",),
+    "lark": ("gateway/processing/",),
     "paho": ("gateway/subscription.py", "simulators/"),
     "pymodbus": ("simulators/",),
     "serial_asyncio_fast": ("drivers/modbus/",),
@@ -58,7 +60,7 @@ _CONFINED: dict[str, tuple[str, ...]] = {
     "uvicorn": ("idnode/web/",),
     "yaml": ("config/", "simulators/demo/"),
 }
-_ONE_FILE = ("asyncpg", "gmqtt", "iotcore", "pymodbus", "serial_asyncio_fast")
+_ONE_FILE = ("asyncpg", "gmqtt", "iotcore", "lark", "pymodbus", "serial_asyncio_fast")
 
 _GATEWAY_SANS_IO = (
     "gateway/consumer.py",

@@ -17,13 +17,13 @@ from drivers.modbus.settings import ModbusSettings
 from drivers.opcua.driver import OpcuaDriver
 from drivers.opcua.settings import OpcuaSettings
 from drivers.registry import compile_plan
-from gateway.assembly import make_filter
 from gateway.backoff import Backoff
 from gateway.intake import Intake
 from gateway.log import Log
 from gateway.outbox.base import RecordKind
 from gateway.outbox.memory import MemoryOutbox
 from gateway.poller import Poller
+from gateway.processing.plan import make_filter
 from gateway.sinks.payload import Messages
 from gateway.storage import Storage
 from simulators.ledger import FaultRecord, Ledger, read_faults
@@ -209,7 +209,7 @@ async def collect(
     for place, settings in enumerate(devices):
         plan = compile_plan(settings)
         driver = _driver(loop, settings, plan)
-        intake = Intake(plan.tags, make_filter(plan.tags, settings, HEARTBEAT_S), storage, [])
+        intake = Intake(plan.tags, make_filter(plan.tags, settings.tags, HEARTBEAT_S), storage, [])
         poller = Poller(
             plan,
             driver,

@@ -1,0 +1,1 @@
+"""What is made of readings between the driver and the filter: compression, windows, calculated tags, stale values."""

@@ -1,0 +1,182 @@
+"""The way of one device's readings from the driver to what is stored, where the settings ask for more than the filter.
+
+driver -> stale values are marked -> calculated tags are added -> windows count -> swinging doors, or the filter
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from drivers.model import Frame, TagTable, select
+from gateway.filter import Filter
+from gateway.processing.calculation import Calculation, LastValues
+from gateway.processing.stale import StaleWatch
+from gateway.processing.swinging import SwingingDoors
+from gateway.processing.windows import Windows
+
+_MOST_ROUTES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What there is to do beside the filter; None or empty where nothing asks for it."""
+
+    doors: SwingingDoors | None = None
+    door_tags: npt.NDArray[np.int32] | None = None
+    """(m,) the tags of `doors`, in their order."""
+    windows: tuple[Windows, ...] = ()
+    stale: StaleWatch | None = None
+    last: LastValues | None = None
+    """Where calculations, of other devices too, find this one's values."""
+    calculation: Calculation | None = None
+
+
+class _Route:
+    """Where the tags of a frame go."""
+
+    def __init__(self, tags: npt.NDArray[np.int32], door_places: npt.NDArray[np.int32], windows: Sequence[_Counted]) -> None:
+        self.tags = tags
+        """Kept, so that no other array takes its place in memory."""
+        places = door_places[tags]
+        self.at_door = places >= 0
+        self.door_places = places[self.at_door]
+        self.others = ~self.at_door
+        self.has_doors = len(self.door_places) > 0
+        self.all_doors = len(self.door_places) == len(tags)
+        self.windows = []
+        for counted in windows:
+            at = counted.places[tags]
+            chosen = np.flatnonzero(at >= 0)
+            if len(chosen):
+                self.windows.append((counted.windows, chosen, at[chosen]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    windows: Windows
+    places: npt.NDArray[np.int32]
+    """(n,) by tag index, -1 for tags that aren't counted."""
+
+
+class Pipeline:
+    """A Report (gateway/processing/report.py) that does `stages` around a filter."""
+
+    def __init__(self, table: TagTable, report: Filter, stages: Stages, monotonic: Callable[[], float]) -> None:
+        """`table`: with all derived tags."""
+        self.stages = stages
+        self._filter = report
+        self._monotonic = monotonic
+        n = len(table.names)
+        self._door_places = _places(n, stages.door_tags)
+        self._counted = [_Counted(windows, _places(n, windows.tags)) for windows in stages.windows]
+        self._routes: dict[int, _Route] = {}
+        self._repeats: list[Frame] | None = None
+        self._repeated: list[Frame] = []
+        self._made: list[Frame] = []
+
+    @property
+    def late(self) -> int:
+        """Readings that came after their window had closed."""
+        return sum(windows.late for windows in self.stages.windows)
+
+    @property
+    def stale_tags(self) -> int:
+        """How many tags are stale now."""
+        return 0 if self.stages.stale is None else int(np.count_nonzero(self.stages.stale.is_stale))
+
+    def pick(self, frames: Sequence[Frame]) -> list[Frame]:
+        """See Report."""
+        if frames is self._repeats:
+            picked = [*self._made, *self._filter.pick(self._repeated)]
+            self._repeats, self._repeated, self._made = None, [], []
+            return picked
+        picked = []
+        for frame in self._derive(frames):
+            picked += self._compress(frame)
+        return picked
+
+    def accept(self) -> None:
+        """See Report."""
+        self._filter.accept()
+        for windows in self.stages.windows:
+            windows.accept()
+        if self.stages.doors is not None:
+            self.stages.doors.accept()
+
+    def take_back(self) -> None:
+        """See Report."""
+        self._filter.take_back()
+        for windows in self.stages.windows:
+            windows.take_back()
+        if self.stages.doors is not None:
+            self.stages.doors.take_back()
+
+    def repeats(self, now_ns: int) -> list[Frame]:
+        """See Report. They are no readings: no window counts them and no calculation follows from them."""
+        self._repeated = self._filter.repeats(now_ns)
+        self._made = [] if self.stages.doors is None else self.stages.doors.repeats(now_ns)
+        for windows in self.stages.windows:
+            self._made += windows.pass_time(now_ns)
+        self._repeats = [*self._repeated, *self._made]
+        return self._repeats
+
+    def next_heartbeat_ns(self) -> int | None:
+        """See Report."""
+        times = [self._filter.next_heartbeat_ns(), *(windows.next_end_ns() for windows in self.stages.windows)]
+        if self.stages.doors is not None:
+            times.append(self.stages.doors.next_heartbeat_ns())
+        return min((time for time in times if time is not None), default=None)
+
+    def _derive(self, frames: Sequence[Frame]) -> Sequence[Frame]:
+        """The readings, and what is calculated of them."""
+        stages = self.stages
+        if stages.stale is not None:
+            now_s = self._monotonic()
+            frames = [stages.stale.mark(frame, now_s) for frame in frames]
+        if stages.last is not None:
+            for frame in frames:
+                stages.last.take(frame)
+        if stages.calculation is not None and frames:
+            calculated = stages.calculation.frames(frames[-1].acquired_ns)
+            if stages.last is not None:
+                for frame in calculated:
+                    stages.last.take(frame)
+            frames = [*frames, *calculated]
+        return frames
+
+    def _compress(self, frame: Frame) -> list[Frame]:
+        if isinstance(frame.values, list) or not len(frame.tags):
+            return self._filter.pick([frame])
+        route = self._route(frame.tags)
+        closed: list[Frame] = []
+        for windows, chosen, places in route.windows:
+            closed += windows.take(frame, chosen, places)
+        if not route.has_doors:
+            return [*self._filter.pick([frame]), *closed]
+        assert self.stages.doors is not None
+        mine = frame if route.all_doors else select(frame, route.at_door)
+        earlier, kept = self.stages.doors.pick(mine, route.door_places)
+        others = [] if route.all_doors else self._filter.pick([select(frame, route.others)])
+        return [*earlier, *others, *kept, *closed]
+
+    def _route(self, tags: npt.NDArray[np.int32]) -> _Route:
+        route = self._routes.get(id(tags))
+        if route is None:
+            route = _Route(tags, self._door_places, self._counted)
+            if not tags.flags.writeable:
+                if len(self._routes) == _MOST_ROUTES:
+                    self._routes.clear()
+                self._routes[id(tags)] = route
+        return route
+
+
+def _places(n: int, tags: npt.NDArray[np.int32] | None) -> npt.NDArray[np.int32]:
+    """(n,) where each tag stands in `tags`, -1 for those that don't."""
+    places = np.full(n, -1, np.int32)
+    if tags is not None:
+        places[tags] = np.arange(len(tags), dtype=np.int32)
+    return places
