@@ -22,7 +22,7 @@ from drivers.model import Frame, Kind, TagTable, select
 from drivers.status import status_name
 from gateway.outbox.base import Record
 from gateway.outbox.codec import Telemetry, decode_record, decode_table, table_key
-from gateway.sinks.layout import Layouts, layout_of
+from gateway.sinks.layout import Layouts, Room, layout_of
 from gateway.sinks.selection import EVERYTHING, Selection
 from gateway.sinks.topic import fields_of, topic_of
 
@@ -50,7 +50,7 @@ _Columns = tuple[dict[str, object], dict[str, int], dict[str, str]]
 class _Table:
     """A tag table, and what is prepared for it once: names as arrays for gathering by index, its topic, its layouts."""
 
-    def __init__(self, table: TagTable, selection: Selection, form: Form, topic: str) -> None:
+    def __init__(self, table: TagTable, selection: Selection, form: Form, topic: str, room: Room) -> None:
         self.table = table
         self.topic = topic
         self.device_json = msgspec.json.encode(table.device)
@@ -63,7 +63,7 @@ class _Table:
         self.is_wanted = np.array(wanted, np.bool_)
         self.wants_all = bool(self.is_wanted.all())
         self.wants_none = not self.is_wanted.any()
-        self.layouts = Layouts(table.names, table.kinds, wanted.__getitem__)
+        self.layouts = Layouts(table.names, table.kinds, wanted.__getitem__, room)
 
 
 def _time_ms(telemetry: Telemetry) -> int:
@@ -154,6 +154,7 @@ class Messages:
         self._selection = selection
         self._is_by_tag = "tag" in fields_of(topic)
         self._tables: dict[bytes, _Table] = {}
+        self._room = Room()
         identity = msgspec.json.encode({"gateway": gateway, "epoch": epoch})
         self._start = identity[:-1] + b',"seq":'
 
@@ -212,7 +213,9 @@ class Messages:
             if stored is None:
                 return None
             table = decode_table(stored)
-            known = self._tables[digest] = _Table(table, self._selection, self._form, self._topic_of(table.device, ""))
+            known = self._tables[digest] = _Table(
+                table, self._selection, self._form, self._topic_of(table.device, ""), self._room
+            )
         return known.table
 
     def _topic_of(self, device: str, tag: str) -> str:
