@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import msgspec
 
@@ -80,9 +82,7 @@ class Layout:
         self.clock = b'"clock":"%b",' % clock_word(clock).encode() if clock else b""
         """What the message says of the gateway's clock."""
         self._unpack = struct.Struct("".join(form)).unpack_from
-        fields = [f"f{index}" for index in range(len(told))]
-        # A Struct's fields are written several times faster than a dict's.
-        self._make = msgspec.defstruct("Values", fields, rename=dict(zip(fields, told, strict=True)), gc=False)
+        self._make = _values_type(tuple(told))
         self._encode = msgspec.json.Encoder().encode
 
     def __call__(self, payload: bytes) -> tuple[int, bytes]:
@@ -91,14 +91,29 @@ class Layout:
         return acquired_ns, self._encode(self._make(*values))
 
 
+@lru_cache(256)
+def _values_type(names: tuple[str, ...]) -> type[msgspec.Struct]:
+    """A class of objects with these values, shared by devices of one make. Fields are written much faster than a dict's."""
+    fields = [f"f{index}" for index in range(len(names))]
+    return msgspec.defstruct("Values", fields, rename=dict(zip(fields, names, strict=True)), gc=False)
+
+
+@dataclass(slots=True)
+class Room:
+    """How many fields may still be prepared, by all tables of a sink: 350 bytes each."""
+
+    fields: int = 100_000
+
+
 class Layouts:
     """The layouts of one tag table, in bounded memory."""
 
-    def __init__(self, names: Sequence[str], kinds: Sequence[Kind], is_wanted: Callable[[int], bool]) -> None:
+    def __init__(self, names: Sequence[str], kinds: Sequence[Kind], is_wanted: Callable[[int], bool], room: Room) -> None:
         self._names, self._kinds, self._is_wanted = names, kinds, is_wanted
         self._prepared: dict[bytes, Layout | None] = {}
         self._strangers: dict[bytes, int] = {}
-        self._room = 16 * len(names) + 64
+        self._own = Room(4 * len(names) + 64)
+        self._all = room
 
     def find(self, layout: bytes) -> Layout | None:
         """The prepared layout; None as long as it isn't known to come back, or when it can't be prepared.
@@ -109,19 +124,18 @@ class Layouts:
         if found is not None or layout in self._prepared:
             return found
         seen = self._strangers.pop(layout, 0) + 1
-        if seen < _SIGHTINGS or self._room <= 0:
+        if seen < _SIGHTINGS or min(self._own.fields, self._all.fields) <= 0:
             if len(self._strangers) >= _MOST_STRANGERS:
                 del self._strangers[next(iter(self._strangers))]
             self._strangers[layout] = min(seen, _SIGHTINGS)
             return None
         try:
-            made = Layout(layout, self._names, self._kinds, self._is_wanted)
+            made: Layout | None = Layout(layout, self._names, self._kinds, self._is_wanted)
         except ValueError:
-            self._prepared[layout] = None
-            self._room -= 1
-            return None
+            made = None
         self._prepared[layout] = made
-        self._room -= made.size + 1
+        for room in (self._own, self._all):
+            room.fields -= 1 if made is None else made.size + 1
         return made
 
 

@@ -25,7 +25,7 @@ from drivers.status import status_name
 from gateway.outbox.base import Record
 from gateway.outbox.codec import Telemetry, decode_record, decode_table, is_gap, table_key
 from gateway.sinks.gap import DEVICE, encode_gap_message
-from gateway.sinks.layout import Layouts, clock_word, layout_of
+from gateway.sinks.layout import Layouts, Room, clock_word, layout_of
 from gateway.sinks.selection import EVERYTHING, Selection
 from gateway.sinks.topic import fields_of, topic_of
 
@@ -53,7 +53,7 @@ _Columns = tuple[dict[str, object], dict[str, int], dict[str, str]]
 class _Table:
     """A tag table, and what is prepared for it once: names as arrays for gathering by index, its topic, its layouts."""
 
-    def __init__(self, table: TagTable, selection: Selection, form: Form, topic: str) -> None:
+    def __init__(self, table: TagTable, selection: Selection, form: Form, topic: str, room: Room) -> None:
         self.table = table
         self.topic = topic
         self.device_json = msgspec.json.encode(table.device)
@@ -66,7 +66,7 @@ class _Table:
         self.is_wanted = np.array(wanted, np.bool_)
         self.wants_all = bool(self.is_wanted.all())
         self.wants_none = not self.is_wanted.any()
-        self.layouts = Layouts(table.names, table.kinds, wanted.__getitem__)
+        self.layouts = Layouts(table.names, table.kinds, wanted.__getitem__, room)
 
 
 def _time_ms(telemetry: Telemetry) -> int:
@@ -157,6 +157,7 @@ class Messages:
         self._selection = selection
         self._is_by_tag = "tag" in fields_of(topic)
         self._tables: dict[bytes, _Table] = {}
+        self._room = Room()
         identity = msgspec.json.encode({"gateway": gateway, "epoch": epoch})
         self._start = identity[:-1] + b',"seq":'
 
@@ -220,7 +221,9 @@ class Messages:
             if stored is None:
                 return None
             table = decode_table(stored)
-            known = self._tables[digest] = _Table(table, self._selection, self._form, self._topic_of(table.device, ""))
+            known = self._tables[digest] = _Table(
+                table, self._selection, self._form, self._topic_of(table.device, ""), self._room
+            )
         return known.table
 
     def _topic_of(self, device: str, tag: str) -> str:

@@ -71,7 +71,7 @@ class Tap(asyncio.Protocol):
         A broker that doesn't set TCP_NODELAY, as mosquitto doesn't, holds the next acknowledgements back until the first has been
         confirmed, which takes 40 ms else whenever the window is full.
         """
-        if _QUICKACK is not None:
+        if _QUICKACK is not None and not self._transport.is_closing():
             self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
     def eof_received(self) -> bool | None:

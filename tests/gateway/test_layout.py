@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from drivers.model import Frame, Kind, TagTable
 from gateway.outbox.base import Record, RecordKind
 from gateway.outbox.codec import RecordDamaged, Telemetry, encode_record, encode_table, table_digest, table_key
-from gateway.sinks.layout import layout_of
+from gateway.sinks.layout import Layouts, Room, layout_of
 from gateway.sinks.payload import Messages
 from gateway.sinks.selection import Selection
 from tests.gateway.fakes import START_NS
@@ -127,6 +127,16 @@ def test_a_record_that_is_cut_anywhere_has_no_layout_and_is_damaged_though_its_w
     assert layout_of(payload + b"\0") is None
 
 
+def test_all_tables_of_a_sink_share_one_room() -> None:
+    room = Room(10)
+    tables = [Layouts([f"r{i}" for i in range(2)], (Kind.INT,) * 2, lambda _: True, room) for _ in range(20)]
+    payload, _ = numbers(1)
+    layout = layout_of(payload)
+    assert layout is not None
+    found = [[table.find(layout) for _ in range(5)][-1] for table in tables]
+    assert [made is not None for made in found] == [True] * 4 + [False] * 16
+
+
 def test_layouts_that_never_come_back_take_bounded_memory() -> None:
     n = 40
     table = TagTable("press", tuple(f"r{i}" for i in range(n)), (Kind.INT,) * n, (None,) * n)
@@ -141,5 +151,5 @@ def test_layouts_that_never_come_back_take_bounded_memory() -> None:
             messages(Record(seq, RecordKind.TELEMETRY, encode_record(digest, [frame])))
     layouts = messages._tables[digest].layouts
     assert len(layouts._strangers) <= 256
-    assert sum(layout.size for layout in layouts._prepared.values() if layout) <= 17 * n + 64
+    assert sum(layout.size for layout in layouts._prepared.values() if layout) <= 5 * n + 64
     assert len(layouts._prepared) > 10
