@@ -175,10 +175,15 @@ class Outlet(logging.Handler):
 OUTLET = Outlet()
 
 
+def formatter(log_format: LogFormat) -> logging.Formatter:
+    """What makes a line of a record."""
+    return _JsonFormatter() if log_format is LogFormat.JSON else _TextFormatter()
+
+
 def write_to_stderr(log_format: LogFormat) -> None:
     """Send the gateway's lines to standard error and silence the libraries'. For the program's start, not for tests."""
     OUTLET.stream = sys.stderr
-    OUTLET.setFormatter(_JsonFormatter() if log_format is LogFormat.JSON else _TextFormatter())
+    OUTLET.setFormatter(formatter(log_format))
     logger = logging.getLogger(NAME)
     logger.handlers[:] = [OUTLET]
     logger.setLevel(logging.INFO)

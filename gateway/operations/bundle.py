@@ -58,7 +58,7 @@ def support_bundle(file: Path, target: Path, log: Path | None, out: TextIO) -> i
     document = _parsed(file)
     secrets = secrets_of(document, file.absolute().parent)
     settings, check = _checked(file)
-    outbox = settings.outbox.path if settings is not None else None
+    outbox = settings.outbox.path if settings is not None else _claimed_outbox(document, file.absolute().parent)
     contents = {
         "settings.json": _attempt(lambda: _pretty(redacted(document))),
         "check.txt": check,
@@ -97,6 +97,13 @@ def _checked(file: Path) -> tuple[GatewaySettings | None, str]:
         return None, "".join(f"line {problem.line}: {problem.field or 'the whole file'}: wrong\n" for problem in error.problems)
 
 
+def _claimed_outbox(document: Any, folder: Path) -> Path | None:
+    """Where a file with mistakes says that the outbox is: a gateway may run that was started before they were made."""
+    section = document.get("outbox") if isinstance(document, dict) else None
+    path = section.get("path") if isinstance(section, dict) else None
+    return folder / path if isinstance(path, str) else None
+
+
 def _attempt(make: Callable[[], str]) -> str:
     """What `make` gives, or why it couldn't: a bundle is made of what there is."""
     try:
@@ -107,7 +114,7 @@ def _attempt(make: Callable[[], str]) -> str:
 
 def _known(outbox: Path | None, path: Callable[[Path], Path]) -> Path:
     if outbox is None:
-        raise NoAnswer("the settings file has mistakes, so where the outbox is isn't known")
+        raise NoAnswer("the settings file doesn't say where the outbox is")
     return path(outbox)
 
 

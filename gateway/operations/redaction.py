@@ -20,12 +20,12 @@ def redacted(value: Any, key: str = "") -> Any:
 
     A path, the value of a key that ends in _file, stays: it says where a secret lies, not what it is.
     """
+    if value is not None and _SECRET_KEY.search(key) and not key.endswith("_file"):
+        return REMOVED
     if isinstance(value, Mapping):
         return {name: redacted(item, str(name)) for name, item in value.items()}
     if isinstance(value, list):
-        return [redacted(item, key) for item in value]
-    if value is not None and _SECRET_KEY.search(key) and not key.endswith("_file"):
-        return REMOVED
+        return [redacted(item) for item in value]
     return _USERINFO.sub(REMOVED, value) if isinstance(value, str) else value
 
 
@@ -62,11 +62,12 @@ def _in_file(path: Path) -> set[str]:
 
 
 def _leaves(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    """(keys on the way, value) of what stands in the document; booleans hold no secret."""
     if isinstance(value, Mapping):
         for name, item in value.items():
-            yield from _leaves(item, str(name))
+            yield from _leaves(item, f"{key}.{name}")
     elif isinstance(value, list):
         for item in value:
             yield from _leaves(item, key)
-    elif value is not None:
+    elif value is not None and not isinstance(value, bool):
         yield key, str(value)
