@@ -91,29 +91,30 @@ def measure(peer: Peer, cache: Path, folder: Path, plan: Plan) -> Figures:
             _stop(process)
         witness.wait_quiet(2.0, 30.0)
     served: list[list[int]] = json.loads(log.read_text("utf-8"))
-    arrivals = _arrivals(peer, witness.messages, began_ns, ended_ns)
-    undisturbed = _serials(served, began_ns, ended_ns - _NS)
-    outage = _serials(served, killed_ns - _NS, over_ns - int(TAIL_S * _NS))
-    came = arrivals.count_by_poll
+    came = arrivals(peer, witness.messages, began_ns, ended_ns)
+    undisturbed = served_within(served, began_ns, ended_ns - _NS)
+    outage = served_within(served, killed_ns - _NS, over_ns - int(TAIL_S * _NS))
     ages = sorted(
-        (at - served[device][serial - 1]) / 1e6 for device, serial, at in arrivals.in_window if serial <= len(served[device])
+        (at - served[device][serial - 1]) / 1e6 for device, serial, at in came.in_window if serial <= len(served[device])
     )
     return Figures(
-        values_per_s=round(arrivals.values / plan.window_s),
-        values_per_cpu_s=round(arrivals.values / used_s) if used_s else 0,
+        values_per_s=round(came.values / plan.window_s),
+        values_per_cpu_s=round(came.values / used_s) if used_s else 0,
         cpu_share=round(used_s / plan.window_s, 3),
         rss_mb=round(rss / 1e6, 1),
         age_ms_p50=_share(ages, 0.5),
         age_ms_p99=_share(ages, 0.99),
         polls=len(undisturbed) + len(outage),
-        missing_undisturbed=sum(poll not in came for poll in undisturbed),
-        missing_outage=sum(poll not in came for poll in outage),
-        repeated=sum(count - 1 for count in came.values()),
+        missing_undisturbed=sum(poll not in came.count_by_poll for poll in undisturbed),
+        missing_outage=sum(poll not in came.count_by_poll for poll in outage),
+        repeated=sum(count - 1 for count in came.count_by_poll.values()),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Arrivals:
+class Arrivals:
+    """What the subscriber got."""
+
     values: int
     """In the window."""
     in_window: list[tuple[int, int, int]]
@@ -122,7 +123,8 @@ class _Arrivals:
     """How often each (device, serial) came, in the whole run; by register 0."""
 
 
-def _arrivals(peer: Peer, messages: Sequence[tuple[int, str, bytes]], began_ns: int, ended_ns: int) -> _Arrivals:
+def arrivals(peer: Peer, messages: Sequence[tuple[int, str, bytes]], began_ns: int, ended_ns: int) -> Arrivals:
+    """Take messages, (received_ns, topic, payload), apart; the window is [began_ns, ended_ns)."""
     values = 0
     in_window = []
     polls: Counter[tuple[int, int]] = Counter()
@@ -134,10 +136,10 @@ def _arrivals(peer: Peer, messages: Sequence[tuple[int, str, bytes]], began_ns: 
                 polls[device, registers[0]] += 1
                 if is_in:
                     in_window.append((device, registers[0], at_ns))
-    return _Arrivals(values, in_window, polls)
+    return Arrivals(values, in_window, polls)
 
 
-def _serials(served: Sequence[Sequence[int]], began_ns: int, ended_ns: int) -> list[tuple[int, int]]:
+def served_within(served: Sequence[Sequence[int]], began_ns: int, ended_ns: int) -> list[tuple[int, int]]:
     """(device, serial) of the polls that were served in that time."""
     return [
         (device, place + 1)
