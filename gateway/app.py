@@ -21,7 +21,7 @@ from gateway.report import Reporter, version
 from gateway.secret import SecretUnusable
 from gateway.settings import GatewaySettings
 
-CLOSE_S = 1.0
+CLOSE_S = 1.5
 """How long devices may take to let go when the gateway stops, and then the sinks. With drain_s 2.5 all ends in 5 s."""
 
 
