@@ -31,6 +31,18 @@ def _gateway_check(arguments: argparse.Namespace) -> int:
     return check(arguments.file, sys.stdout)
 
 
+def _gateway_status(arguments: argparse.Namespace) -> int:
+    from gateway.operations.standing import status
+
+    return status(arguments.file, arguments.url, arguments.json, sys.stdout)
+
+
+def _gateway_support_bundle(arguments: argparse.Namespace) -> int:
+    from gateway.operations.bundle import support_bundle
+
+    return support_bundle(arguments.file, arguments.target, arguments.log, sys.stdout)
+
+
 def _gateway_identify(arguments: argparse.Namespace) -> int:
     from gateway.cli import identify
 
@@ -207,6 +219,8 @@ def _parser() -> argparse.ArgumentParser:
     identify.set_defaults(call=_gateway_identify)
     _outbox_commands(gateway)
 
+    _operations_commands(gateway)
+
     idnode = commands.add_parser("idnode", help="the identifier node").add_subparsers(required=True, metavar="COMMAND")
     _file_command(idnode, "serve", "serve until SIGTERM or Ctrl-C", _idnode_serve)
 
@@ -261,6 +275,18 @@ def _outbox_commands(gateway: argparse._SubParsersAction[argparse.ArgumentParser
     made["replay"].add_argument("--time", default=None, metavar="TIME", help="from what was stored then, ISO 8601 with zone")
     made["quarantine"].add_argument("action", nargs="?", choices=("list", "show", "release", "delete"), default="list")
     made["quarantine"].add_argument("--seq", type=_number(int, 1), default=None)
+
+
+def _operations_commands(gateway: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    status = gateway.add_parser("status", help="how a running gateway does: 0 well, 1 something is wrong, 5 nobody answers")
+    status.add_argument("file", type=Path, nargs="?", default=None, metavar="FILE", help="the gateway's file, on its machine")
+    status.add_argument("--url", default=None, metavar="http://HOST:PORT", help="or its operations face")
+    status.add_argument("--json", action="store_true")
+    status.set_defaults(call=_gateway_status)
+
+    bundle = _file_command(gateway, "support-bundle", "pack what a helper needs into a ZIP, no secrets", _gateway_support_bundle)
+    bundle.add_argument("target", type=Path, metavar="OUT.zip", help="must not be there yet")
+    bundle.add_argument("--log", type=Path, default=None, metavar="FILE", help="where the gateway's lines went, if to a file")
 
 
 def _proxy_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -12,27 +12,31 @@ from typing import Protocol
 from gateway.assembly import Gateway, Surroundings, assemble, carriers
 from gateway.clock import SystemClock
 from gateway.log import Log
+from gateway.operations.face import Face
+from gateway.operations.process import Pulse
 from gateway.outbox.base import OutboxBusy, OutboxError, OutboxFailed, OutboxFull
 from gateway.outbox.bounds import Limits, WhenFull
 from gateway.outbox.sqlite import SqliteOutbox
-from gateway.report import Reporter
+from gateway.report import Reporter, version
 from gateway.secret import SecretUnusable
 from gateway.settings import GatewaySettings
 
-CLOSE_S = 4.0
-"""How long devices and sinks may take to let go when the gateway stops."""
+CLOSE_S = 1.5
+"""How long devices may take to let go when the gateway stops, and then the sinks. With drain_s 2.5 all ends in 5 s."""
 
 
 class ExitCode(IntEnum):
     """What the process ends with."""
 
     OK = 0
+    WRONG = 1
+    """Of `status`: the gateway answers, and something is not in order."""
     CONFIGURATION = 2
     OUTBOX_BUSY = 3
     """Another gateway runs on the same outbox."""
     STORAGE_FAILED = 4
     NO_ANSWER = 5
-    """Of `identify`: the device can't be reached, or doesn't say who it is."""
+    """Of `identify` and `status`: who was asked can't be reached, or doesn't say."""
 
 
 class Runs(Protocol):
@@ -72,35 +76,46 @@ async def run(settings: GatewaySettings, stop: asyncio.Event, around: Surroundin
         gateway = assemble(settings, outbox, around)
         log.info(
             f"{settings.gateway} starts with {outbox.counts().stored} stored records in {settings.outbox.path} "
-            f"(epoch {outbox.epoch}, SQLite {sqlite3.sqlite_version})"
+            f"(epoch {outbox.epoch}, SQLite {sqlite3.sqlite_version})",
+            event="start",
+            version=version(),
+            epoch=outbox.epoch,
+            stored=outbox.counts().stored,
         )
         reporter = Reporter(gateway, around.clock)
         await _serve(gateway, reporter, stop, around)
-        reporter.keep_depths()
+        reporter.look()
     except SecretUnusable as error:
         log.alarm(str(error))
         return ExitCode.CONFIGURATION
     except OutboxFailed as error:
-        log.alarm(f"storage failed, nothing more is accepted: {error}")
+        log.alarm(f"storage failed, nothing more is accepted: {error}", event="state", state="failed")
         return ExitCode.STORAGE_FAILED
     finally:
         await outbox.close()
     reporter.write()
-    log.info(f"{settings.gateway} has stopped with {outbox.counts().stored} stored records")
+    log.info(
+        f"{settings.gateway} has stopped with {outbox.counts().stored} stored records",
+        event="stop",
+        stored=outbox.counts().stored,
+    )
     return ExitCode.OK
 
 
 async def _serve(gateway: Gateway, reporter: Reporter, stop: asyncio.Event, around: Surroundings) -> None:
     """Everything at once until stop; then polling ends, what is read is committed, what is stored is delivered for a while."""
     producing = _start([*gateway.pollers.items(), *gateway.pools.items()])
-    forwarding = _start([*gateway.forwarders.items(), ("status", reporter)])
+    pulse = Pulse(around.clock, Log("clock"))
+    face = Face(gateway.settings.operations, gateway, reporter, pulse, around.clock, Log("operations"))
+    forwarding = _start([*gateway.forwarders.items(), ("status", reporter), ("pulse", pulse), ("operations", face)])
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
         await asyncio.wait({*producing, *forwarding, stopping}, return_when=asyncio.FIRST_COMPLETED)
         _raise_failures([*producing, *forwarding])
+        stopped_at = around.clock.monotonic()
         gateway.storage.give_up()
         await _end(producing)
-        await _drain(gateway, around)
+        await _drain(gateway, around, stopped_at + gateway.settings.drain_s)
     finally:
         gateway.storage.give_up()
         stopping.cancel()
@@ -112,14 +127,14 @@ def _start(parts: Iterable[tuple[str, Runs]]) -> list[asyncio.Task[None]]:
     return [asyncio.create_task(part.run(), name=name) for name, part in parts]
 
 
-async def _drain(gateway: Gateway, around: Surroundings) -> None:
+async def _drain(gateway: Gateway, around: Surroundings, until_s: float) -> None:
     drained: list[Awaitable[None]] = [forwarder.drained() for forwarder in gateway.forwarders.values()]
     try:
-        async with around.clock.timeout_at(around.clock.monotonic() + gateway.settings.drain_s):
+        async with around.clock.timeout_at(until_s):
             await asyncio.gather(*drained)
     except TimeoutError:
         left = gateway.outbox.counts().stored
-        Log("gateway").warning(f"stops with {left} records undelivered; they are kept")
+        Log("gateway").warning(f"stops with {left} records undelivered; they are kept", event="undelivered", records=left)
 
 
 async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from gateway.backoff import Backoff
 from gateway.clock import Clock
 from gateway.log import Log
-from gateway.outbox.base import Outbox
+from gateway.outbox.base import Outbox, Record
 from gateway.sinks.base import Sink, SinkError, SinkRefused
 
 STEADY_S = 5.0
@@ -41,6 +41,8 @@ class Forwarder:
         """Why the sink isn't online."""
         self.acknowledged = 0
         self.rejected = 0
+        self.connects = 0
+        """Connections made."""
         self._outbox = outbox
         self._sink = sink
         self._clock = clock
@@ -67,7 +69,11 @@ class Forwarder:
 
     def depth(self) -> int:
         """Records that wait for this sink, those in flight included; counted up to DEPTH_CAP."""
-        return len(self._outbox.read(self._outbox.cursor(self.name), DEPTH_CAP, self._sink.kinds))
+        return len(self.waiting(DEPTH_CAP))
+
+    def waiting(self, limit: int) -> list[Record]:
+        """The first records that this sink hasn't acknowledged, at most `limit`."""
+        return self._outbox.read(self._outbox.cursor(self.name), limit, self._sink.kinds)
 
     async def run(self) -> None:
         """Forward until cancelled."""
@@ -76,6 +82,7 @@ class Forwarder:
                 await self._clock.sleep_until(self._clock.monotonic() + self._backoff.next_s())
                 try:
                     await self._sink.open()
+                    self.connects += 1
                     if not self._outbox.read(self._outbox.cursor(self.name), 1, self._sink.kinds):
                         self._recover()  # with something to send, its acknowledgement is the better proof
                     await self._carry()
@@ -135,7 +142,7 @@ class Forwarder:
                 self._recover()
         for seq, reason in self._sink.rejected():
             if seq in self._open:
-                self._log.alarm(f"record {seq} is set aside: {reason}")
+                self._log.alarm(f"record {seq} is set aside: {reason}", event="quarantine", seq=seq)
                 await self._outbox.quarantine(self.name, seq, reason)
                 self._open.discard(seq)
                 self.rejected += 1
@@ -163,9 +170,9 @@ class Forwarder:
         if state is not self.state:
             self.state = state
             if state is SinkState.REFUSED:
-                self._log.alarm(f"refused, nothing is dropped: {error}")
+                self._log.alarm(f"refused, nothing is dropped: {error}", event="state", state=state.value)
             else:
-                self._log.warning(f"lost: {error}")
+                self._log.warning(f"lost: {error}", event="state", state=state.value)
         self.trouble = str(error)
         if state is SinkState.REFUSED:
             await self._clock.sleep_until(now + self._backoff.refused_s())
@@ -175,8 +182,9 @@ class Forwarder:
             return
         self._online_at = self._clock.monotonic()
         if self._away_at is None:
-            self._log.info("online")
+            self._log.info("online", event="state", state="online")
         else:
-            self._log.info(f"back after {self._online_at - self._away_at:.1f} s")
+            away_s = self._online_at - self._away_at
+            self._log.info(f"back after {away_s:.1f} s", event="state", state="online", after_s=round(away_s, 3))
         self._away_at = None
         self.state, self.trouble = SinkState.ONLINE, None

@@ -8,6 +8,7 @@ the outbox (I7).
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Mapping
 from enum import StrEnum
 from typing import TypeVar
@@ -53,6 +54,8 @@ class Poller:
         self.trouble: str | None = None
         """Why the device isn't online."""
         self.last_good_ns: int | None = None
+        self.errors: Counter[str] = Counter()
+        """How often the link was lost or not made, by the class of the error."""
         self._plan = plan
         self._driver = driver
         self._learner = driver if isinstance(driver, Learner) else None
@@ -143,6 +146,7 @@ class Poller:
         watchdog.begin(now_s)
         frames = await self._driver.read(self._polled[index].plan)
         watchdog.end()
+        self.timetable.answered(self._clock.monotonic())
         self._recover()
         await self._intake.take(frames)
         if self._intake.own_rules:
@@ -218,6 +222,8 @@ class Poller:
     async def _lose(self, error: Exception) -> None:
         """The link is gone, or couldn't be made: close it, say so once, report every tag as Bad once."""
         text = str(error) or f"no answer within {DEADLINE_S:g} s"
+        kind = type(error).__name__
+        self.errors[kind] += 1
         was_online = self.state is DeviceState.ONLINE
         if was_online and self._clock.monotonic() - self._online_at >= STEADY_S:
             self._backoff.reset()
@@ -226,9 +232,9 @@ class Poller:
         await self._driver.close()
         if state is not self.state:
             if state is DeviceState.REFUSED:
-                self._log.alarm(f"refused: {text}")
+                self._log.alarm(f"refused: {text}", event="state", state=state.value, error=kind)
             else:
-                self._log.warning(f"lost: {text}")
+                self._log.warning(f"lost: {text}", event="state", state=state.value, error=kind)
             if self._lost_at is None:
                 self._lost_at = self._clock.monotonic()
                 code = Status.BAD_COMMUNICATION_ERROR if was_online else Status.BAD_NOT_CONNECTED
@@ -244,9 +250,10 @@ class Poller:
         if self.state is DeviceState.ONLINE:
             return
         if self._lost_at is not None:
-            self._log.info(f"back after {self._clock.monotonic() - self._lost_at:.1f} s")
+            away_s = self._clock.monotonic() - self._lost_at
+            self._log.info(f"back after {away_s:.1f} s", event="state", state="online", after_s=round(away_s, 3))
         else:
-            self._log.info("online")
+            self._log.info("online", event="state", state="online")
         if learnt := self.learnt:
             self._log.info("learnt: " + ", ".join(f"{name} {value:g}" for name, value in learnt.items()))
         self._lost_at = None

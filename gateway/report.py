@@ -1,8 +1,12 @@
-"""The state of a running gateway as a small JSON file beside the outbox, written anew each second."""
+"""The state of a running gateway, looked at once a second, and as a small JSON file beside the outbox."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +14,45 @@ import msgspec
 
 from gateway.assembly import Gateway
 from gateway.clock import Clock
+from gateway.forwarder import Forwarder
+from gateway.histogram import quantile_s
+from gateway.outbox.base import Outbox, Record, RecordKind
+from gateway.outbox.codec import RecordDamaged, RecordUnknown, decode_record, decode_table, table_key
 
 PERIOD_S = 1.0
 _MS = 1_000_000
+_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits for a sink."""
+
+    depth: int = 0
+    """In records, counted up to forwarder.DEPTH_CAP."""
+    oldest_age_s: float = 0.0
+    acknowledged_per_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """What the outbox takes on disk, and what is left."""
+
+    file_bytes: int
+    free_bytes: int
+
+
+class _Event(msgspec.Struct):
+    eventTime: datetime  # noqa: N815 (as EPCIS spells it)
+
+
+@cache
+def version() -> str:
+    """Of the installed program; "unknown" when it runs from files that nobody installed."""
+    try:
+        return metadata.version("mumian")
+    except metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def status_path(outbox: Path) -> Path:
@@ -21,27 +61,47 @@ def status_path(outbox: Path) -> Path:
 
 
 class Reporter:
-    """Writes the status of one gateway."""
+    """Looks at one gateway once a second, and writes what it sees."""
 
     def __init__(self, gateway: Gateway, clock: Clock) -> None:
+        self.operations: str | None = None
+        """host:port of the HTTP face, once it listens."""
+        self.backlogs = dict.fromkeys(gateway.forwarders, Backlog())
+        """By sink, as of the last look."""
+        self.disk = Disk(0, 0)
+        """As of the last look."""
         self._gateway = gateway
         self._clock = clock
         self._path = status_path(gateway.settings.outbox.path)
         self._readings: dict[str, int] = {}
+        self._readings_per_s: dict[str, float] = {}
+        self._acknowledged: dict[str, int] = {}
         self._looked_at = clock.monotonic()
-        self._depths: dict[str, int] | None = None
 
     async def run(self) -> None:
-        """Write until cancelled."""
+        """Look and write until cancelled."""
         due = self._clock.monotonic()
         while True:
+            self.look()
             self.write()
             due += PERIOD_S
             await self._clock.sleep_until(due)
 
-    def keep_depths(self) -> None:
-        """The outbox is about to be closed and can't be read then; its books are whole only when it is."""
-        self._depths = {name: forwarder.depth() for name, forwarder in self._gateway.forwarders.items()}
+    def look(self) -> None:
+        """Take the figures that need the outbox, or a span of time. The outbox must be open."""
+        now = self._clock.monotonic()
+        elapsed_s = max(now - self._looked_at, 1e-3)
+        self._looked_at = now
+        for name, poller in self._gateway.pollers.items():
+            self._readings_per_s[name] = round((poller.readings - self._readings.get(name, 0)) / elapsed_s, 1)
+            self._readings[name] = poller.readings
+        now_ns = self._clock.now_ns()
+        for name, forwarder in self._gateway.forwarders.items():
+            taken = forwarder.acknowledged - self._acknowledged.get(name, 0)
+            self._acknowledged[name] = forwarder.acknowledged
+            age_s = _oldest_age_s(self._gateway.outbox, forwarder, now_ns)
+            self.backlogs[name] = Backlog(forwarder.depth(), age_s, round(taken / elapsed_s, 1))
+        self.disk = _disk(self._gateway.settings.outbox.path)
 
     def write(self) -> None:
         """Replace the file. A full disk only makes the status stale."""
@@ -61,21 +121,13 @@ class Reporter:
         counts = gateway.outbox.counts()
         return {
             "gateway": gateway.settings.gateway,
+            "version": version(),
             "epoch": gateway.outbox.epoch,
             "time_ms": self._clock.now_ns() // _MS,
             "pid": os.getpid(),
+            "operations": self.operations,
             "devices": self._devices(),
-            "sinks": {
-                name: {
-                    "state": forwarder.state,
-                    "trouble": forwarder.trouble,
-                    "depth": forwarder.depth() if self._depths is None else self._depths[name],
-                    "in_flight": forwarder.in_flight,
-                    "acknowledged": forwarder.acknowledged,
-                    "rejected": forwarder.rejected,
-                }
-                for name, forwarder in gateway.forwarders.items()
-            },
+            "sinks": self._sinks(),
             "outbox": {
                 "produced": counts.produced,
                 "removed": counts.removed,
@@ -83,6 +135,8 @@ class Reporter:
                 "dropped": counts.dropped,
                 "readings": counts.readings,
                 "full": gateway.storage.is_full,
+                "file_bytes": self.disk.file_bytes,
+                "disk_free_bytes": self.disk.free_bytes,
             },
             "products": {
                 name: {
@@ -98,23 +152,68 @@ class Reporter:
             "pools": {prefix: {"left": pool.left, "state": pool.state.value} for prefix, pool in gateway.pools.items()},
         }
 
+    def _sinks(self) -> dict[str, Any]:
+        sinks = {}
+        for name, forwarder in self._gateway.forwarders.items():
+            backlog = self.backlogs[name]
+            sinks[name] = {
+                "state": forwarder.state,
+                "trouble": forwarder.trouble,
+                "depth": backlog.depth,
+                "oldest_age_s": round(backlog.oldest_age_s, 3),
+                "acknowledged_per_s": backlog.acknowledged_per_s,
+                "in_flight": forwarder.in_flight,
+                "acknowledged": forwarder.acknowledged,
+                "rejected": forwarder.rejected,
+                "connects": forwarder.connects,
+            }
+        return sinks
+
     def _devices(self) -> dict[str, Any]:
-        now = self._clock.monotonic()
-        elapsed_s = max(now - self._looked_at, 1e-3)
-        self._looked_at = now
         devices = {}
         for name, poller in self._gateway.pollers.items():
-            taken = poller.readings - self._readings.get(name, 0)
-            self._readings[name] = poller.readings
+            timetable = poller.timetable
             devices[name] = {
                 "state": poller.state,
                 "trouble": poller.trouble,
                 "last_good_ms": None if poller.last_good_ns is None else poller.last_good_ns // _MS,
                 "readings": poller.readings,
-                "readings_per_s": round(taken / elapsed_s, 1),
-                "polls": poller.timetable.polls,
-                "late": poller.timetable.late,
-                "skipped": poller.timetable.skipped,
+                "readings_per_s": self._readings_per_s.get(name, 0.0),
+                "polls": timetable.polls,
+                "late": timetable.late,
+                "skipped": timetable.skipped,
+                "round_trip_ms_p50": _ms(quantile_s(timetable.round_trip.counts, 0.5)),
+                "round_trip_ms_p99": _ms(quantile_s(timetable.round_trip.counts, 0.99)),
+                "lateness_ms_p99": _ms(quantile_s(timetable.lateness.counts, 0.99)),
+                "errors": dict(poller.errors),
                 "learnt": dict(poller.learnt),
             }
         return devices
+
+
+def _ms(duration_s: float | None) -> float | None:
+    return None if duration_s is None else round(duration_s * 1000, 1)
+
+
+def _disk(outbox: Path) -> Disk:
+    size = sum(path.stat().st_size for path in (outbox, outbox.with_name(outbox.name + "-wal")) if path.exists())
+    room = os.statvfs(outbox.parent)
+    return Disk(size, room.f_bavail * room.f_frsize)
+
+
+def _oldest_age_s(outbox: Outbox, forwarder: Forwarder, now_ns: int) -> float:
+    """How old the first record that waits is; 0 when none does, or it doesn't say."""
+    waiting = forwarder.waiting(1)
+    taken_ns = _taken_ns(outbox, waiting[0]) if waiting else None
+    return 0.0 if taken_ns is None else max(0.0, (now_ns - taken_ns) / _NS)
+
+
+def _taken_ns(outbox: Outbox, record: Record) -> int | None:
+    """When what a record holds was read; None for a record that tells no time or can't be read."""
+    try:
+        if record.kind is RecordKind.PRODUCT:
+            return int(msgspec.json.decode(record.payload, type=_Event).eventTime.timestamp()) * _NS
+        telemetry = decode_record(record.payload, lambda digest: decode_table(outbox.note(table_key(digest)) or b""))
+    except (RecordDamaged, RecordUnknown, msgspec.MsgspecError):
+        return None
+    return min((frame.acquired_ns for frame in telemetry.frames), default=None)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gateway.histogram import Histogram
+
 LATE_FRACTION = 0.1
 """A poll that begins later than this part of its period after its due time is counted as late."""
 _SLOT_S = 0.001
@@ -53,6 +55,11 @@ class Timetable:
         """Due times that passed without a poll: an earlier poll was under way, or the device was away."""
         self.overruns = 0
         """Polls that took longer than their period."""
+        self.lateness = Histogram()
+        """How much later than due each poll began."""
+        self.round_trip = Histogram()
+        """From the beginning of each poll to its last answer."""
+        self._began_s = 0.0
 
     def next(self) -> tuple[int, float]:
         """The scan class that is due first, and when."""
@@ -64,10 +71,16 @@ class Timetable:
         scan = self.classes[index]
         self.polls += 1
         scan.polls += 1
-        scan.began_s = now_s
-        if now_s - scan.due_s > scan.period_s * LATE_FRACTION:
+        scan.began_s = self._began_s = now_s
+        late_s = now_s - scan.due_s
+        self.lateness.observe(late_s)
+        if late_s > scan.period_s * LATE_FRACTION:
             self.late += 1
             scan.late += 1
+
+    def answered(self, now_s: float) -> None:
+        """The device has answered all that the poll under way asked."""
+        self.round_trip.observe(now_s - self._began_s)
 
     def end(self, index: int, now_s: float) -> None:
         """That poll is done, its readings are on disk. Of the due times that have passed since, only the last is made up for."""

@@ -69,6 +69,11 @@ Prefix = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,10}(\.[0-9A-Za-z_-]
 TagName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")]
 """A tag of the rule's own device, or device.tag."""
 
+HostName = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z][0-9A-Za-z.-]{0,252}$")]
+"""A host name, without a port."""
+
+_HIGHEST_PORT = 65_535
+
 
 LevelName = Annotated[str, StringConstraints(max_length=64), _free_of(level_mistake)]
 """The name of a level of the plant; any language, safe in a topic."""
@@ -270,6 +275,36 @@ class CalculatedSettings(TagSettings):
     """E.g. voltage * current / 1000, if(speed > 5, 1, 0); tags of the device by name, of others as device.tag (last values)."""
 
 
+def _valid_listen(listen: str) -> str:
+    if int(listen.rpartition(":")[2]) > _HIGHEST_PORT:
+        raise ValueError("the port is not one of 0 to 65535")
+    return listen
+
+
+class OperationsSettings(Settings):
+    """An HTTP face for probes, metrics and `mumian gateway status --url`. Read-only."""
+
+    listen: (
+        Annotated[
+            str,
+            StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z.-]{1,253}):[0-9]{1,5}$"),
+            AfterValidator(_valid_listen),
+        ]
+        | None
+    ) = None
+    """Address and port, such as 127.0.0.1:9464; port 0 takes a free one. Left out, nothing listens. No TLS, no token."""
+    names: tuple[HostName, ...] = ()
+    """Host names by which it may be called, beside localhost and every address; any other is refused."""
+
+    @property
+    def endpoint(self) -> tuple[str, int] | None:
+        """Host, without brackets, and port."""
+        if self.listen is None:
+            return None
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
 class GatewaySettings(Settings):
     """A gateway."""
 
@@ -281,8 +316,8 @@ class GatewaySettings(Settings):
     """Where a device stands, by its name, where that differs from `levels`."""
     heartbeat_s: float = Field(default=60.0, gt=0, le=86_400)
     """Every tag is reported at least this often, even unchanged; a device that is away, as Bad."""
-    drain_s: float = Field(default=5.0, ge=0, le=3600)
-    """How long a stopping gateway goes on delivering what is stored."""
+    drain_s: float = Field(default=2.5, ge=0, le=3600)
+    """How long from the order to stop it goes on delivering what is stored; the rest is kept. With 2.5 it ends within 5 s."""
     outbox: OutboxSettings = OutboxSettings()
     """Where readings are kept until they have been acknowledged."""
     clock: ClockSettings = ClockSettings()
@@ -295,6 +330,8 @@ class GatewaySettings(Settings):
     """Tags made of other tags by an expression."""
     products: tuple[RuleSettings, ...] = ()
     """How finished parts become products with an identifier."""
+    operations: OperationsSettings = OperationsSettings()
+    """How it is watched: an HTTP face for probes and metrics."""
 
     def levels_of(self, device: str) -> dict[str, str]:
         """The levels that are known of a device: its own, else the gateway's."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from gateway.clock import Clock
+from gateway.histogram import Histogram
 from gateway.log import Log
 from gateway.outbox.base import Entry, Outbox, OutboxFull
 
@@ -15,6 +16,8 @@ class Storage:
     """The outbox as those who store see it."""
 
     def __init__(self, outbox: Outbox, clock: Clock, log: Log) -> None:
+        self.append_time = Histogram()
+        """From handing records over to their being durable."""
         self._outbox = outbox
         self._clock = clock
         self._log = log
@@ -45,17 +48,19 @@ class Storage:
             OutboxFailed: the disk failed.
         """
         while True:
+            began_s = self._clock.monotonic()
             try:
                 span = await self._outbox.append(entries, notes() if notes else None)
             except OutboxFull as error:
                 if not self._is_full:
                     self._is_full = True
-                    self._log.alarm(f"storage is full, readings wait: {error}")
+                    self._log.alarm(f"storage is full, readings wait: {error}", event="state", state="full")
                 if self._is_closing:
                     raise
                 await self._clock.sleep_until(self._clock.monotonic() + RETRY_S)
             else:
+                self.append_time.observe(self._clock.monotonic() - began_s)
                 if self._is_full:
                     self._is_full = False
-                    self._log.info("storage has space again")
+                    self._log.info("storage has space again", event="state", state="open")
                 return span

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -114,6 +115,16 @@ class Mosquitto:
     def kill(self) -> None:
         """End it at once (SIGKILL). Safe twice."""
         self._end("kill")
+
+    def pause(self) -> None:
+        """Let it hang: it keeps its connections and does nothing until resume()."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """End a pause()."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def restart(self) -> Self:
         """Stop and start it on its port."""

@@ -73,6 +73,18 @@ class Subscriber:
         except OSError as error:
             raise type(error)(error.errno, f"the broker at {self._host}:{self._port}: {error.strerror or error}") from error
         self._client.loop_start()
+        self.wait_subscribed(timeout_s)
+
+    def expect_subscription(self) -> None:
+        """The broker will go, and with it what it knows of us: wait_subscribed() then waits for the next one's confirmation."""
+        self._subscribed.clear()
+
+    def wait_subscribed(self, timeout_s: float) -> None:
+        """Return once a broker has confirmed the subscription.
+
+        Raises:
+            TimeoutError: no confirmation in time.
+        """
         if not self._subscribed.wait(timeout_s):
             raise TimeoutError(f"the broker at {self._host}:{self._port} did not confirm the subscription")
 

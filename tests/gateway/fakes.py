@@ -15,7 +15,7 @@ import numpy as np
 from drivers.base import DevicePlan, Notification, ReadPlan, RequestLine, Scan
 from drivers.errors import DriverError
 from drivers.model import Column, Frame, Kind, TagTable
-from gateway.log import Log
+from gateway.log import Field, Log
 from gateway.outbox.base import Record, RecordKind
 from gateway.sinks.base import SinkError, SinkUnreachable
 
@@ -107,13 +107,13 @@ class MemoryLog(Log):
         super().__init__("test")
         self.lines: list[str] = []
 
-    def info(self, text: str) -> None:
+    def info(self, text: str, **details: Field) -> None:
         self.lines.append(text)
 
-    def warning(self, text: str) -> None:
+    def warning(self, text: str, **details: Field) -> None:
         self.lines.append(text)
 
-    def alarm(self, text: str) -> None:
+    def alarm(self, text: str, **details: Field) -> None:
         self.lines.append(text)
 
 

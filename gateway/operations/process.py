@@ -1,0 +1,88 @@
+"""The process as the system sees it, and how punctually its event loop and its clock run."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.clock import Clock
+from gateway.histogram import Histogram
+from gateway.log import OUTLET, Log
+
+BEAT_S = 0.5
+STEP_S = 1.0
+"""A wall clock that moved by more than this against the monotonic one was set, not slewed: NTP slews by 0.5 ms/s at most."""
+_NS = 1_000_000_000
+_STATM = Path("/proc/self/statm")
+_DESCRIPTORS = Path("/proc/self/fd")
+
+
+@dataclass(frozen=True, slots=True)
+class Consumption:
+    """What the process uses now."""
+
+    cpu_s: float
+    """User and system, all threads, since its start."""
+    resident_bytes: int
+    descriptors: int | None
+    """Open ones; None where the system doesn't tell."""
+    most_descriptors: int
+
+
+def consumption() -> Consumption:
+    """Ask the system; microseconds."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    try:
+        resident = int(_STATM.read_text("ascii").split()[1]) * resource.getpagesize()
+        # One of them is the listing's own.
+        descriptors: int | None = len(os.listdir(_DESCRIPTORS)) - 1
+    except OSError:  # not Linux: the greatest size so far is the best there is
+        resident, descriptors = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024), None
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return Consumption(used.ru_utime + used.ru_stime, resident, descriptors, limit)
+
+
+class Pulse:
+    """Beats twice a second, and counts how late each beat comes: what a stalled event loop costs all. Watches the clock too."""
+
+    def __init__(self, clock: Clock, log: Log) -> None:
+        self.lag = Histogram()
+        self.clock_steps = 0
+        """How often the wall clock was set while we ran."""
+        self.started_at_s = time.time()
+        """Seconds since the epoch."""
+        self._clock = clock
+        self._log = log
+        self._began_s = clock.monotonic()
+        self._offset_s = self._offset()
+
+    @property
+    def uptime_s(self) -> float:
+        return self._clock.monotonic() - self._began_s
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            due = self._clock.monotonic() + BEAT_S
+            await self._clock.sleep_until(due)
+            self.lag.observe(max(0.0, self._clock.monotonic() - due))
+            self._watch_clock()
+            OUTLET.limiter.settle()
+
+    def _watch_clock(self) -> None:
+        offset = self._offset()
+        step_s = offset - self._offset_s
+        self._offset_s = offset
+        if abs(step_s) > STEP_S:
+            self.clock_steps += 1
+            direction = "forward" if step_s > 0 else "back"
+            self._log.warning(
+                f"the clock was set {direction} by {abs(step_s):.1f} s", event="clock_step", step_s=round(step_s, 3)
+            )
+
+    def _offset(self) -> float:
+        return self._clock.now_ns() / _NS - self._clock.monotonic()
