@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class RecordKind(IntEnum):
@@ -31,8 +31,7 @@ class Entry:
     """How many readings it stands for, for the counters of I4; 0 for a product."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A record as a sink reads it."""
 
     seq: int

@@ -36,6 +36,7 @@ from gateway.outbox.codec import Gap, checksum
 from gateway.outbox.floors import Floors
 from gateway.outbox.lock import take_lock
 from gateway.outbox.mark import Mark, write_mark
+from gateway.outbox.recent import Recent
 from gateway.outbox.salvage import FileDamaged, is_damage
 
 GATHER_S = 0.005
@@ -108,6 +109,7 @@ class SqliteOutbox:
             raise
         self._epoch = opened.epoch
         self._last_seq = opened.last_seq
+        self._recent = Recent(opened.last_seq)
         self._last_of_kind = opened.last_of_kind
         self._books = opened.books
         self._notes = opened.notes
@@ -139,6 +141,8 @@ class SqliteOutbox:
     def read(self, after: int, limit: int, kinds: frozenset[RecordKind]) -> list[Record]:
         if self._reader is None:
             raise OutboxFailed(f"{self._path} is closed")
+        if not self._books.gaps and (recent := self._recent.read(after, limit, kinds)) is not None:
+            return recent
         wanted = " OR ".join(of_kind(kind) for kind in sorted(kinds))
         # Not beyond what _settle() has seen: the reader sees a commit before this loop knows the notes stored with it.
         query = f"SELECT seq, kind, crc, payload FROM record WHERE seq > ? AND seq <= ? AND ({wanted}) ORDER BY seq LIMIT ?"  # noqa: S608
@@ -300,6 +304,7 @@ class SqliteOutbox:
 
     def _settle(self, batch: Batch, books: Books) -> None:
         has_gaps = books.gaps != self._books.gaps
+        has_dropped = books.dropped != self._books.dropped
         self._books = books
         self._notes.update(batch.notes)
         self._floors.trimmed(batch.trims)
@@ -307,6 +312,11 @@ class SqliteOutbox:
             self._last_seq = batch.records[-1][0]
             for seq, kind, *_ in batch.records:
                 self._last_of_kind[RecordKind(kind)] = seq
+            self._recent.add([Record(seq, RecordKind(kind), payload) for seq, kind, _, _, payload in batch.records])
+        if batch.trims:
+            self._recent.remove({kind: through for kind, (_, through) in batch.trims.items()})
+        if has_dropped:
+            self._recent.forget()
         if batch.records or has_gaps:
             self._committed.set()
             self._committed = asyncio.Event()

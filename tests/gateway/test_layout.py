@@ -71,8 +71,9 @@ def test_a_record_gives_the_bytes_that_the_plain_way_gives_however_often_its_lay
     messages = Messages("works", "e", "t", {table_key(table_digest(stored)): stored}.get)
     for may_fail in (True, False):
         frames = data.draw(frames_of(table, may_fail))
-        record = Record(7, RecordKind.TELEMETRY, encode_record(table_digest(stored), frames))
-        expected = [("t", encode_plainly("works", "e", 7, Telemetry(table, frames)))]
+        clock = data.draw(st.integers(0, 3)) if frames else 0
+        record = Record(7, RecordKind.TELEMETRY, encode_record(table_digest(stored), frames, clock))
+        expected = [("t", encode_plainly("works", "e", 7, Telemetry(table, frames, clock)))]
         assert [messages(record) for _ in range(5)] == [expected] * 5
 
 
