@@ -37,7 +37,9 @@ class Answer:
 Page = Callable[[], Awaitable[Answer]]
 
 
-class _Refusal(Exception):
+class Refusal(Exception):
+    """The answer is an error."""
+
     def __init__(self, status: HTTPStatus, reason: str) -> None:
         super().__init__(reason)
         self.status = status
@@ -99,21 +101,21 @@ class HttpServer:
     async def _answer(self, reader: asyncio.StreamReader) -> tuple[bool, Answer]:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
-            method, path, host = _decode_head(head)
+            method, path, host = decode_head(head)
             self._check_host(host)
             return method == "HEAD", await self._page(method, path)()
         except asyncio.LimitOverrunError:
             text = f"more than {MOST_HEAD_BYTES} bytes of header"
             return False, Answer(f"{text}\n".encode(), TEXT, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-        except _Refusal as refusal:
+        except Refusal as refusal:
             return False, Answer(f"{refusal}\n".encode(), TEXT, refusal.status)
 
     def _page(self, method: str, path: str) -> Page:
         page = self._pages.get(path)
         if page is None:
-            raise _Refusal(HTTPStatus.NOT_FOUND, f"no such page; there are {', '.join(sorted(self._pages))}")
+            raise Refusal(HTTPStatus.NOT_FOUND, f"no such page; there are {', '.join(sorted(self._pages))}")
         if method not in ("GET", "HEAD"):
-            raise _Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD: nothing can be changed here")
+            raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD: nothing can be changed here")
         return page
 
     def _check_host(self, host: str) -> None:
@@ -122,26 +124,30 @@ class HttpServer:
             ipaddress.ip_address(name.strip("[]"))
         except ValueError:
             if name.lower() not in self._names:
-                raise _Refusal(HTTPStatus.FORBIDDEN, "call it by its address, or add the name to operations.names") from None
+                raise Refusal(HTTPStatus.FORBIDDEN, "call it by its address, or add the name to operations.names") from None
 
 
-def _decode_head(head: bytes) -> tuple[str, str, str]:
-    """(method, path without its query, Host)"""
+def decode_head(head: bytes) -> tuple[str, str, str]:
+    """(method, path without its query, Host) of a request's head, its empty line included.
+
+    Raises:
+        Refusal: it is none, or has what no request here needs.
+    """
     first, *lines = head.decode("latin-1").split("\r\n")
     words = first.split(" ")
     if len(words) != 3 or not words[1].startswith("/") or words[2] not in ("HTTP/1.1", "HTTP/1.0"):
-        raise _Refusal(HTTPStatus.BAD_REQUEST, "not a request of HTTP/1.1")
+        raise Refusal(HTTPStatus.BAD_REQUEST, "not a request of HTTP/1.1")
     hosts = []
     for line in lines[:-2]:
         name, colon, value = line.partition(":")
         if not colon or not name or name != name.strip():
-            raise _Refusal(HTTPStatus.BAD_REQUEST, "a header line is none")
+            raise Refusal(HTTPStatus.BAD_REQUEST, "a header line is none")
         if name.lower() == "host":
             hosts.append(value.strip())
         elif name.lower() in ("content-length", "transfer-encoding") and value.strip() != "0":
-            raise _Refusal(HTTPStatus.BAD_REQUEST, "a body has no use here")
+            raise Refusal(HTTPStatus.BAD_REQUEST, "a body has no use here")
     if len(hosts) != 1:
-        raise _Refusal(HTTPStatus.BAD_REQUEST, "a request names one Host")
+        raise Refusal(HTTPStatus.BAD_REQUEST, "a request names one Host")
     return words[0], words[1].partition("?")[0], hosts[0]
 
 

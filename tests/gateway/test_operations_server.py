@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway.operations.server import MOST_CONNECTIONS, MOST_HEAD_BYTES, Answer, HttpServer
+from gateway.operations.server import MOST_CONNECTIONS, MOST_HEAD_BYTES, Answer, HttpServer, Refusal, decode_head
 from tests.gateway.running import ask, until
 
 
@@ -118,3 +120,14 @@ async def test_a_stop_ends_a_request_that_is_under_way() -> None:
     await began.wait()
     await server.stop()
     assert (await asking).status == 0
+
+
+@given(st.binary() | st.lists(st.binary(max_size=20)).map(b"\r\n".join))
+def test_any_bytes_are_a_request_for_a_path_or_are_refused(sent: bytes) -> None:
+    status = 200
+    try:
+        _, path, _ = decode_head(sent + b"\r\n\r\n")
+    except Refusal as refusal:
+        path, status = "/", refusal.status
+    assert path.startswith("/")
+    assert status in (200, 400)
