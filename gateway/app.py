@@ -13,7 +13,7 @@ from gateway.assembly import Gateway, Surroundings, assemble, carriers
 from gateway.clock import SystemClock
 from gateway.log import Log
 from gateway.outbox.base import OutboxBusy, OutboxError, OutboxFailed, OutboxFull
-from gateway.outbox.batch import Limits
+from gateway.outbox.bounds import Limits, WhenFull
 from gateway.outbox.sqlite import SqliteOutbox
 from gateway.report import Reporter
 from gateway.secret import SecretUnusable
@@ -55,7 +55,8 @@ async def run(settings: GatewaySettings, stop: asyncio.Event, around: Surroundin
     """
     around = around or system_surroundings()
     log = Log("gateway")
-    limits = Limits(settings.outbox.max_bytes, settings.outbox.max_age_s)
+    box = settings.outbox
+    limits = Limits(box.max_bytes, box.max_age_s, WhenFull(box.when_full), box.priorities)
     outbox = SqliteOutbox(settings.outbox.path, carriers(settings), limits, around.clock)
     try:
         await outbox.open()

@@ -24,6 +24,10 @@ def find_mistakes(settings: GatewaySettings) -> Iterator[Mistake]:
     for index, sink in enumerate(settings.sinks):
         if sink.kind == "mqtt":
             yield from _mqtt_mistakes(sink, index)
+    for name in settings.outbox.priorities:
+        if find_device(settings, name) is None:
+            names = [device.name for device in settings.devices]
+            yield ("outbox", "priorities", name), f"there is no device {name!r}", _did_you_mean(name, names)
     acks: dict[tuple[str, str], int] = {}
     for index, rule in enumerate(settings.products):
         yield from _rule_mistakes(settings, rule, index)

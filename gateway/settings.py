@@ -60,11 +60,15 @@ class OutboxSettings(Settings):
     """Where readings are kept until they have been acknowledged."""
 
     path: FilePath = Path("outbox.db")
-    """The file (SQLite); beside it stand its -wal and -shm, a .lock and a .status.json."""
+    """The file (SQLite); beside it stand its -wal and -shm, a .lock, a .mark and a .status.json."""
     max_bytes: int = Field(default=2 * 1024**3, ge=1024**2)
-    """Most bytes of waiting records; beyond it the oldest telemetry is dropped and counted, products never are."""
+    """Most bytes of waiting records; what happens beyond is said by when_full. Products are never dropped."""
     max_age_s: float | None = Field(default=None, gt=0)
     """Telemetry older than this, by the gateway's clock, is dropped and counted; left out, age alone drops nothing."""
+    when_full: Literal["drop_oldest", "drop_by_priority", "block"] = "drop_oldest"
+    """Beyond max_bytes: drop the oldest telemetry, or the oldest of the lowest priority; or block: keep all and stop reading."""
+    priorities: dict[Name, Annotated[int, Field(ge=-100, le=100)]] = Field(default={})
+    """For drop_by_priority: devices by name; the telemetry of a lower number goes first. A device that isn't named has 0."""
 
 
 class MqttSettings(Settings):

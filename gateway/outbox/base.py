@@ -16,7 +16,7 @@ class RecordKind(IntEnum):
     """What a record holds; sinks choose by it."""
 
     TELEMETRY = 1
-    """Frames of one device (gateway/outbox/codec.py)."""
+    """Frames of one device, or a gap: see gateway/outbox/codec.py."""
     PRODUCT = 2
     """An EPCIS event, JSON."""
 
@@ -42,7 +42,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The books of I4: produced = removed by acknowledgement + stored + dropped. In records, since this outbox was made."""
+    """The books of I4: produced = removed by acknowledgement + stored + dropped. In records, since this outbox was made.
+
+    Gaps are in none of them: they stand for records that are in `dropped`.
+    """
 
     produced: int
     removed: int
@@ -51,6 +54,10 @@ class Counts:
     """By reason, e.g. {"damaged": 1}."""
     readings: int = 0
     """How many readings the produced records stood for."""
+    stored_bytes: int = 0
+    """Of payload."""
+    gaps: int = 0
+    """Gaps that not every sink has passed yet."""
 
 
 class OutboxError(Exception):
@@ -58,7 +65,7 @@ class OutboxError(Exception):
 
     OutboxError
     ├── OutboxBusy      another process owns the file: exit, code 3
-    ├── OutboxFull      no space: nothing was stored; keep the readings, say so, try again
+    ├── OutboxFull      no space, or the limits say to wait: nothing was stored; keep the readings, say so, try again
     └── OutboxFailed    the disk reported an I/O or fsync error: stop accepting, exit, code 4; never retry on this descriptor
     """
 
@@ -68,7 +75,7 @@ class OutboxBusy(OutboxError):
 
 
 class OutboxFull(OutboxError):
-    """No space left. Nothing of the batch was stored; the same append may succeed later."""
+    """No space left, on the disk or within the limits. Nothing of the batch was stored; the same append may succeed later."""
 
 
 class OutboxFailed(OutboxError):
@@ -99,7 +106,8 @@ class Outbox(Protocol):
     def read(self, after: int, limit: int, kinds: frozenset[RecordKind]) -> list[Record]:
         """Up to `limit` durable records of those kinds with seq > `after`, ascending. Takes nothing away; microseconds, no await.
 
-        A record whose checksum fails is quarantined, counted as dropped "damaged", and left out.
+        Where records were dropped before every sink had them, a gap stands in the place of the newest of them, a telemetry
+        record by kind. A record whose checksum fails is quarantined and counted as dropped "damaged"; a gap takes its place.
         """
 
     async def wait(self, after: int, kinds: frozenset[RecordKind]) -> None:

@@ -8,27 +8,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
+from gateway.outbox import gaps
 from gateway.outbox.base import RecordKind
+from gateway.outbox.bounds import Bounds, Drop, device_of
+from gateway.outbox.codec import DIGEST_BYTES, Gap, checksum, encode_gap
+from gateway.outbox.gaps import Gaps
 
 DAMAGED = "damaged"
-SIZE = "size"
-AGE = "age"
-_NS = 1_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The declared drop policy: the oldest telemetry goes, counted; products never do."""
-
-    max_bytes: int = 2 * 1024**3
-    """Of payload. Beyond it the oldest telemetry is dropped, reason "size"."""
-    max_age_s: float | None = None
-    """By the gateway's wall clock. Older telemetry is dropped, reason "age"."""
 
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """The row of `book` and the table `dropped`, as of a commit."""
+    """The row of `book` and the tables `dropped` and `gap`, as of a commit."""
 
     produced: int
     removed: int
@@ -36,6 +27,7 @@ class Books:
     stored_bytes: int
     readings: int
     dropped: Mapping[str, int]
+    gaps: Gaps = ()
 
 
 @dataclass(slots=True)
@@ -79,7 +71,7 @@ def counted_as(reason: str) -> str:
     return reason.partition(":")[0].strip() or "refused"
 
 
-def commit(connection: sqlite3.Connection, books: Books, batch: Batch, limits: Limits, now_ns: int) -> Books:
+def commit(connection: sqlite3.Connection, books: Books, batch: Batch, bounds: Bounds, now_ns: int) -> Books:
     """Carry a batch out in one durable transaction.
 
     Returns:
@@ -89,23 +81,31 @@ def commit(connection: sqlite3.Connection, books: Books, batch: Batch, limits: L
         sqlite3.Error: nothing of it was stored.
     """
     account = _Account(connection, books)
+    try:
+        _carry_out(connection, account, batch, bounds, now_ns)
+    except BaseException:
+        bounds.forget()
+        raise
+    return account.books()
+
+
+def _carry_out(connection: sqlite3.Connection, account: _Account, batch: Batch, bounds: Bounds, now_ns: int) -> None:
     with transaction(connection):
         for seq, sink, reason in batch.refused:
             _set_aside(connection, seq, sink, reason)
         for seq in batch.damaged:
             _set_aside(connection, seq, "", DAMAGED)
-            account.drop(DAMAGED, "seq = ?", (seq,))
+            account.drop(Drop(DAMAGED, "seq = ?", (seq,)))
         for kind, span in batch.trims.items():
             account.remove(kind, span)
         if batch.records:
             account.produce(batch)
-        account.bound(limits, now_ns)
+        account.bound(bounds, now_ns)
         if batch.notes:
             connection.executemany("INSERT OR REPLACE INTO note (key, value) VALUES (?, ?)", batch.notes.items())
         if batch.cursors:
             connection.executemany("INSERT OR REPLACE INTO cursor (sink, seq) VALUES (?, ?)", batch.cursors.items())
         account.write()
-    return account.books()
 
 
 def _set_aside(connection: sqlite3.Connection, seq: int, sink: str, reason: str) -> None:
@@ -128,9 +128,11 @@ class _Account:
         self._readings = books.readings
         self._dropped = Counter(books.dropped)
         self._dropped_before = books.dropped
+        self._gaps = self._gaps_before = books.gaps
 
     def books(self) -> Books:
-        return Books(self._produced, self._removed, self._stored, self._bytes, self._readings, dict(self._dropped))
+        dropped = dict(self._dropped)
+        return Books(self._produced, self._removed, self._stored, self._bytes, self._readings, dropped, self._gaps)
 
     def produce(self, batch: Batch) -> None:
         self._connection.executemany("INSERT INTO record (seq, kind, at_ns, crc, payload) VALUES (?, ?, ?, ?, ?)", batch.records)
@@ -149,13 +151,27 @@ class _Account:
         count = self._delete(f"{of_kind(kind)} AND seq > ? AND seq <= ?", span)
         self._dropped.update(counted_as(reason) for (reason,) in refused)
         self._removed += count - len(refused)
+        if kind is RecordKind.TELEMETRY:
+            self._gaps = gaps.beyond(self._gaps, span[1])
 
-    def drop(self, reason: str, condition: str, parameters: tuple[int, ...]) -> None:
-        count = self._delete(condition, parameters)
-        if count:
-            self._dropped[reason] += count
+    def drop(self, drop: Drop) -> None:
+        """Records go before every sink had them: counted, and told by a gap."""
+        extent = f"SELECT min(seq), max(seq), min(at_ns), max(at_ns) FROM record WHERE {drop.condition}"  # noqa: S608
+        first, last, first_ns, last_ns = self._connection.execute(extent, drop.parameters).fetchone()
+        if first is None:
+            return
+        devices = self._devices(drop)
+        count = self._delete(drop.condition, drop.parameters)
+        self._dropped[drop.reason] += count
+        self._gaps = gaps.add(self._gaps, Gap(first, last, first_ns, last_ns, {drop.reason: count}, devices))
 
-    def _delete(self, condition: str, parameters: tuple[int, ...]) -> int:
+    def _devices(self, drop: Drop) -> tuple[str, ...]:
+        digests = f"SELECT DISTINCT substr(payload, 2, {DIGEST_BYTES}) FROM record WHERE {drop.condition}"  # noqa: S608
+        found = self._connection.execute(digests, drop.parameters).fetchall()
+        devices = {device_of(self._connection, digest) for (digest,) in found if len(digest) == DIGEST_BYTES}
+        return tuple(sorted(device for device in devices if device is not None))
+
+    def _delete(self, condition: str, parameters: tuple[int | str, ...]) -> int:
         sums = f"SELECT count(*), coalesce(sum(length(payload)), 0) FROM record WHERE {condition}"  # noqa: S608
         count, size = self._connection.execute(sums, parameters).fetchone()
         if count:
@@ -164,25 +180,12 @@ class _Account:
             self._bytes -= size
         return int(count)
 
-    def bound(self, limits: Limits, now_ns: int) -> None:
+    def bound(self, bounds: Bounds, now_ns: int) -> None:
         """Keep the declared limits."""
-        telemetry = of_kind(RecordKind.TELEMETRY)
-        if limits.max_age_s is not None:
-            born_ns = now_ns - int(limits.max_age_s * _NS)
-            oldest = self._connection.execute(f"SELECT at_ns FROM record WHERE {telemetry} ORDER BY seq LIMIT 1")  # noqa: S608
-            row = oldest.fetchone()
-            if row and row[0] < born_ns:
-                self.drop(AGE, f"{telemetry} AND at_ns < ?", (born_ns,))
-        excess = self._bytes - limits.max_bytes
-        if excess <= 0:
-            return
-        last = 0
-        for seq, size in self._connection.execute(f"SELECT seq, length(payload) FROM record WHERE {telemetry} ORDER BY seq"):  # noqa: S608
-            last = seq
-            excess -= size
-            if excess <= 0:
-                break
-        self.drop(SIZE, f"{telemetry} AND seq <= ?", (last,))
+        if (drop := bounds.aged(self._connection, now_ns)) is not None:
+            self.drop(drop)
+        if (drop := bounds.excessive(self._connection, self._bytes)) is not None:
+            self.drop(drop)
 
     def write(self) -> None:
         self._connection.execute(
@@ -192,3 +195,17 @@ class _Account:
         changed = [(reason, n) for reason, n in self._dropped.items() if n != self._dropped_before.get(reason)]
         if changed:
             self._connection.executemany("INSERT OR REPLACE INTO dropped (reason, records) VALUES (?, ?)", changed)
+        if self._gaps is not self._gaps_before:
+            self._write_gaps()
+
+    def _write_gaps(self) -> None:
+        before = {gap.last_seq: gap for gap in self._gaps_before}
+        gone = before.keys() - {gap.last_seq for gap in self._gaps}
+        self._connection.executemany("DELETE FROM gap WHERE seq = ?", [(seq,) for seq in gone])
+        rows = []
+        for gap in self._gaps:
+            if before.get(gap.last_seq) != gap:
+                payload = encode_gap(gap)
+                crc = checksum(gap.last_seq, int(RecordKind.TELEMETRY), payload)
+                rows.append((gap.last_seq, crc, payload))
+        self._connection.executemany("INSERT OR REPLACE INTO gap (seq, crc, payload) VALUES (?, ?, ?)", rows)

@@ -7,6 +7,10 @@ never touches the backlog. All integers are little-endian.
     frame   acquired_ns i64 | column u8 | flags u8 | n u32
             tags n * i32 | status n * u32 unless ALL_GOOD | source_ns n * i64 if SOURCED
             values n * 8 bytes, or length u32 and a MessagePack array for a list column
+
+A gap stands in the place of the newest of the records that were dropped, so that a sink meets it in their order.
+
+    gap     mark u8 ("G") | MessagePack of Gap
 """
 
 from __future__ import annotations
@@ -45,6 +49,9 @@ _TIMES: np.dtype[np.int64] = np.dtype("<i8")
 _COLUMN_OF = {"f": 0, "i": 1, "u": 2}
 _ALL_GOOD = 1
 _SOURCED = 2
+
+
+_GAP = b"G"
 
 
 class RecordDamaged(ValueError):
@@ -96,6 +103,47 @@ def table_digest(stored: bytes) -> bytes:
 def table_key(digest: bytes) -> str:
     """The name of the note that holds the table of that digest."""
     return f"table/{digest.hex()}"
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """Records that were dropped before every sink had them: why a consumer misses their seqs.
+
+    Records in between that were not dropped are delivered as ever; `dropped` tells how many are missing.
+    """
+
+    first_seq: int
+    last_seq: int
+    first_ns: int
+    """When the oldest of them was stored, UTC; 0 when that isn't known."""
+    last_ns: int
+    dropped: dict[str, int]
+    """How many, by reason."""
+    devices: tuple[str, ...]
+    """Whose readings they were, sorted; empty when that can't be read any more."""
+
+
+def encode_gap(gap: Gap) -> bytes:
+    """A gap as the payload of a telemetry record."""
+    return _GAP + msgspec.msgpack.encode(gap)
+
+
+def is_gap(payload: bytes) -> bool:
+    """Whether a telemetry record's payload is a gap, and not readings."""
+    return payload[:1] == _GAP
+
+
+def decode_gap(payload: bytes) -> Gap:
+    """The inverse of encode_gap().
+
+    Raises:
+        RecordDamaged
+    """
+    if not is_gap(payload):
+        raise RecordDamaged("this is no gap")
+    try:
+        return msgspec.msgpack.decode(payload[1:], type=Gap)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RecordDamaged(f"the gap is cut or altered: {error}") from error
 
 
 def checksum(seq: int, kind: int, payload: bytes) -> int:

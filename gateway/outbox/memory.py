@@ -8,8 +8,11 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from gateway.outbox.base import Counts, Entry, OutboxError, OutboxFailed, Record, RecordKind
-from gateway.outbox.batch import SIZE, Limits, counted_as
+from gateway.outbox import gaps
+from gateway.outbox.base import Counts, Entry, OutboxError, OutboxFailed, OutboxFull, Record, RecordKind
+from gateway.outbox.batch import counted_as
+from gateway.outbox.bounds import SIZE, Bounds, Limits, WhenFull, table_device
+from gateway.outbox.codec import DIGEST_BYTES, Gap, table_key
 from gateway.outbox.floors import Floors
 
 
@@ -20,7 +23,8 @@ class MemoryOutbox:
         self.refusal: OutboxError | None = None
         self._epoch = secrets.token_hex(8)
         self._floors = Floors(carriers)
-        self._limits = limits or Limits()
+        self._bounds = Bounds(limits or Limits())
+        self._gaps: gaps.Gaps = ()
         self._records: list[Record] = []
         self._notes: dict[str, bytes] = {}
         self._refused: dict[int, tuple[str, str]] = {}
@@ -42,6 +46,8 @@ class MemoryOutbox:
             raise OutboxFailed("the outbox is closed")
         if self.refusal is not None:
             raise self.refusal
+        if self._bounds.refuses(entries, self._bytes):
+            raise OutboxFull(f"max_bytes is {self._bounds.limits.max_bytes}")
         span = range(self._last_seq + 1, self._last_seq + 1 + len(entries))
         for entry in entries:
             self._last_seq += 1
@@ -63,7 +69,7 @@ class MemoryOutbox:
                 break
             if record.kind in kinds:
                 found.append(record)
-        return found
+        return gaps.weave(found, self._gaps, after, limit) if RecordKind.TELEMETRY in kinds else found
 
     async def wait(self, after: int, kinds: frozenset[RecordKind]) -> None:
         while not self.read(after, 1, kinds):
@@ -80,6 +86,8 @@ class MemoryOutbox:
             for record in [record for record in self._records if record.kind is kind and record.seq <= floor]:
                 refusal = self._refused.get(record.seq)
                 self._remove(record, None if refusal is None else counted_as(refusal[1]))
+            if kind is RecordKind.TELEMETRY:
+                self._gaps = gaps.beyond(self._gaps, floor)
         self._floors.trimmed(trims)
 
     async def quarantine(self, sink: str, seq: int, reason: str) -> None:
@@ -89,16 +97,33 @@ class MemoryOutbox:
         return self._notes.get(key)
 
     def counts(self) -> Counts:
-        return Counts(self._produced, self._removed, len(self._records), dict(self._dropped), self._readings)
+        return Counts(
+            self._produced, self._removed, len(self._records), dict(self._dropped), self._readings, self._bytes, len(self._gaps)
+        )
 
     async def close(self) -> None:
         self._closed = True
 
     def _bound(self) -> None:
-        for record in [record for record in self._records if record.kind is RecordKind.TELEMETRY]:
-            if self._bytes <= self._limits.max_bytes:
-                return
+        limits = self._bounds.limits
+        telemetry = [record for record in self._records if record.kind is RecordKind.TELEMETRY]
+        if limits.when_full is WhenFull.DROP_BY_PRIORITY:
+            telemetry.sort(key=lambda record: limits.priorities.get(self._device(record) or "", 0))
+        gone = []
+        for record in telemetry:
+            if self._bytes <= limits.max_bytes or limits.when_full is WhenFull.BLOCK:
+                break
             self._remove(record, SIZE)
+            gone.append(record)
+        if gone:
+            devices = {device for record in gone if (device := self._device(record)) is not None}
+            seqs = [record.seq for record in gone]
+            gap = Gap(min(seqs), max(seqs), 0, 0, {SIZE: len(gone)}, tuple(sorted(devices)))
+            self._gaps = gaps.add(self._gaps, gap)
+
+    def _device(self, record: Record) -> str | None:
+        stored = self._notes.get(table_key(record.payload[1 : 1 + DIGEST_BYTES]))
+        return None if stored is None else table_device(stored)
 
     def _remove(self, record: Record, dropped: str | None) -> None:
         self._records.remove(record)

@@ -8,7 +8,6 @@ checkpoint.) Appends that wait while a commit is under way share the next one.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -21,20 +20,21 @@ import aiosqlite
 
 from drivers.prompt import Prompt
 from gateway.clock import Clock, SystemClock
-from gateway.outbox import store
+from gateway.outbox import gaps, store
 from gateway.outbox.base import (
     Counts,
     Entry,
-    OutboxBusy,
     OutboxError,
     OutboxFailed,
     OutboxFull,
     Record,
     RecordKind,
 )
-from gateway.outbox.batch import Batch, Books, Limits, commit, of_kind
-from gateway.outbox.codec import checksum
+from gateway.outbox.batch import DAMAGED, Batch, Books, commit, of_kind
+from gateway.outbox.bounds import Bounds, Limits
+from gateway.outbox.codec import Gap, checksum
 from gateway.outbox.floors import Floors
+from gateway.outbox.lock import take_lock
 
 GATHER_S = 0.005
 """How long an append waits for others to share its commit."""
@@ -76,7 +76,7 @@ class SqliteOutbox:
         """`carriers`: the sinks by name, and which kinds each carries; a record goes once all who carry its kind have it."""
         self._path = path
         self._floors = Floors(carriers)
-        self._limits = limits or Limits()
+        self._bounds = Bounds(limits or Limits())
         self._clock = clock or SystemClock()
         self._lock: int | None = None
         self._writer: aiosqlite.Connection | None = None
@@ -105,7 +105,7 @@ class SqliteOutbox:
             OutboxFailed: it can't be used: another program's file, a later version's, a disk error.
         """
         try:
-            self._lock = _take_lock(self._path)
+            self._lock = take_lock(self._path)
             self._raw = raw = await asyncio.to_thread(store.connect, self._path)
             self._writer = aiosqlite.Connection(lambda: raw, 64)
             await self._writer
@@ -154,15 +154,22 @@ class SqliteOutbox:
         # Not beyond what _settle() has seen: the reader sees a commit before this loop knows the notes stored with it.
         query = f"SELECT seq, kind, crc, payload FROM record WHERE seq > ? AND seq <= ? AND ({wanted}) ORDER BY seq LIMIT ?"  # noqa: S608
         records: list[Record] = []
+        first = after
         try:
             while len(records) < limit:
                 rows = self._reader.execute(query, (after, self._last_seq, limit - len(records))).fetchall()
-                records += [Record(row[0], RecordKind(row[1]), row[3]) for row in rows if self._is_sound(*row)]
+                for row in rows:
+                    if self._is_sound(*row):
+                        records.append(Record(row[0], RecordKind(row[1]), row[3]))
+                    elif row[1] == RecordKind.TELEMETRY:
+                        records.append(gaps.as_record(Gap(row[0], row[0], 0, 0, {DAMAGED: 1}, ())))
                 if not rows:
                     break
                 after = rows[-1][0]
         except sqlite3.Error as error:
             raise store.translate(error, self._path) from error
+        if self._books.gaps and RecordKind.TELEMETRY in kinds:
+            return gaps.weave(records, self._books.gaps, first, limit)
         return records
 
     def _is_sound(self, seq: int, kind: int, crc: int, payload: bytes) -> bool:
@@ -195,7 +202,9 @@ class SqliteOutbox:
 
     def counts(self) -> Counts:
         books = self._books
-        return Counts(books.produced, books.removed, books.stored, books.dropped, books.readings)
+        return Counts(
+            books.produced, books.removed, books.stored, books.dropped, books.readings, books.stored_bytes, len(books.gaps)
+        )
 
     async def close(self) -> None:
         self._closing = True
@@ -252,13 +261,15 @@ class SqliteOutbox:
             self._lazy.cancel()
             self._lazy = None
         self._is_due = False
-        appends = self._take_appends()
+        appends = self._refuse(self._take_appends())
+        if not appends and not self._is_dirty():
+            return True
         batch, self._batch = self._batch, Batch()
         batch.trims = self._floors.trims()
         spans = self._fill(batch, appends)
         now_ns = self._clock.now_ns()
         try:
-            books = await self._in_writer(partial(commit, books=self._books, batch=batch, limits=self._limits, now_ns=now_ns))
+            books = await self._in_writer(partial(commit, books=self._books, batch=batch, bounds=self._bounds, now_ns=now_ns))
         except (sqlite3.Error, OSError) as error:
             self._give_back(batch, appends, store.translate(error, self._path))
             return False
@@ -277,6 +288,21 @@ class SqliteOutbox:
         taken, self._waiting = self._waiting[:count], self._waiting[count:]
         return taken
 
+    def _refuse(self, appends: list[_Append]) -> list[_Append]:
+        """Those that fit; the others, from the first that doesn't, are told that it is full."""
+        stored_bytes = self._books.stored_bytes
+        for place, append in enumerate(appends):
+            if self._bounds.refuses(append.entries, stored_bytes):
+                error = OutboxFull(
+                    f"{self._path} holds {self._books.stored_bytes} bytes; max_bytes is {self._bounds.limits.max_bytes}"
+                )
+                for refused in appends[place:]:
+                    if not refused.stored.done():
+                        refused.stored.set_exception(error)
+                return appends[:place]
+            stored_bytes += sum(len(entry.payload) for entry in append.entries)
+        return appends
+
     def _fill(self, batch: Batch, appends: Sequence[_Append]) -> list[range]:
         seq = self._last_seq
         at_ns = self._clock.now_ns()
@@ -293,6 +319,7 @@ class SqliteOutbox:
         return spans
 
     def _settle(self, batch: Batch, books: Books) -> None:
+        has_gaps = books.gaps != self._books.gaps
         self._books = books
         self._notes.update(batch.notes)
         self._floors.trimmed(batch.trims)
@@ -300,6 +327,7 @@ class SqliteOutbox:
             self._last_seq = batch.records[-1][0]
             for seq, kind, *_ in batch.records:
                 self._last_of_kind[RecordKind(kind)] = seq
+        if batch.records or has_gaps:
             self._committed.set()
             self._committed = asyncio.Event()
 
@@ -325,15 +353,3 @@ class SqliteOutbox:
         assert self._writer is not None
         result: _T = await self._writer._execute(work, self._raw)  # type: ignore[no-untyped-call]
         return result
-
-
-def _take_lock(path: Path) -> int:
-    lock = path.with_name(path.name + ".lock")
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise OutboxBusy(f"another gateway runs on {path}") from error
-    return descriptor

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from gateway.outbox.base import OutboxError, OutboxFailed, OutboxFull, RecordKind
 from gateway.outbox.batch import Books, of_kind, transaction
+from gateway.outbox.codec import checksum, decode_gap
+from gateway.outbox.gaps import Gaps
 from gateway.outbox.schema import APPLICATION_ID, STEPS, VERSION
 
 BUSY_TIMEOUT_S = 5.0
@@ -106,11 +108,21 @@ def load(connection: sqlite3.Connection) -> Opened:
     for kind in RecordKind:
         row = connection.execute(f"SELECT seq FROM record WHERE {of_kind(kind)} ORDER BY seq DESC LIMIT 1").fetchone()  # noqa: S608
         last_of_kind[kind] = row[0] if row else 0
+    gaps = _load_gaps(connection)
+    if gaps:
+        last_of_kind[RecordKind.TELEMETRY] = max(last_of_kind[RecordKind.TELEMETRY], gaps[-1].last_seq)
     return Opened(
         epoch,
         sequence[0] if sequence else 0,
         last_of_kind,
-        Books(produced, removed, stored, stored_bytes, readings, dropped),
+        Books(produced, removed, stored, stored_bytes, readings, dropped, gaps),
         dict(connection.execute("SELECT sink, seq FROM cursor")),
         dict(connection.execute("SELECT key, value FROM note")),
     )
+
+
+def _load_gaps(connection: sqlite3.Connection) -> Gaps:
+    """Those that are sound; what they told of is in the books all the same."""
+    rows = connection.execute("SELECT seq, crc, payload FROM gap ORDER BY seq").fetchall()
+    telemetry = int(RecordKind.TELEMETRY)
+    return tuple(decode_gap(payload) for seq, crc, payload in rows if checksum(seq, telemetry, payload) == crc)

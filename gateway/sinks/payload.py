@@ -22,7 +22,8 @@ import numpy.typing as npt
 from drivers.model import Frame, Kind, TagTable
 from drivers.status import status_name
 from gateway.outbox.base import Record
-from gateway.outbox.codec import Telemetry, decode_record, decode_table, table_key
+from gateway.outbox.codec import Telemetry, decode_record, decode_table, is_gap, table_key
+from gateway.sinks.gap import encode_gap_message
 
 _BAD = np.uint32(0x8000_0000)
 _MS = 1_000_000
@@ -109,6 +110,9 @@ class Messages:
         Raises:
             RecordDamaged, RecordUnknown
         """
+        if is_gap(record.payload):
+            device, message = encode_gap_message(self._gateway, self._epoch, record)
+            return topic_of(self._topic, self._gateway, device), message
         telemetry = decode_record(record.payload, self._table)
         topic = topic_of(self._topic, self._gateway, telemetry.table.device)
         return topic, encode_message(self._gateway, self._epoch, record.seq, telemetry)

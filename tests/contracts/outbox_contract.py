@@ -16,8 +16,10 @@ from typing import Protocol
 
 import pytest
 
-from gateway.outbox.base import Entry, Outbox, OutboxBusy, OutboxFailed, RecordKind
-from gateway.outbox.batch import Limits
+from drivers.model import Kind, TagTable
+from gateway.outbox.base import Entry, Outbox, OutboxBusy, OutboxFailed, OutboxFull, RecordKind
+from gateway.outbox.bounds import Limits, WhenFull
+from gateway.outbox.codec import Gap, decode_gap, encode_record, encode_table, is_gap, table_digest, table_key
 
 TELEMETRY = frozenset({RecordKind.TELEMETRY})
 PRODUCTS = frozenset({RecordKind.PRODUCT})
@@ -41,14 +43,28 @@ def product(text: str = "{}") -> Entry:
 
 
 def payloads(outbox: Outbox, after: int = 0, kinds: frozenset[RecordKind] = BOTH) -> list[bytes]:
-    return [record.payload for record in outbox.read(after, 1000, kinds)]
+    """Of what is no gap."""
+    return [record.payload for record in outbox.read(after, 1000, kinds) if not is_gap(record.payload)]
+
+
+def gaps(outbox: Outbox, after: int = 0) -> list[Gap]:
+    """In the order in which a sink meets them."""
+    return [decode_gap(record.payload) for record in outbox.read(after, 1000, TELEMETRY) if is_gap(record.payload)]
+
+
+def reading_of(device: str, size: int = 30) -> tuple[Entry, dict[str, bytes]]:
+    """A record that names its device as real ones do, padded to `size` bytes beyond its head; and the note that it needs."""
+    stored = encode_table(TagTable(device, ("tag",), (Kind.FLOAT,), (None,)))
+    digest = table_digest(stored)
+    payload = encode_record(digest, []) + bytes(size)
+    return Entry(RecordKind.TELEMETRY, payload, 1), {table_key(digest): stored}
 
 
 def assert_balanced(outbox: Outbox) -> None:
     """I4: produced = removed + stored + dropped."""
     counts = outbox.counts()
     assert counts.produced == counts.removed + counts.stored + sum(counts.dropped.values())
-    assert counts.stored == len(outbox.read(0, 1_000_000, BOTH))
+    assert counts.stored == sum(not is_gap(record.payload) for record in outbox.read(0, 1_000_000, BOTH))
 
 
 class OutboxContract(ABC):
@@ -213,6 +229,105 @@ class OutboxContract(ABC):
         assert_balanced(outbox)
         await outbox.close()
 
+    async def test_what_was_dropped_is_told_by_a_gap_in_the_place_of_the_newest_of_it(self, tmp_path: Path) -> None:
+        outbox = self.make(tmp_path, Limits(max_bytes=100))
+        await outbox.open()
+        await outbox.append([reading("a" * 30), product("p" * 30), reading("b" * 30)])
+        assert gaps(outbox) == []
+        await outbox.append([reading("c" * 30), reading("d" * 30)])
+        (told,) = gaps(outbox)
+        assert (told.first_seq, told.last_seq, told.dropped) == (1, 3, {"size": 2})
+        assert [record.seq for record in outbox.read(0, 10, TELEMETRY)] == [3, 4, 5]
+        assert outbox.counts().gaps == 1
+        assert_balanced(outbox)
+        await outbox.close()
+
+    async def test_a_gap_grows_while_it_is_undelivered_and_goes_once_every_sink_has_passed_it(self, tmp_path: Path) -> None:
+        outbox = self.make(tmp_path, Limits(max_bytes=70))
+        await outbox.open()
+        for n in range(10):
+            await outbox.append([reading(str(n) * 30)])
+        assert [(told.first_seq, told.last_seq, told.dropped) for told in gaps(outbox)] == [(1, 8, {"size": 8})]
+        assert gaps(outbox, after=8) == []
+        await outbox.acknowledge("broker", 8)
+        await self.settle(outbox)
+        assert [told.first_seq for told in gaps(outbox)] == [1]
+        await outbox.acknowledge("second", 9)
+        await outbox.append([product()])
+        assert gaps(outbox) == []
+        assert outbox.counts().gaps == 0
+        assert_balanced(outbox)
+        await outbox.close()
+
+    async def test_a_read_that_is_cut_short_meets_every_gap_in_its_turn(self, tmp_path: Path) -> None:
+        outbox = self.make(tmp_path, Limits(max_bytes=60))
+        await outbox.open()
+        for n in range(4):
+            await outbox.append([reading(str(n) * 30)])
+        whole = outbox.read(0, 10, TELEMETRY)
+        one_by_one, after = [], 0
+        while found := outbox.read(after, 1, TELEMETRY):
+            one_by_one += found
+            after = found[-1].seq
+        assert one_by_one == whole
+        assert [record.seq for record in whole] == [2, 3, 4]
+        await outbox.close()
+
+    async def test_the_lowest_priority_goes_first_and_the_gap_names_its_device(self, tmp_path: Path) -> None:
+        entries, notes = zip(*(reading_of(device) for device in ("press", "meter", "boiler")), strict=True)
+        size = len(entries[0].payload)
+        limits = Limits(4 * size, None, WhenFull.DROP_BY_PRIORITY, {"press": 5, "meter": -1})
+        outbox = self.make(tmp_path, limits)
+        await outbox.open()
+        for entry, note in zip(entries, notes, strict=True):
+            await outbox.append([entry, entry], note)
+        assert [record.seq for record in outbox.read(0, 10, TELEMETRY) if not is_gap(record.payload)] == [1, 2, 5, 6]
+        (told,) = gaps(outbox)
+        assert (told.first_seq, told.last_seq, told.dropped, told.devices) == (3, 4, {"size": 2}, ("meter",))
+        await outbox.append([entries[0], entries[1]])
+        assert [record.seq for record in outbox.read(0, 10, TELEMETRY) if not is_gap(record.payload)] == [1, 2, 6, 7]
+        assert sum(sum(told.dropped.values()) for told in gaps(outbox)) == outbox.counts().dropped["size"] == 4
+        assert_balanced(outbox)
+        await outbox.close()
+
+    async def test_blocked_it_drops_nothing_and_takes_no_telemetry_but_products_and_goes_on_with_space(
+        self, tmp_path: Path
+    ) -> None:
+        outbox = self.make(tmp_path, Limits(max_bytes=60, when_full=WhenFull.BLOCK))
+        await outbox.open()
+        await outbox.append([reading("a" * 30), reading("b" * 30)])
+        with pytest.raises(OutboxFull, match="max_bytes is 60"):
+            await outbox.append([product(), reading("c" * 30)], {"state": b"1"})
+        assert outbox.note("state") is None
+        await outbox.append([product()], {"state": b"2"})
+        assert len(payloads(outbox, kinds=TELEMETRY)) == 2
+        for sink in ("broker", "second"):
+            await outbox.acknowledge(sink, 1)
+        await outbox.acknowledge("node", 3)
+        await outbox.append([], {"state": b"3"})
+        await outbox.append([reading("c" * 30)])
+        assert payloads(outbox, kinds=TELEMETRY) == [b"b" * 30, b"c" * 30]
+        assert outbox.counts().dropped == {}
+        assert gaps(outbox) == []
+        assert_balanced(outbox)
+        await outbox.close()
+
+    async def test_a_record_larger_than_the_limit_is_taken_when_nothing_else_waits(self, tmp_path: Path) -> None:
+        outbox = self.make(tmp_path, Limits(max_bytes=10, when_full=WhenFull.BLOCK))
+        await outbox.open()
+        await outbox.append([reading("a" * 30)])
+        assert payloads(outbox) == [b"a" * 30]
+        await outbox.close()
+
+    async def test_a_waiter_is_woken_by_a_gap(self, tmp_path: Path) -> None:
+        outbox = self.make(tmp_path, Limits(max_bytes=30))
+        await outbox.open()
+        await outbox.append([reading("a" * 30), product("p" * 30)])
+        async with asyncio.timeout(GUARD_S):
+            await outbox.wait(0, TELEMETRY)
+        assert [told.last_seq for told in gaps(outbox)] == [1]
+        await outbox.close()
+
     async def test_a_closed_outbox_takes_nothing(self, outbox: Outbox) -> None:
         await outbox.close()
         with pytest.raises(OutboxFailed):
@@ -260,6 +375,19 @@ class DurableOutboxContract(OutboxContract):
         again = await self.reopen(outbox, tmp_path)
         assert payloads(again) == []
         assert await again.append([reading()]) == range(3, 4)
+        await again.close()
+
+    async def test_gaps_outlive_the_object(self, tmp_path: Path) -> None:
+        outbox = self.make(tmp_path, Limits(max_bytes=30))
+        await outbox.open()
+        for n in range(3):
+            await outbox.append([reading(str(n) * 30)])
+        before = gaps(outbox)
+        again = await self.reopen(outbox, tmp_path)
+        assert gaps(again) == before
+        assert [(told.first_seq, told.last_seq) for told in before] == [(1, 2)]
+        async with asyncio.timeout(GUARD_S):
+            await again.wait(0, TELEMETRY)
         await again.close()
 
     async def test_two_outboxes_have_two_epochs(self, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.outbox.base import OutboxFull
-from gateway.outbox.batch import Limits
+from gateway.outbox.bounds import Limits
 from gateway.outbox.memory import MemoryOutbox
 from tests.contracts.outbox_contract import CARRIERS, OpenableOutbox, OutboxContract, reading
 

@@ -13,7 +13,8 @@ import pytest
 
 from gateway.outbox import sqlite
 from gateway.outbox.base import Outbox, OutboxFailed, OutboxFull, RecordKind
-from gateway.outbox.batch import Limits
+from gateway.outbox.bounds import Limits
+from gateway.outbox.codec import is_gap
 from gateway.outbox.sqlite import SqliteOutbox
 from tests.contracts.outbox_contract import (
     BOTH,
@@ -22,6 +23,7 @@ from tests.contracts.outbox_contract import (
     DurableOutboxContract,
     OpenableOutbox,
     assert_balanced,
+    gaps,
     payloads,
     product,
     reading,
@@ -182,29 +184,46 @@ async def test_a_damaged_record_costs_that_record_and_never_the_start(path: Path
     assert look(path, "SELECT seq, reason FROM quarantine") == [(2, "damaged")]
 
 
-async def test_nobody_is_woken_for_a_record_that_is_gone(path: Path) -> None:
+async def test_nobody_is_woken_for_a_product_that_is_gone(path: Path) -> None:
     outbox = await opened(path)
-    await outbox.append([reading("a")])
+    await outbox.append([product("a")])
     await outbox.close()
     change(path, "UPDATE record SET crc = crc + 1 WHERE seq = 1")
     outbox = await opened(path)
-    waiting = asyncio.create_task(outbox.wait(0, frozenset({RecordKind.TELEMETRY})))
+    waiting = asyncio.create_task(outbox.wait(0, frozenset({RecordKind.PRODUCT})))
     done, _ = await asyncio.wait({waiting}, timeout=0.05)
     assert not done
-    await outbox.append([reading("b")])
+    await outbox.append([product("b")])
     async with asyncio.timeout(10):
         await waiting
     assert payloads(outbox) == [b"b"]
     await outbox.close()
 
 
-async def test_the_limit_counts_sound_records_only(path: Path) -> None:
+async def test_a_damaged_record_is_told_by_a_gap_in_its_place_at_once_and_later(path: Path) -> None:
     outbox = await opened(path)
     await outbox.append([reading(str(n)) for n in range(6)])
     await outbox.close()
     change(path, "UPDATE record SET crc = 0 WHERE seq IN (1, 2, 4)")
     outbox = await opened(path)
-    assert [record.seq for record in outbox.read(0, 2, BOTH)] == [3, 5]
+    records = outbox.read(0, 4, BOTH)
+    assert [(record.seq, is_gap(record.payload)) for record in records] == [(1, True), (2, True), (3, False), (4, True)]
+    await outbox.append([reading("later")])
+    assert [(told.first_seq, told.last_seq, told.dropped) for told in gaps(outbox)] == [
+        (1, 2, {"damaged": 2}),
+        (4, 4, {"damaged": 1}),
+    ]
+    assert_balanced(outbox)
+    await outbox.close()
+
+
+async def test_a_limit_counts_sound_products_only(path: Path) -> None:
+    outbox = await opened(path)
+    await outbox.append([product(str(n)) for n in range(6)])
+    await outbox.close()
+    change(path, "UPDATE record SET crc = 0 WHERE seq IN (1, 2, 4)")
+    outbox = await opened(path)
+    assert [record.seq for record in outbox.read(0, 2, frozenset({RecordKind.PRODUCT}))] == [3, 5]
     await outbox.close()
 
 
