@@ -66,6 +66,8 @@ async def run(settings: GatewaySettings, stop: asyncio.Event, around: Surroundin
     except OutboxError as error:
         log.alarm(f"the outbox can't be used: {error}")
         return ExitCode.STORAGE_FAILED
+    for finding in outbox.findings:
+        log.alarm(finding)
     try:
         gateway = assemble(settings, outbox, around)
         log.info(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from gateway.outbox import gaps
 from gateway.outbox.base import RecordKind
 from gateway.outbox.bounds import Bounds, Drop, device_of
-from gateway.outbox.codec import DIGEST_BYTES, Gap, checksum, encode_gap
+from gateway.outbox.codec import DIGEST_BYTES, Gap
 from gateway.outbox.gaps import Gaps
 
 DAMAGED = "damaged"
@@ -39,6 +40,8 @@ class Batch:
     readings: int = 0
     notes: dict[str, bytes] = field(default_factory=dict)
     cursors: dict[str, int] = field(default_factory=dict)
+    all_cursors: dict[str, int] = field(default_factory=dict)
+    """As they are after it, for the seal."""
     refused: list[tuple[int, str, str]] = field(default_factory=list)
     """(seq, sink, reason): a copy is set aside."""
     damaged: list[int] = field(default_factory=list)
@@ -105,7 +108,19 @@ def _carry_out(connection: sqlite3.Connection, account: _Account, batch: Batch, 
             connection.executemany("INSERT OR REPLACE INTO note (key, value) VALUES (?, ?)", batch.notes.items())
         if batch.cursors:
             connection.executemany("INSERT OR REPLACE INTO cursor (sink, seq) VALUES (?, ?)", batch.cursors.items())
-        account.write()
+        account.write(batch.all_cursors)
+
+
+def books_of(figures: Sequence[int], dropped: Mapping[str, int], known: Gaps = ()) -> Books:
+    """From the row of `book`: produced, removed, stored, stored_bytes, readings."""
+    produced, removed, stored, stored_bytes, readings = figures
+    return Books(produced, removed, stored, stored_bytes, readings, dropped, known)
+
+
+def seal(books: Books, cursors: Mapping[str, int]) -> int:
+    """A checksum over the books and the cursors: an altered cursor would remove what nobody has acknowledged. Never 0."""
+    figures = (books.produced, books.removed, books.stored, books.stored_bytes, books.readings)
+    return zlib.crc32(repr((figures, sorted(books.dropped.items()), sorted(cursors.items()))).encode()) or 1
 
 
 def _set_aside(connection: sqlite3.Connection, seq: int, sink: str, reason: str) -> None:
@@ -187,10 +202,10 @@ class _Account:
         if (drop := bounds.excessive(self._connection, self._bytes)) is not None:
             self.drop(drop)
 
-    def write(self) -> None:
+    def write(self, cursors: Mapping[str, int]) -> None:
         self._connection.execute(
-            "UPDATE book SET produced = ?, removed = ?, stored = ?, stored_bytes = ?, readings = ?",
-            (self._produced, self._removed, self._stored, self._bytes, self._readings),
+            "UPDATE book SET produced = ?, removed = ?, stored = ?, stored_bytes = ?, readings = ?, crc = ?",
+            (self._produced, self._removed, self._stored, self._bytes, self._readings, seal(self.books(), cursors)),
         )
         changed = [(reason, n) for reason, n in self._dropped.items() if n != self._dropped_before.get(reason)]
         if changed:
@@ -202,10 +217,5 @@ class _Account:
         before = {gap.last_seq: gap for gap in self._gaps_before}
         gone = before.keys() - {gap.last_seq for gap in self._gaps}
         self._connection.executemany("DELETE FROM gap WHERE seq = ?", [(seq,) for seq in gone])
-        rows = []
-        for gap in self._gaps:
-            if before.get(gap.last_seq) != gap:
-                payload = encode_gap(gap)
-                crc = checksum(gap.last_seq, int(RecordKind.TELEMETRY), payload)
-                rows.append((gap.last_seq, crc, payload))
+        rows = [gaps.as_row(gap) for gap in self._gaps if before.get(gap.last_seq) != gap]
         self._connection.executemany("INSERT OR REPLACE INTO gap (seq, crc, payload) VALUES (?, ?, ?)", rows)

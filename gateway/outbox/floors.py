@@ -15,6 +15,10 @@ class Floors:
         self._cursors: dict[str, int] = {}
         self._trimmed = dict.fromkeys(RecordKind, 0)
 
+    def sinks(self, kind: RecordKind) -> list[str]:
+        """Those that carry that kind."""
+        return self._carriers[kind]
+
     def restore(self, cursors: Mapping[str, int]) -> None:
         """Set the cursors as they were kept."""
         self._cursors = dict(cursors)
@@ -22,6 +26,10 @@ class Floors:
     def cursor(self, sink: str) -> int:
         """The seq through which `sink` has acknowledged."""
         return self._cursors.get(sink, 0)
+
+    def cursors(self) -> dict[str, int]:
+        """All of them."""
+        return dict(self._cursors)
 
     def advance(self, sink: str, seq: int) -> bool:
         """Move a cursor forward; False when it stands there or beyond."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from gateway.outbox.base import Record, RecordKind
-from gateway.outbox.codec import Gap, encode_gap
+from gateway.outbox.codec import Gap, checksum, encode_gap
 
 MOST = 64
 """More are not kept: the two that lie nearest become one."""
@@ -59,3 +59,9 @@ def weave(records: Sequence[Record], gaps: Gaps, after: int, limit: int) -> list
 def as_record(gap: Gap) -> Record:
     """A gap as sinks get it."""
     return Record(gap.last_seq, RecordKind.TELEMETRY, encode_gap(gap))
+
+
+def as_row(gap: Gap) -> tuple[int, int, bytes]:
+    """A gap as it is kept: (seq, crc, payload)."""
+    payload = encode_gap(gap)
+    return gap.last_seq, checksum(gap.last_seq, int(RecordKind.TELEMETRY), payload), payload

@@ -37,6 +37,7 @@ STEPS: tuple[str, ...] = (
     """,
     """
     CREATE TABLE gap (seq INTEGER PRIMARY KEY, crc INTEGER NOT NULL, payload BLOB NOT NULL);
+    ALTER TABLE book ADD COLUMN crc INTEGER NOT NULL DEFAULT 0;
     """,
 )
 

@@ -18,9 +18,9 @@ from typing import TypeVar
 
 import aiosqlite
 
-from drivers.prompt import Prompt
 from gateway.clock import Clock, SystemClock
 from gateway.outbox import gaps, store
+from gateway.outbox.appends import Append, refuse_excess, take_appends
 from gateway.outbox.base import (
     Counts,
     Entry,
@@ -35,6 +35,8 @@ from gateway.outbox.bounds import Bounds, Limits
 from gateway.outbox.codec import Gap, checksum
 from gateway.outbox.floors import Floors
 from gateway.outbox.lock import take_lock
+from gateway.outbox.mark import Mark, write_mark
+from gateway.outbox.salvage import FileDamaged, is_damage
 
 GATHER_S = 0.005
 """How long an append waits for others to share its commit."""
@@ -48,21 +50,6 @@ _BATCH_ENTRIES = 4096
 _T = TypeVar("_T")
 
 
-class _Append(Prompt[range]):
-    """A caller of append() that waits. Cancelled, it goes on once the outcome is known: a commit can't be called back."""
-
-    __slots__ = ("entries", "notes")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, entries: Sequence[Entry], notes: Mapping[str, bytes]) -> None:
-        super().__init__(loop)
-        self.entries = entries
-        self.notes = notes
-
-    def cancel(self, msg: object = None) -> bool:  # noqa: ARG002 the signature of asyncio.Future
-        """Not this one."""
-        return False
-
-
 class SqliteOutbox:
     """The Outbox contract on one file. Made without I/O; open() first."""
 
@@ -74,6 +61,8 @@ class SqliteOutbox:
         clock: Clock | None = None,
     ) -> None:
         """`carriers`: the sinks by name, and which kinds each carries; a record goes once all who carry its kind have it."""
+        self.findings: list[str] = []
+        """What open() met and mended, for the log."""
         self._path = path
         self._floors = Floors(carriers)
         self._bounds = Bounds(limits or Limits())
@@ -85,7 +74,7 @@ class SqliteOutbox:
         self._committing: asyncio.Task[None] | None = None
         self._failure: OutboxFailed | None = None
         self._closing = False
-        self._waiting: list[_Append] = []
+        self._waiting: list[Append] = []
         self._batch = Batch()
         """Acknowledgements and quarantines that wait for a commit."""
         self._wake = asyncio.Event()
@@ -106,12 +95,12 @@ class SqliteOutbox:
         """
         try:
             self._lock = take_lock(self._path)
-            self._raw = raw = await asyncio.to_thread(store.connect, self._path)
+            raw, opened, self.findings = await asyncio.to_thread(store.take, self._path, self._floors.sinks(RecordKind.TELEMETRY))
+            self._raw = raw
             self._writer = aiosqlite.Connection(lambda: raw, 64)
             await self._writer
-            opened = await self._in_writer(store.load)
             self._reader = store.connect_reader(self._path)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, FileDamaged) as error:
             await self.close()
             raise store.translate(error, self._path) from error
         except OutboxError:
@@ -134,7 +123,7 @@ class SqliteOutbox:
         if not entries and not notes:
             return range(self._last_seq + 1, self._last_seq + 1)
         loop = asyncio.get_running_loop()
-        waiting = _Append(loop, entries, notes or {})
+        waiting = Append(loop, entries, notes or {})
         self._waiting.append(waiting)
         if self._gathering is None:
             self._gathering = loop.call_later(GATHER_S, self._wake.set)
@@ -167,6 +156,7 @@ class SqliteOutbox:
                     break
                 after = rows[-1][0]
         except sqlite3.Error as error:
+            self._suspect(error)
             raise store.translate(error, self._path) from error
         if self._books.gaps and RecordKind.TELEMETRY in kinds:
             return gaps.weave(records, self._books.gaps, first, limit)
@@ -261,16 +251,19 @@ class SqliteOutbox:
             self._lazy.cancel()
             self._lazy = None
         self._is_due = False
-        appends = self._refuse(self._take_appends())
+        appends, self._waiting = take_appends(self._waiting, _BATCH_ENTRIES)
+        appends = refuse_excess(appends, self._bounds, self._books.stored_bytes)
         if not appends and not self._is_dirty():
             return True
         batch, self._batch = self._batch, Batch()
         batch.trims = self._floors.trims()
+        batch.all_cursors = self._floors.cursors()
         spans = self._fill(batch, appends)
         now_ns = self._clock.now_ns()
         try:
-            books = await self._in_writer(partial(commit, books=self._books, batch=batch, bounds=self._bounds, now_ns=now_ns))
+            books = await self._in_writer(partial(self._commit, batch=batch, now_ns=now_ns))
         except (sqlite3.Error, OSError) as error:
+            self._suspect(error)
             self._give_back(batch, appends, store.translate(error, self._path))
             return False
         self._settle(batch, books)
@@ -278,32 +271,19 @@ class SqliteOutbox:
             append.settle(span)
         return True
 
-    def _take_appends(self) -> list[_Append]:
-        count = size = 0
-        for append in self._waiting:
-            size += len(append.entries)
-            if count and size > _BATCH_ENTRIES:
-                break
-            count += 1
-        taken, self._waiting = self._waiting[:count], self._waiting[count:]
-        return taken
+    def _commit(self, connection: sqlite3.Connection, batch: Batch, now_ns: int) -> Books:
+        """In the writer's thread."""
+        books = commit(connection, self._books, batch, self._bounds, now_ns)
+        if batch.records:
+            write_mark(self._path, Mark(self._epoch, batch.records[-1][0]))
+        return books
 
-    def _refuse(self, appends: list[_Append]) -> list[_Append]:
-        """Those that fit; the others, from the first that doesn't, are told that it is full."""
-        stored_bytes = self._books.stored_bytes
-        for place, append in enumerate(appends):
-            if self._bounds.refuses(append.entries, stored_bytes):
-                error = OutboxFull(
-                    f"{self._path} holds {self._books.stored_bytes} bytes; max_bytes is {self._bounds.limits.max_bytes}"
-                )
-                for refused in appends[place:]:
-                    if not refused.stored.done():
-                        refused.stored.set_exception(error)
-                return appends[:place]
-            stored_bytes += sum(len(entry.payload) for entry in append.entries)
-        return appends
+    def _suspect(self, error: Exception) -> None:
+        """Damage was met: the next start salvages before anything else."""
+        if is_damage(error):
+            write_mark(self._path, Mark(self._epoch, self._last_seq, is_suspect=True), synced=True)
 
-    def _fill(self, batch: Batch, appends: Sequence[_Append]) -> list[range]:
+    def _fill(self, batch: Batch, appends: Sequence[Append]) -> list[range]:
         seq = self._last_seq
         at_ns = self._clock.now_ns()
         spans = []
@@ -331,7 +311,7 @@ class SqliteOutbox:
             self._committed.set()
             self._committed = asyncio.Event()
 
-    def _give_back(self, batch: Batch, appends: Sequence[_Append], error: OutboxError) -> None:
+    def _give_back(self, batch: Batch, appends: Sequence[Append], error: OutboxError) -> None:
         """Nothing of the batch was stored: acknowledgements are kept for later, appends are told."""
         if isinstance(error, OutboxFull):
             batch.cursors.update(self._batch.cursors)

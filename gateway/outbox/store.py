@@ -5,18 +5,27 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
+from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gateway.outbox import gaps
 from gateway.outbox.base import OutboxError, OutboxFailed, OutboxFull, RecordKind
-from gateway.outbox.batch import Books, of_kind, transaction
-from gateway.outbox.codec import checksum, decode_gap
+from gateway.outbox.batch import Books, books_of, of_kind, seal, transaction
+from gateway.outbox.codec import Gap, checksum, decode_gap, table_digest, table_key
 from gateway.outbox.gaps import Gaps
+from gateway.outbox.mark import Mark, read_mark, write_mark
+from gateway.outbox.salvage import FileDamaged, finish, is_damage, is_outbox, salvage
 from gateway.outbox.schema import APPLICATION_ID, STEPS, VERSION
 
 BUSY_TIMEOUT_S = 5.0
+ROLLED_BACK = "rolled_back"
 _WAL_BYTES = 16 * 1024 * 1024
+_LEAST_BYTES = 512
+"""SQLite takes a shorter file for an empty one."""
+_CHECKED_BYTES = 32 * 1024 * 1024
+"""A file up to this size is checked whole when it is opened; a larger one as it is read: a long backlog delays no start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +38,83 @@ class Opened:
     books: Books
     cursors: dict[str, int]
     notes: dict[str, bytes]
+    is_used: bool = True
+    """Whether it ever gave a seq."""
+
+
+def take(path: Path, telemetry_sinks: Collection[str]) -> tuple[sqlite3.Connection, Opened, list[str]]:
+    """Open the file; salvage it when it is damaged; begin another epoch when it is older than its mark.
+
+    Returns:
+        The connection that writes, what the file holds, and what there is to say about it.
+
+    Raises:
+        OutboxFailed: a later version's, or another program's file.
+        sqlite3.Error, OSError
+    """
+    said = []
+    finish(path)
+    mark = read_mark(path)
+    try:
+        _check_mark(path, mark)
+        connection, opened = _open(path)
+    except (FileDamaged, sqlite3.DatabaseError) as error:
+        if not is_damage(error) or not is_outbox(path, mark):
+            raise
+        said.append(salvage(path, mark, telemetry_sinks))
+        connection, opened = _open(path)
+    try:
+        if mark is not None and opened.is_used and (mark.epoch != opened.epoch or mark.last_seq > opened.last_seq):
+            opened = _begin_epoch(connection, opened, mark)
+            said.append(f"{path} is older than the mark beside it: an old copy was put back; epoch {opened.epoch} begins")
+    except BaseException:
+        connection.close()
+        raise
+    write_mark(path, Mark(opened.epoch, opened.last_seq), synced=True)
+    return connection, opened, said
+
+
+def _open(path: Path) -> tuple[sqlite3.Connection, Opened]:
+    connection = connect(path)
+    try:
+        _check(connection, path)
+        return connection, load(connection)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _check_mark(path: Path, mark: Mark | None) -> None:
+    if mark is not None and (mark.is_suspect or (path.exists() and path.stat().st_size < _LEAST_BYTES)):
+        raise FileDamaged(f"{path} is damaged")
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    size = connection.execute("PRAGMA page_size").fetchone()[0] * connection.execute("PRAGMA page_count").fetchone()[0]
+    if path.stat().st_size < size:
+        raise FileDamaged(f"{path} is cut")
+    if size <= _CHECKED_BYTES and connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
+        raise FileDamaged(f"{path} is altered")
+
+
+def _begin_epoch(connection: sqlite3.Connection, opened: Opened, mark: Mark) -> Opened:
+    """Seqs beyond an old copy's last one have been given before: they get another epoch, and are told as a gap."""
+    books = opened.books
+    missing = max(0, mark.last_seq - opened.last_seq)
+    with transaction(connection):
+        if missing:
+            dropped = {**books.dropped, ROLLED_BACK: books.dropped.get(ROLLED_BACK, 0) + missing}
+            gap = Gap(opened.last_seq + 1, mark.last_seq, 0, 0, {ROLLED_BACK: missing}, ())
+            books = replace(books, produced=books.produced + missing, dropped=dropped, gaps=gaps.add(books.gaps, gap))
+            connection.execute("INSERT OR REPLACE INTO dropped VALUES (?, ?)", (ROLLED_BACK, dropped[ROLLED_BACK]))
+            connection.execute("DELETE FROM gap")
+            connection.executemany("INSERT INTO gap (seq, crc, payload) VALUES (?, ?, ?)", map(gaps.as_row, books.gaps))
+            connection.execute("DELETE FROM sqlite_sequence")
+            connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('record', ?)", (mark.last_seq,))
+        crc = seal(books, opened.cursors)
+        connection.execute("UPDATE book SET epoch = ?, produced = ?, crc = ?", (secrets.token_hex(8), books.produced, crc))
+    return load(connection)
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -100,25 +186,31 @@ def translate(error: Exception, path: Path) -> OutboxError:
 
 def load(connection: sqlite3.Connection) -> Opened:
     """What the file holds."""
-    books = connection.execute("SELECT epoch, produced, removed, stored, stored_bytes, readings FROM book")
-    epoch, produced, removed, stored, stored_bytes, readings = books.fetchone()
+    row = connection.execute("SELECT epoch, produced, removed, stored, stored_bytes, readings, crc FROM book").fetchone()
+    if row is None:
+        raise FileDamaged("its books are gone")
+    epoch, *figures, crc = row
     dropped = dict(connection.execute("SELECT reason, records FROM dropped"))
+    cursors = dict(connection.execute("SELECT sink, seq FROM cursor"))
+    if crc and crc != seal(books_of(figures, dropped), cursors):
+        raise FileDamaged("its books or its cursors are altered")
     sequence = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'record'").fetchone()
     last_of_kind = {}
     for kind in RecordKind:
         row = connection.execute(f"SELECT seq FROM record WHERE {of_kind(kind)} ORDER BY seq DESC LIMIT 1").fetchone()  # noqa: S608
         last_of_kind[kind] = row[0] if row else 0
-    gaps = _load_gaps(connection)
-    if gaps:
-        last_of_kind[RecordKind.TELEMETRY] = max(last_of_kind[RecordKind.TELEMETRY], gaps[-1].last_seq)
-    return Opened(
-        epoch,
-        sequence[0] if sequence else 0,
-        last_of_kind,
-        Books(produced, removed, stored, stored_bytes, readings, dropped, gaps),
-        dict(connection.execute("SELECT sink, seq FROM cursor")),
-        dict(connection.execute("SELECT key, value FROM note")),
-    )
+    known = _load_gaps(connection)
+    if known:
+        last_of_kind[RecordKind.TELEMETRY] = max(last_of_kind[RecordKind.TELEMETRY], known[-1].last_seq)
+    last_seq = sequence[0] if sequence else 0
+    books = books_of(figures, dropped, known)
+    notes = {key: value for key, value in connection.execute("SELECT key, value FROM note") if _is_sound(key, value)}
+    return Opened(epoch, last_seq, last_of_kind, books, cursors, notes, bool(last_seq or figures[0]))
+
+
+def _is_sound(key: str, value: bytes) -> bool:
+    """A tag table has its digest for a name: an altered one would give readings other names."""
+    return not key.startswith("table/") or table_key(table_digest(value)) == key
 
 
 def _load_gaps(connection: sqlite3.Connection) -> Gaps:

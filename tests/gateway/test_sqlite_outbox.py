@@ -74,7 +74,7 @@ async def test_the_files_are_the_owners_alone_whatever_the_umask(path: Path) -> 
     outbox = await opened(path)
     await outbox.append([reading()])
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
-    assert modes == dict.fromkeys(("outbox.db", "outbox.db-wal", "outbox.db-shm", "outbox.db.lock"), 0o600)
+    assert modes == dict.fromkeys(("outbox.db", "outbox.db-wal", "outbox.db-shm", "outbox.db.lock", "outbox.db.mark"), 0o600)
     await outbox.close()
 
 
