@@ -37,6 +37,12 @@ def _gateway_identify(arguments: argparse.Namespace) -> int:
     return identify(arguments.device, arguments.config, arguments.unit, sys.stdout)
 
 
+def _gateway_outbox(arguments: argparse.Namespace) -> int:
+    from gateway.outbox_cli import run
+
+    return run(arguments, sys.stdout)
+
+
 def _idnode_serve(arguments: argparse.Namespace) -> int:
     from config.documents import load
     from idnode.settings import IdnodeSettings
@@ -199,6 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     identify.add_argument("--config", type=Path, default=None, metavar="FILE", help="the gateway's file")
     identify.add_argument("--unit", type=int, default=None, metavar="N", help="with host[:port]: its unit identifier (default 1)")
     identify.set_defaults(call=_gateway_identify)
+    _outbox_commands(gateway)
 
     idnode = commands.add_parser("idnode", help="the identifier node").add_subparsers(required=True, metavar="COMMAND")
     _file_command(idnode, "serve", "serve until SIGTERM or Ctrl-C", _idnode_serve)
@@ -224,6 +231,36 @@ def _parser() -> argparse.ArgumentParser:
     schema.set_defaults(call=_config_schema)
     config.add_parser("reference", help="print the settings reference").set_defaults(call=_config_reference)
     return parser
+
+
+def _outbox_commands(gateway: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    outbox = gateway.add_parser("outbox", help="look into an outbox, export it, send again").add_subparsers(
+        required=True, metavar="COMMAND", dest="outbox"
+    )
+    made = {}
+    for name, summary in (
+        ("info", "books, bytes, ages, where each sink stands; beside a running gateway"),
+        ("list", "its records: seq, time, device, kind, bytes; beside a running gateway"),
+        ("export", "its records as their consumers get them, JSON Lines; beside a running gateway"),
+        ("replay", "set a sink back, within what is stored; the gateway must be stopped"),
+        ("quarantine", "records that can't be delivered; to release or delete one the gateway must be stopped"),
+    ):
+        made[name] = command = outbox.add_parser(name, help=summary)
+        command.add_argument("file", type=Path, nargs="?", default=None, metavar="FILE", help="the outbox file")
+        command.add_argument("--config", type=Path, default=None, metavar="FILE", help="or the gateway's file")
+        command.set_defaults(call=_gateway_outbox)
+    made["info"].add_argument("--json", action="store_true")
+    for name in ("list", "export"):
+        made[name].add_argument("--after", type=_number(int, 0), default=0, metavar="SEQ", help="only beyond this seq")
+        made[name].add_argument("--limit", type=_number(int, 1), default=None, metavar="N", help="at most so many")
+    made["export"].add_argument("--raw", action="store_true", help="records as they are stored, base64")
+    for command in made.values():
+        command.add_argument("--gateway", default="", metavar="NAME", help="the gateway's name, for messages of a bare FILE")
+    made["replay"].add_argument("--sink", required=True, metavar="NAME")
+    made["replay"].add_argument("--seq", type=_number(int, 1), default=None, help="from this seq on")
+    made["replay"].add_argument("--time", default=None, metavar="TIME", help="from what was stored then, ISO 8601 with zone")
+    made["quarantine"].add_argument("action", nargs="?", choices=("list", "show", "release", "delete"), default="list")
+    made["quarantine"].add_argument("--seq", type=_number(int, 1), default=None)
 
 
 def _proxy_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

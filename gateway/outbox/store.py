@@ -218,3 +218,11 @@ def _load_gaps(connection: sqlite3.Connection) -> Gaps:
     rows = connection.execute("SELECT seq, crc, payload FROM gap ORDER BY seq").fetchall()
     telemetry = int(RecordKind.TELEMETRY)
     return tuple(decode_gap(payload) for seq, crc, payload in rows if checksum(seq, telemetry, payload) == crc)
+
+
+def reseal(connection: sqlite3.Connection) -> None:
+    """After books or cursors were changed by hand, within a transaction."""
+    figures = connection.execute("SELECT produced, removed, stored, stored_bytes, readings FROM book").fetchone()
+    dropped = dict(connection.execute("SELECT reason, records FROM dropped"))
+    cursors = dict(connection.execute("SELECT sink, seq FROM cursor"))
+    connection.execute("UPDATE book SET crc = ?", (seal(books_of(figures, dropped), cursors),))

@@ -1,0 +1,198 @@
+"""Looks into an outbox file without disturbing a gateway that runs on it: a connection that can't write. Synchronous."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gateway.outbox.base import OutboxError, OutboxFailed, RecordKind
+from gateway.outbox.batch import of_kind, transaction
+from gateway.outbox.bounds import device_of
+from gateway.outbox.codec import DIGEST_BYTES, checksum
+from gateway.outbox.lock import take_lock
+from gateway.outbox.salvage import FileDamaged
+from gateway.outbox.schema import APPLICATION_ID, VERSION
+from gateway.outbox.store import connect, connect_reader, load, reseal, translate
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A row of the outbox as people look at it."""
+
+    seq: int
+    at_ns: int
+    device: str | None
+    """None for a product, and where the tag table isn't known."""
+    kind: RecordKind
+    payload: bytes
+    is_sound: bool
+
+
+@contextmanager
+def looking(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection for reading, beside whoever writes.
+
+    Raises:
+        OutboxFailed: there is no such outbox, it is another program's or version's, or it can't be read.
+    """
+    if not path.is_file():
+        raise OutboxFailed(f"{path}: no such file")
+    try:
+        with closing(connect_reader(path)) as connection:
+            application = connection.execute("PRAGMA application_id").fetchone()[0]
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if application != APPLICATION_ID:
+                raise OutboxFailed(f"{path} is no outbox")
+            if version != VERSION:
+                raise OutboxFailed(
+                    f"{path} has schema {version}, this program reads {VERSION}; an older one is renewed by a gateway's start"
+                )
+            yield connection
+    except (sqlite3.Error, FileDamaged) as error:
+        raise translate(error, path) from error
+
+
+@contextmanager
+def changing(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that writes, in one transaction, while no gateway runs on the file.
+
+    Raises:
+        OutboxBusy: one does.
+        OutboxError
+    """
+    with looking(path):
+        pass
+    lock = None
+    try:
+        lock = take_lock(path)
+        with closing(connect(path)) as connection, transaction(connection):
+            yield connection
+    except (sqlite3.Error, OSError) as error:
+        raise translate(error, path) from error
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def describe(connection: sqlite3.Connection, now_ns: int) -> dict[str, Any]:
+    """Epoch, books (I4), bytes, ages, and where each sink stands. A depth counts all records beyond the cursor, of any kind."""
+    opened = load(connection)
+    books = opened.books
+    ends = [
+        connection.execute(f"SELECT at_ns FROM record ORDER BY seq {order} LIMIT 1").fetchone()  # noqa: S608
+        for order in ("ASC", "DESC")
+    ]
+    ages = [None if row is None else round((now_ns - row[0]) / 1e9, 3) for row in ends]
+    by_kind = {
+        kind.name.lower(): connection.execute(f"SELECT count(*) FROM record WHERE {of_kind(kind)}").fetchone()[0]  # noqa: S608
+        for kind in RecordKind
+    }
+    return {
+        "epoch": opened.epoch,
+        "last_seq": opened.last_seq,
+        "produced": books.produced,
+        "removed": books.removed,
+        "stored": books.stored,
+        "dropped": dict(books.dropped),
+        "readings": books.readings,
+        "stored_bytes": books.stored_bytes,
+        "stored_by_kind": by_kind,
+        "gaps": len(books.gaps),
+        "quarantined": connection.execute("SELECT count(*) FROM quarantine").fetchone()[0],
+        "oldest_age_s": ages[0],
+        "newest_age_s": ages[1],
+        "sinks": {
+            sink: {
+                "cursor": seq,
+                "depth": connection.execute("SELECT count(*) FROM record WHERE seq > ?", (seq,)).fetchone()[0],
+            }
+            for sink, seq in sorted(opened.cursors.items())
+        },
+    }
+
+
+def rows(connection: sqlite3.Connection, after: int, limit: int | None) -> Iterator[Stored]:
+    """Records beyond seq `after`, ascending, up to `limit` of them."""
+    devices: dict[bytes, str | None] = {}
+    query = "SELECT seq, kind, at_ns, crc, payload FROM record WHERE seq > ? ORDER BY seq LIMIT ?"
+    for seq, kind, at_ns, crc, payload in connection.execute(query, (after, -1 if limit is None else limit)):
+        is_sound = kind in set(RecordKind) and checksum(seq, kind, payload) == crc
+        device = None
+        if is_sound and kind == RecordKind.TELEMETRY:
+            digest = payload[1 : 1 + DIGEST_BYTES]
+            if digest not in devices:
+                devices[digest] = device_of(connection, digest)
+            device = devices[digest]
+        yield Stored(seq, at_ns, device, RecordKind(kind) if is_sound else RecordKind.TELEMETRY, payload, is_sound)
+
+
+class NotStored(OutboxError):
+    """What is asked for isn't in the outbox any more, or never was."""
+
+
+def set_back(connection: sqlite3.Connection, sink: str, seq: int) -> int:
+    """Set the cursor of `sink` back to just before `seq`; returns how many records it gets again.
+
+    Raises:
+        NotStored: no such sink, its cursor isn't beyond there, or nothing is stored in between any more.
+    """
+    opened = load(connection)
+    if sink not in opened.cursors:
+        raise NotStored(f"no sink {sink!r} has acknowledged anything; there are {', '.join(sorted(opened.cursors)) or 'none'}")
+    cursor = opened.cursors[sink]
+    (count,) = connection.execute("SELECT count(*) FROM record WHERE seq >= ? AND seq <= ?", (seq, cursor)).fetchone()
+    if not count:
+        raise NotStored(f"between seq {seq} and the cursor of {sink!r} ({cursor}) nothing is stored any more")
+    connection.execute("UPDATE cursor SET seq = ? WHERE sink = ?", (seq - 1, sink))
+    reseal(connection)
+    return int(count)
+
+
+def seq_at(connection: sqlite3.Connection, time_ns: int) -> int:
+    """The seq of the oldest record that was stored at `time_ns` or later.
+
+    Raises:
+        NotStored
+    """
+    row = connection.execute("SELECT min(seq) FROM record WHERE at_ns >= ?", (time_ns,)).fetchone()
+    if row[0] is None:
+        raise NotStored("nothing that was stored so late")
+    return int(row[0])
+
+
+def release(connection: sqlite3.Connection, seq: int, now_ns: int) -> int:
+    """Put a quarantined record back, as a new one at the end; returns its new seq.
+
+    Raises:
+        NotStored
+    """
+    row = connection.execute("SELECT kind, payload FROM quarantine WHERE seq = ?", (seq,)).fetchone()
+    if row is None:
+        raise NotStored(f"no record {seq} in the quarantine")
+    new = load(connection).last_seq + 1
+    kind, payload = row
+    connection.execute(
+        "INSERT INTO record (seq, kind, at_ns, crc, payload) VALUES (?, ?, ?, ?, ?)",
+        (new, kind, now_ns, checksum(new, kind, payload), payload),
+    )
+    connection.execute("DELETE FROM quarantine WHERE seq = ?", (seq,))
+    connection.execute(
+        "UPDATE book SET produced = produced + 1, stored = stored + 1, stored_bytes = stored_bytes + ?", (len(payload),)
+    )
+    reseal(connection)
+    return new
+
+
+def forget(connection: sqlite3.Connection, seq: int) -> None:
+    """Delete a quarantined record.
+
+    Raises:
+        NotStored
+    """
+    if not connection.execute("DELETE FROM quarantine WHERE seq = ?", (seq,)).rowcount:
+        raise NotStored(f"no record {seq} in the quarantine")

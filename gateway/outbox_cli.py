@@ -1,0 +1,174 @@
+"""`mumian gateway outbox`: info, list, export, replay, quarantine."""
+
+from __future__ import annotations
+
+import base64
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+import msgspec
+
+from config.documents import load
+from config.problems import ConfigError
+from gateway.app import ExitCode
+from gateway.outbox import inspection, store
+from gateway.outbox.base import OutboxBusy, OutboxError, Record, RecordKind
+from gateway.outbox.codec import RecordDamaged, RecordUnknown, decode_record, decode_table, table_key
+from gateway.settings import GatewaySettings
+from gateway.sinks.payload import encode_message
+
+_NS = 1_000_000_000
+
+
+def run(arguments: Namespace, out: TextIO) -> int:
+    """One subcommand.
+
+    Returns:
+        0; 2 what is asked for isn't there, or the file can't be an outbox; 3 a gateway runs on it and the command changes it;
+        4 the outbox can't be read.
+    """
+    commands: dict[str, Callable[[Namespace, Path, str, TextIO], None]] = {
+        "info": _info,
+        "list": _list,
+        "export": _export,
+        "replay": _replay,
+        "quarantine": _quarantine,
+    }
+    try:
+        path, gateway = _place(arguments)
+        commands[arguments.outbox](arguments, path, gateway, out)
+    except ConfigError as error:
+        for problem in error.problems:
+            sys.stderr.write(f"{problem}\n")
+        return ExitCode.CONFIGURATION
+    except (inspection.NotStored, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        return ExitCode.CONFIGURATION
+    except OutboxBusy as error:
+        sys.stderr.write(f"{error}: stop it first / 请先停止该网关\n")
+        return ExitCode.OUTBOX_BUSY
+    except OutboxError as error:
+        sys.stderr.write(f"{error}\n")
+        return ExitCode.STORAGE_FAILED
+    return ExitCode.OK
+
+
+def _place(arguments: Namespace) -> tuple[Path, str]:
+    """The outbox file, and the gateway's name where it is known."""
+    if (arguments.file is None) == (arguments.config is None):
+        raise ValueError("name the outbox file, or the gateway's file with --config / 请给出缓存文件，或用 --config 给出网关配置")
+    if arguments.config is None:
+        return arguments.file, arguments.gateway
+    settings = load(arguments.config, GatewaySettings)
+    return settings.outbox.path, settings.gateway
+
+
+def _info(arguments: Namespace, path: Path, _: str, out: TextIO) -> None:
+    with inspection.looking(path) as connection:
+        found = inspection.describe(connection, time.time_ns())
+    found["file_bytes"] = path.stat().st_size
+    if arguments.json:
+        out.write(msgspec.json.encode(found).decode() + "\n")
+        return
+    for key, value in found.items():
+        if isinstance(value, dict):
+            out.write(f"{key}:{'' if value else ' none'}\n")
+            for name, detail in value.items():
+                text = ", ".join(f"{what} {much}" for what, much in detail.items()) if isinstance(detail, dict) else detail
+                out.write(f"  {name}: {text}\n")
+        else:
+            out.write(f"{key}: {'none' if value is None else value}\n")
+
+
+def _list(arguments: Namespace, path: Path, _: str, out: TextIO) -> None:
+    with inspection.looking(path) as connection:
+        for row in inspection.rows(connection, arguments.after, arguments.limit):
+            kind = row.kind.name.lower() if row.is_sound else "damaged"
+            out.write(f"{row.seq}\t{_time(row.at_ns)}\t{row.device or '-'}\t{kind}\t{len(row.payload)}\n")
+
+
+def _export(arguments: Namespace, path: Path, gateway: str, out: TextIO) -> None:
+    skipped = 0
+    with inspection.looking(path) as connection:
+        opened = store.load(connection)
+
+        for row in inspection.rows(connection, arguments.after, arguments.limit):
+            if not row.is_sound:
+                skipped += 1
+            elif arguments.raw:
+                line = {
+                    "seq": row.seq,
+                    "kind": int(row.kind),
+                    "at_ns": row.at_ns,
+                    "payload": base64.b64encode(row.payload).decode(),
+                }
+                out.write(msgspec.json.encode(line).decode() + "\n")
+            else:
+                try:
+                    out.write(_message(gateway, opened, Record(row.seq, row.kind, row.payload)) + "\n")
+                except (RecordDamaged, RecordUnknown):
+                    skipped += 1
+    if skipped:
+        sys.stderr.write(f"{skipped} records can't be read and are left out / 有 {skipped} 条记录无法读取，已略过\n")
+
+
+def _message(gateway: str, opened: store.Opened, record: Record) -> str:
+    """A record as its consumers get it, one line."""
+    if record.kind is RecordKind.PRODUCT:
+        return record.payload.decode()
+
+    def table_of(digest: bytes):  # type: ignore[no-untyped-def]
+        stored = opened.notes.get(table_key(digest))
+        return None if stored is None else decode_table(stored)
+
+    return encode_message(gateway, opened.epoch, record.seq, decode_record(record.payload, table_of)).decode()
+
+
+def _replay(arguments: Namespace, path: Path, _: str, out: TextIO) -> None:
+    if (arguments.seq is None) == (arguments.time is None):
+        raise ValueError("say from where: --seq or --time / 请用 --seq 或 --time 指明起点")
+    with inspection.changing(path) as connection:
+        seq = arguments.seq if arguments.seq is not None else inspection.seq_at(connection, _parsed(arguments.time))
+        count = inspection.set_back(connection, arguments.sink, seq)
+    out.write(f"{arguments.sink} gets {count} records again, from seq {seq}\n")
+
+
+def _quarantine(arguments: Namespace, path: Path, _: str, out: TextIO) -> None:
+    if arguments.action in ("release", "delete") and arguments.seq is None:
+        raise ValueError(f"{arguments.action} needs --seq / {arguments.action} 需要 --seq")
+    if arguments.action == "release":
+        with inspection.changing(path) as connection:
+            new = inspection.release(connection, arguments.seq, time.time_ns())
+        out.write(f"record {arguments.seq} goes out again as {new}\n")
+        return
+    if arguments.action == "delete":
+        with inspection.changing(path) as connection:
+            inspection.forget(connection, arguments.seq)
+        out.write(f"record {arguments.seq} is deleted\n")
+        return
+    query = "SELECT seq, at_ns, kind, sink, reason, payload FROM quarantine WHERE ?1 IS NULL OR seq = ?1 ORDER BY seq"
+    with inspection.looking(path) as connection:
+        for seq, at_ns, kind, sink, reason, payload in connection.execute(query, (arguments.seq,)):
+            out.write(f"{seq}\t{_time(at_ns)}\t{kind}\t{sink or '-'}\t{reason}\t{len(payload)}\n")
+            if arguments.action == "show":
+                out.write(f"{base64.b64encode(payload).decode()}\n")
+
+
+def _time(at_ns: int) -> str:
+    return datetime.fromtimestamp(at_ns / _NS, UTC).isoformat(timespec="milliseconds")
+
+
+def _parsed(text: str) -> int:
+    """A time with its zone, ISO 8601, as ns since 1970."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a time such as 2026-11-24T08:00:00+08:00") from error
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} needs its zone, such as 2026-11-24T08:00:00+08:00 / 时间需带时区")
+    return int(moment.timestamp() * _NS)
