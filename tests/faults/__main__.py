@@ -20,7 +20,9 @@ KILLED = ",".join(CALLS)
 def kills(systematic: int, at_random: int, draw: random.Random) -> Iterator[Fault]:
     """At the first, second, ... call; then at any."""
     for number in range(systematic):
-        yield Fault(CALLS[number % 2], "signal=SIGKILL", str(number // 2 + 1))
+        is_sync = number % 20 == 0  # a run has that many times more writes than syncs
+        when = number // 20 + 1 if is_sync else number - number // 20
+        yield Fault("fdatasync" if is_sync else "pwrite64", "signal=SIGKILL", str(when))
     for _ in range(at_random):
         yield Fault(KILLED, "signal=SIGKILL", str(draw.randrange(1, 250)))
 

@@ -13,11 +13,11 @@ from tests.faults.injection import Fault, meet
 from tests.faults.scenario import AT_ONCE, WINDOW
 
 FAULTS = [
-    *(Fault("pwrite64", "signal=SIGKILL", str(when)) for when in (1, 5, 20, 45)),
-    *(Fault("fdatasync", "signal=SIGKILL", str(when)) for when in (1, 3, 8)),
-    Fault("pwrite64", "error=EIO", "40+"),
-    Fault("pwrite64", "error=ENOSPC", "40"),
-    Fault("fdatasync", "error=EIO", "6"),
+    *(Fault("pwrite64", "signal=SIGKILL", str(when)) for when in (1, 30, 90, 200)),
+    *(Fault("fdatasync", "signal=SIGKILL", str(when)) for when in (1, 5, 9)),
+    Fault("pwrite64", "error=EIO", "80+"),
+    Fault("pwrite64", "error=ENOSPC", "80"),
+    Fault("fdatasync", "error=EIO", "7"),
 ]
 
 
@@ -25,6 +25,7 @@ FAULTS = [
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
 def test_what_was_acknowledged_is_neither_lost_nor_altered(tmp_path: Path, fault: Fault) -> None:
     outcome = meet(tmp_path / "run", fault)
+    assert (outcome.code == 0) == ("ENOSPC" in fault.effect), "not met"
     assert outcome.ledger.lost == []
     assert outcome.ledger.altered == []
     assert outcome.ledger.repeats <= 2 * WINDOW * AT_ONCE
