@@ -6,7 +6,8 @@
 #   make lint     format, lint, types
 #   make check    lint, then test: what CI runs
 #   make faults   a million Modbus requests with 5 % faulty answers, in virtual time: no wrong value may come of them, and each poll
-#                 that fails must have a fault to blame (minutes)
+#                 that fails must have a fault to blame (minutes); and the outbox: 1,000 kills at a system call, I/O errors and full disks
+#                 at the Nth call, 2,000 flipped bits and cuts: nothing acknowledged is lost or altered
 #   make hour     an hour of every fault on five devices, twice, in virtual time: nothing lost, each outage one gap, the same ledger,
 #                 memory flat; and what a dead unit costs the nine others behind its link (minutes). SEED=2 takes another seed
 #   make fuzz     every decoder that eats bytes from outside, guided by coverage (Linux): SECONDS=30 for each, TARGET=modbus_rtu alone
@@ -65,6 +66,7 @@ check: lint test
 
 faults: $(DEVELOPMENT)
 	$(BIN)/python -m tests.drivers.faulty_answers 1000000
+	$(BIN)/python -m tests.faults
 
 hour: $(DEVELOPMENT)
 	$(BIN)/python -m tests.simulators.hour $(call given,SEED,--seed)

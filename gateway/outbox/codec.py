@@ -57,6 +57,9 @@ _CLOCK_BITS = 3
 _GAP = b"G"
 
 
+_GAP = b"G"
+
+
 class RecordDamaged(ValueError):
     """The bytes are not a record of any known version: cut, or altered."""
 

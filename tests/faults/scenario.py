@@ -1,0 +1,67 @@
+"""A fixed scenario for a process that is to be killed: append, deliver, acknowledge, close.
+
+python -m tests.faults.scenario FOLDER ROUNDS. Prints "A epoch seq text" when a record is safe, "D epoch seq text" when one is
+delivered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from gateway.outbox import sqlite
+from gateway.outbox.base import Entry, OutboxFull, RecordKind
+from gateway.outbox.codec import is_gap
+from gateway.outbox.sqlite import SqliteOutbox
+
+CARRIERS = {"broker": frozenset({RecordKind.TELEMETRY}), "node": frozenset({RecordKind.PRODUCT})}
+AT_ONCE = 4
+WINDOW = 3
+BOTH = frozenset(RecordKind)
+
+
+def say(what: str, epoch: str, seq: int, text: bytes) -> None:
+    sys.stdout.write(f"{what} {epoch} {seq} {text.decode()}\n")
+    sys.stdout.flush()
+
+
+async def append_one(outbox: SqliteOutbox, text: bytes, kind: RecordKind) -> None:
+    while True:
+        try:
+            (seq,) = await outbox.append([Entry(kind, text, 1)], {"last": text})
+        except OutboxFull:
+            await asyncio.sleep(0)
+        else:
+            say("A", outbox.epoch, seq, text)
+            return
+
+
+async def deliver(outbox: SqliteOutbox, limit: int) -> int:
+    """Records that go out, and are acknowledged by those that carry their kind."""
+    count = 0
+    for sink, kinds in CARRIERS.items():
+        for record in outbox.read(outbox.cursor(sink), limit, kinds):
+            count += 1
+            if not is_gap(record.payload):
+                say("D", outbox.epoch, record.seq, record.payload)
+            await outbox.acknowledge(sink, record.seq)
+    return count
+
+
+async def run(folder: Path, rounds: int) -> None:
+    sqlite.GATHER_S = 0.0
+    outbox = SqliteOutbox(folder / "outbox.db", CARRIERS)
+    await outbox.open()
+    try:
+        for number in range(rounds):
+            texts = [f"{number}.{place}:".encode() + b"x" * (1500 * place) for place in range(AT_ONCE)]
+            kinds = [RecordKind.TELEMETRY, RecordKind.PRODUCT, RecordKind.TELEMETRY, RecordKind.TELEMETRY]
+            await asyncio.gather(*(append_one(outbox, text, kind) for text, kind in zip(texts, kinds, strict=True)))
+            await deliver(outbox, WINDOW - 1)
+    finally:
+        await outbox.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(run(Path(sys.argv[1]), int(sys.argv[2])))
