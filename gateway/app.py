@@ -105,7 +105,7 @@ async def run(settings: GatewaySettings, stop: asyncio.Event, around: Surroundin
 async def _serve(gateway: Gateway, reporter: Reporter, stop: asyncio.Event, around: Surroundings) -> None:
     """Everything at once until stop; then polling ends, what is read is committed, what is stored is delivered for a while."""
     producing = _start([*gateway.pollers.items(), *gateway.pools.items()])
-    pulse = Pulse(around.clock, Log("clock"))
+    pulse = Pulse(around.clock, gateway.clock_watch)
     face = Face(gateway.settings.operations, gateway, reporter, pulse, around.clock, Log("operations"))
     forwarding = _start([*gateway.forwarders.items(), ("status", reporter), ("pulse", pulse), ("operations", face)])
     stopping = asyncio.create_task(stop.wait(), name="stop")

@@ -148,12 +148,16 @@ class ClockWatch:
         self.last_step_s = step_s
         if now_s >= self._marked_until_s:
             direction = "forward" if step_s > 0 else "back"
-            self._log.warning(f"the clock was set {direction} by {abs(step_s):.3f} s; records are marked for {STEP_MARK_S:g} s")
+            self._log.warning(
+                f"the clock was set {direction} by {abs(step_s):.3f} s; records are marked for {STEP_MARK_S:g} s",
+                event="clock_step",
+                step_s=round(step_s, 3),
+            )
         self._marked_until_s = now_s + STEP_MARK_S
 
     def _note_synchronised(self, synchronised: bool | None) -> None:
         before, self.synchronised = self.synchronised, synchronised
         if synchronised is False and before is not False:
-            self._log.warning("the clock isn't synchronised; records are marked")
+            self._log.warning("the clock isn't synchronised; records are marked", event="clock_unsynchronised")
         elif synchronised and before is False:
-            self._log.info("the clock is synchronised")
+            self._log.info("the clock is synchronised", event="clock_synchronised")

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 
 from gateway.assembly import Gateway
+from gateway.clock import ClockWatch
 from gateway.forwarder import SinkState
 from gateway.log import OUTLET
 from gateway.operations.exposition import Family, Kind
@@ -26,6 +27,7 @@ def families(gateway: Gateway, reporter: Reporter, pulse: Pulse) -> Iterator[Fam
     yield from _sinks(gateway, reporter)
     yield from _products(gateway)
     yield from _process(pulse)
+    yield from _clock(gateway.clock_watch)
     about = {"version": version(), "python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
     yield Family("mumian_build", Kind.INFO, "What runs.", [({**about, "gateway": gateway.settings.gateway}, 1)])
 
@@ -37,6 +39,10 @@ def _outbox(gateway: Gateway, reporter: Reporter) -> Iterator[Family]:
     dropped = [({"reason": reason}, count) for reason, count in sorted(counts.dropped.items())]
     yield Family("mumian_outbox_dropped_records", Kind.COUNTER, "Records dropped by a declared policy, by reason.", dropped)
     yield _one("mumian_outbox_stored_records", Kind.GAUGE, "Records that wait on disk.", counts.stored)
+    text = "Payload of the records that wait, which max_bytes bounds."
+    yield _one("mumian_outbox_stored_bytes", Kind.GAUGE, text, counts.stored_bytes, "bytes")
+    text = "Runs of dropped records of which the sinks have not been told yet."
+    yield _one("mumian_outbox_gaps", Kind.GAUGE, text, counts.gaps)
     yield _one("mumian_outbox_readings", Kind.COUNTER, "Readings that the produced records stood for.", counts.readings)
     yield _one("mumian_outbox_full", Kind.GAUGE, "1 while the disk has no space and readings wait.", int(gateway.storage.is_full))
     disk = reporter.disk
@@ -109,8 +115,14 @@ def _process(pulse: Pulse) -> Iterator[Family]:
     yield _one("process_start_time_seconds", Kind.GAUGE, "When it started, since the epoch.", pulse.started_at_s, "seconds")
     text = "How late the event loop woke for a timer."
     yield Family("mumian_loop_lag_seconds", Kind.HISTOGRAM, text, [({}, pulse.lag)], unit="seconds")
-    yield _one("mumian_clock_steps", Kind.COUNTER, "How often the wall clock was set while it ran.", pulse.clock_steps)
     yield _one("mumian_log_left_out_lines", Kind.COUNTER, "Lines of the log left out by its limit.", OUTLET.limiter.left_out)
+
+
+def _clock(watch: ClockWatch) -> Iterator[Family]:
+    yield _one("mumian_clock_steps", Kind.COUNTER, "How often the wall clock was set while it ran.", watch.steps)
+    if watch.synchronised is not None:
+        text = "Whether the kernel says that something keeps its clock right."
+        yield _one("mumian_clock_synchronised", Kind.GAUGE, text, int(watch.synchronised))
 
 
 def _one(name: str, kind: Kind, text: str, value: float, unit: str = "") -> Family:

@@ -1,4 +1,4 @@
-"""The process as the system sees it, and how punctually its event loop and its clock run."""
+"""The process as the system sees it, and how punctually its event loop runs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.clock import Clock
+from gateway.clock import Clock, ClockWatch
 from gateway.histogram import Histogram
-from gateway.log import OUTLET, Log
+from gateway.log import OUTLET
 
 BEAT_S = 0.5
-STEP_S = 1.0
-"""A wall clock that moved by more than this against the monotonic one was set, not slewed: NTP slews by 0.5 ms/s at most."""
-_NS = 1_000_000_000
 _STATM = Path("/proc/self/statm")
 _DESCRIPTORS = Path("/proc/self/fd")
 
@@ -47,18 +44,16 @@ def consumption() -> Consumption:
 
 
 class Pulse:
-    """Beats twice a second, and counts how late each beat comes: what a stalled event loop costs all. Watches the clock too."""
+    """Beats twice a second, and counts how late each beat comes: what a stalled event loop costs all."""
 
-    def __init__(self, clock: Clock, log: Log) -> None:
+    def __init__(self, clock: Clock, clock_watch: ClockWatch) -> None:
+        """`clock_watch`: looks at each beat, so that it notices without readings too."""
         self.lag = Histogram()
-        self.clock_steps = 0
-        """How often the wall clock was set while we ran."""
         self.started_at_s = time.time()
         """Seconds since the epoch."""
         self._clock = clock
-        self._log = log
+        self._clock_watch = clock_watch
         self._began_s = clock.monotonic()
-        self._offset_s = self._offset()
 
     @property
     def uptime_s(self) -> float:
@@ -70,19 +65,5 @@ class Pulse:
             due = self._clock.monotonic() + BEAT_S
             await self._clock.sleep_until(due)
             self.lag.observe(max(0.0, self._clock.monotonic() - due))
-            self._watch_clock()
+            self._clock_watch.look()
             OUTLET.limiter.settle()
-
-    def _watch_clock(self) -> None:
-        offset = self._offset()
-        step_s = offset - self._offset_s
-        self._offset_s = offset
-        if abs(step_s) > STEP_S:
-            self.clock_steps += 1
-            direction = "forward" if step_s > 0 else "back"
-            self._log.warning(
-                f"the clock was set {direction} by {abs(step_s):.1f} s", event="clock_step", step_s=round(step_s, 3)
-            )
-
-    def _offset(self) -> float:
-        return self._clock.now_ns() / _NS - self._clock.monotonic()
