@@ -62,6 +62,8 @@ class SqliteOutbox:
         clock: Clock | None = None,
     ) -> None:
         """`carriers`: the sinks by name, and which kinds each carries; a record goes once all who carry its kind have it."""
+        self.gather_s: float | None = None
+        """How long an append waits for others to share its commit; None: GATHER_S."""
         self.findings: list[str] = []
         """What open() met and mended, for the log."""
         self._path = path
@@ -128,7 +130,7 @@ class SqliteOutbox:
         waiting = Append(loop, entries, notes or {})
         self._waiting.append(waiting)
         if self._gathering is None:
-            self._gathering = loop.call_later(GATHER_S, self._wake.set)
+            self._gathering = loop.call_later(GATHER_S if self.gather_s is None else self.gather_s, self._wake.set)
         try:
             return await waiting
         except asyncio.CancelledError:

@@ -16,12 +16,13 @@ import pytest
 
 from config.documents import load
 from gateway import app
-from gateway.app import ExitCode, run
+from gateway.app import ExitCode, gather_s, run
 from gateway.log import Log, LogFormat, one_line, write_to_stderr
 from gateway.outbox.base import OutboxFull, RecordKind
 from gateway.outbox.codec import decode_record, decode_table, table_key
 from gateway.outbox.sqlite import SqliteOutbox
 from gateway.report import status_path
+from gateway.scheduler import Timetable
 from gateway.secret import SecretUnusable, read_secret
 from gateway.settings import GatewaySettings
 from tests.drivers.modbus_device import ModbusDevice
@@ -302,3 +303,14 @@ def test_a_line_names_what_it_is_about(capsys: pytest.CaptureFixture[str], log_f
         assert (entry["level"], entry["device"], entry["message"]) == ("warning", "press", 'lost: "it"\\nsaid')
     else:
         assert line.endswith('WARNING device press: lost: "it"\\nsaid')
+
+
+@pytest.mark.parametrize(("periods_ms", "expected_s"), [((1000, 100), 0.02), ((1000, 20), 0.005), ((60_000,), 0.02), ((), None)])
+def test_commits_gather_for_a_quarter_of_the_shortest_period_at_most(
+    periods_ms: tuple[int, ...], expected_s: float | None
+) -> None:
+    class Polled:
+        def __init__(self, period_ms: int) -> None:
+            self.timetable = Timetable([period_ms / 1000])
+
+    assert gather_s([Polled(period_ms) for period_ms in periods_ms]) == expected_s  # type: ignore[misc]
