@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 VERSION = "0.1.0"
 EXIT_OK = 0
 EXIT_PROBLEM = 2
+EXIT_READER_GONE = 141
 """A wrong command line (argparse's own code) or a file that can't be used as it is."""
 
 
@@ -112,18 +114,13 @@ def _deadbands(path: Path | None) -> dict[tuple[str, str], float]:
     return {(device.name, tag.name): tag.deadband for device in settings.devices for tag in device.tags}
 
 
-def _demo(arguments: argparse.Namespace) -> int:
+def _demo(given: argparse.Namespace) -> int:
     from simulators.demo.run import DemoOptions, run_demo
 
-    return run_demo(
-        DemoOptions(
-            seconds=arguments.seconds,
-            broker=arguments.broker,
-            replay=arguments.replay,
-            report=arguments.report,
-            folder=arguments.folder,
-        )
+    options = DemoOptions(
+        seconds=given.seconds, broker=given.broker, replay=given.replay, report=given.report, folder=given.folder
     )
+    return run_demo(options)
 
 
 def _config_schema(arguments: argparse.Namespace) -> int:
@@ -283,7 +280,6 @@ def _operations_commands(gateway: argparse._SubParsersAction[argparse.ArgumentPa
     status.add_argument("--url", default=None, metavar="http://HOST:PORT", help="or its operations face")
     status.add_argument("--json", action="store_true")
     status.set_defaults(call=_gateway_status)
-
     bundle = _file_command(gateway, "support-bundle", "pack what a helper needs into a ZIP, no secrets", _gateway_support_bundle)
     bundle.add_argument("target", type=Path, metavar="OUT.zip", help="must not be there yet")
     bundle.add_argument("--log", type=Path, default=None, metavar="FILE", help="where the gateway's lines went, if to a file")
@@ -337,9 +333,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         code: int = arguments.call(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end.
+        return EXIT_READER_GONE
     except ConfigError as error:
-        for problem in error.problems:
-            sys.stderr.write(f"{problem}\n")
+        sys.stderr.writelines(f"{problem}\n" for problem in error.problems)
         return EXIT_PROBLEM
     return code
 

@@ -18,8 +18,7 @@ from drivers.modbus.datatypes import READ_FUNCTION, Area, Function
 MAX_PDU_BYTES = 253
 HEADER_BYTES = 7
 _EXCEPTION_FLAG = 0x80
-MBAP = struct.Struct(">HHHB")
-"""Transaction, protocol (0), how many bytes follow, unit."""
+_MBAP = struct.Struct(">HHHB")
 _MBAP_SHORT = struct.Struct(">HHH")
 _READ_HEAD = struct.Struct(">HHHBBB")
 READ_HEAD_BYTES = 9
@@ -150,7 +149,7 @@ def echo_request(token: int) -> Request:
 
 def encode_request(transaction: int, unit: int, request: Request) -> bytes:
     """The whole frame of a request."""
-    return MBAP.pack(transaction, 0, len(request.pdu) + 1, unit) + request.pdu
+    return _MBAP.pack(transaction, 0, len(request.pdu) + 1, unit) + request.pdu
 
 
 class AduReader:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
 from drivers.errors import DeviceMisbehaved, DeviceTimeout, DeviceUnreachable, DriverError
-from drivers.modbus.framing import MBAP, READ_HEAD_BYTES, Answer, MbapFraming, Request, take_whole
+from drivers.modbus.framing import READ_HEAD_BYTES, Answer, MbapFraming, Request, encode_request, take_whole
 from drivers.modbus.reply import Reply
 
 SILENT_UNITS = 3
@@ -229,8 +229,7 @@ class ModbusLink(asyncio.Protocol, asyncio.DatagramProtocol):
         reply.deadline_s = deadline_s = self._loop.time() + self._timeout_s
         if self._timer is None:
             self._timer = self._loop.call_at(deadline_s, self._expire)
-        pdu = reply.request.pdu
-        frame = MBAP.pack(transaction, 0, len(pdu) + 1, reply.unit) + pdu
+        frame = encode_request(transaction, reply.unit, reply.request)
         if self._held is None:
             self._send(frame)
         else:
