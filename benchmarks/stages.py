@@ -63,6 +63,7 @@ def stages(n: int) -> dict[str, Callable[[], object]]:
     digest = table_digest(stored)
     registers = np.arange(n, dtype=">u2").tobytes()
     tags, good = np.arange(n, dtype=np.int32), np.zeros(n, np.uint32)
+    tags.flags.writeable = good.flags.writeable = False  # as a driver passes them
     frame = Frame("press", _AT_NS, tags, np.arange(n, dtype=np.int64), good)
     payload = encode_record(digest, [frame])
     record = Record(123_456, RecordKind.TELEMETRY, payload)

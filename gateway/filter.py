@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +39,7 @@ class _Undo:
 class _Run:
     """Tags that come together again and again, and what makes looking at them cheap."""
 
-    __slots__ = ("due_ns", "index", "plain", "relative", "seen", "tags")
+    __slots__ = ("apart", "due_ns", "good", "index", "kind", "plain", "relative", "seen", "tags")
 
     def __init__(
         self, tags: npt.NDArray[np.int32], deadbands: npt.NDArray[np.float64], relative: npt.NDArray[np.float64] | None
@@ -50,6 +50,8 @@ class _Run:
         self.relative = None if relative is None or not relative[self.index].any() else relative[self.index]
         self.plain = not deadbands[self.index].any() and self.relative is None
         """No deadband: whatever differs has moved."""
+        self.apart: set[_Run] = set()
+        """Those known to have no tag in common with it."""
         self.forget()
 
     def forget(self) -> None:
@@ -58,6 +60,29 @@ class _Run:
         """All of them have been reported before."""
         self.due_ns = 0
         """No heartbeat is due before, unless the clock is set back."""
+        self.kind = ""
+        """The column that holds all their last values, none of which had a device time; empty when that isn't known."""
+        self.good: npt.NDArray[np.uint32] | None = None
+        """The statuses, all Good, that all of them were last reported with: what a driver passes again and again."""
+
+    def is_apart(self, other: _Run) -> bool:
+        """Whether they have no tag in common."""
+        if other not in self.apart:
+            if np.isin(self.tags, other.tags).any():
+                return False
+            self.apart.add(other)
+        return True
+
+
+class _Picked(NamedTuple):
+    """A frame that passed, in whole or in part, and is not remembered yet."""
+
+    frame: Frame
+    index: Index
+    run: _Run
+    is_whole: bool
+    has_same_status: bool
+    """As last reported, tag by tag."""
 
 
 def _index_of(tags: npt.NDArray[np.int32]) -> Index:
@@ -71,7 +96,7 @@ class Filter:
 
     A reading passes when it is the tag's first, when its status differs, when its value has moved by more than the tag's
     deadband, or when the tag's heartbeat is due. The state must not run ahead of the disk: after each pick() either accept() or
-    take_back(). It isn't kept over a restart: everything is then reported anew.
+    take_back(), and only the former remembers. It isn't kept over a restart: everything is then reported anew.
     """
 
     def __init__(
@@ -105,7 +130,9 @@ class Filter:
         }
         self._kept_in = np.zeros(n, np.int8)
         """Which column, by its place in _KINDS, holds a tag's last value."""
+        self._picked: list[_Picked] = []
         self._undo: list[_Undo] = []
+        """What had to be remembered before accept(), since a later frame of one pick() has tags of an earlier one."""
         self._newest_ns = _NEVER
         """When something was last reported."""
         self._runs: dict[int, _Run] = {}
@@ -119,23 +146,30 @@ class Filter:
             if n == 0:
                 continue
             run = self._run_of(frame.tags)
+            if self._picked and not all(picked.run.is_apart(run) for picked in self._picked):
+                self._remember_early()
+            has_same_status = frame.status is run.good
             passing = self._passing(frame, run)
             count = np.count_nonzero(passing)
             if count == n:
-                self._remember(frame, run.index)
+                self._picked.append(_Picked(frame, run.index, run, is_whole=True, has_same_status=has_same_status))
                 kept.append(frame)
             elif count:
-                picked = select(frame, passing)
-                self._remember(picked, picked.tags)
-                kept.append(picked)
+                part = select(frame, passing)
+                self._picked.append(_Picked(part, part.tags, run, is_whole=False, has_same_status=has_same_status))
+                kept.append(part)
         return kept
 
     def accept(self) -> None:
         """What was picked is on disk."""
+        for picked in self._picked:
+            self._remember(picked)
+        self._picked.clear()
         self._undo.clear()
 
     def take_back(self) -> None:
         """What was picked could not be stored: it counts as unreported."""
+        self._picked.clear()
         for undo in reversed(self._undo):
             index = undo.index
             self._seen[index] = undo.seen
@@ -191,9 +225,10 @@ class Filter:
     def _passing(self, frame: Frame, run: _Run) -> npt.NDArray[np.bool_]:
         index = run.index
         passing = self._moved(frame, run)
-        if frame.status.any():
-            passing &= frame.status & _BAD == 0
-        passing |= frame.status != self._status[index]
+        if frame.status is not run.good:
+            if frame.status.any():
+                passing &= frame.status & _BAD == 0
+            passing |= frame.status != self._status[index]
         if not run.seen:
             seen = self._seen[index]
             passing |= ~seen
@@ -232,31 +267,51 @@ class Filter:
         exceeds: npt.NDArray[np.bool_] = distance > whole
         return exceeds
 
-    def _remember(self, frame: Frame, index: Index) -> None:
+    def _remember_early(self) -> None:
+        """Remember what has been picked so far, so that it can be taken back."""
+        for picked in self._picked:
+            index, held = picked.index, self._columns[_kind_of(picked.frame)]
+            self._undo.append(
+                _Undo(
+                    index,
+                    self._seen[index].copy(),
+                    self._status[index].copy(),
+                    self._reported_ns[index].copy(),
+                    self._source_ns[index].copy(),
+                    self._kept_in[index].copy(),
+                    _kind_of(picked.frame),
+                    held[index].copy(),
+                )
+            )
+            self._remember(picked)
+        self._picked.clear()
+
+    def _remember(self, picked: _Picked) -> None:
+        frame, index, run, is_whole, has_same_status = picked
         if frame.acquired_ns < self._newest_ns:
             self._forget_runs()  # The clock was set back: tags that several runs share may be due earlier than they know.
-        self._newest_ns = max(self._newest_ns, frame.acquired_ns)
-        kind = "O" if isinstance(frame.values, list) else frame.values.dtype.kind
+        else:
+            self._newest_ns = frame.acquired_ns
+        kind = _kind_of(frame)
         held = self._columns[kind]
-        self._undo.append(
-            _Undo(
-                index,
-                self._seen[index].copy(),
-                self._status[index].copy(),
-                self._reported_ns[index].copy(),
-                self._source_ns[index].copy(),
-                self._kept_in[index].copy(),
-                kind,
-                held[index].copy(),
-            )
-        )
-        self._seen[index] = True
-        self._status[index] = frame.status
-        self._reported_ns[index] = frame.acquired_ns
-        self._source_ns[index] = 0 if frame.source_ns is None else frame.source_ns
         if isinstance(frame.values, list):
             for tag, value in zip(frame.tags.tolist(), frame.values, strict=True):
                 held[tag] = value
         else:
             held[index] = frame.values
+        self._reported_ns[index] = frame.acquired_ns
+        if kind == run.kind and frame.source_ns is None and (has_same_status and run.good is not None):
+            return  # nearly always: the rest is as it was
+        self._seen[index] = True
+        self._status[index] = frame.status
+        self._source_ns[index] = 0 if frame.source_ns is None else frame.source_ns
         self._kept_in[index] = _KINDS.index(kind)
+        for other in self._runs.values():
+            other.kind, other.good = "", None
+        if is_whole and frame.source_ns is None:
+            run.kind = kind
+            run.good = None if frame.status.flags.writeable or frame.status.any() else frame.status
+
+
+def _kind_of(frame: Frame) -> str:
+    return "O" if isinstance(frame.values, list) else frame.values.dtype.kind

@@ -18,7 +18,7 @@ def phase_s(place: int, period_s: float) -> float:
 
     A few devices stay close together, so that they share a commit; a thousand are spread over a second or their period.
     """
-    return place * _SLOT_S % min(period_s, _SPREAD_S)
+    return place // 10 * (10 * _SLOT_S) % min(period_s, _SPREAD_S)
 
 
 @dataclass(slots=True)
