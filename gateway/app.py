@@ -22,7 +22,7 @@ from gateway.report import Reporter, version
 from gateway.secret import SecretUnusable
 from gateway.settings import GatewaySettings
 
-LONGEST_GATHER_S = 0.02
+LONGEST_GATHER_S = 0.004
 CLOSE_S = 1.5
 """How long devices may take to let go when the gateway stops, and then the sinks. With drain_s 2.5 all ends in 5 s."""
 

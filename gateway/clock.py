@@ -8,12 +8,16 @@ import time
 from collections.abc import Callable
 from enum import IntFlag
 from math import ceil
+from operator import itemgetter
 from typing import Protocol
 
 from drivers.prompt import Prompt
 from gateway.log import Log
 
 _STEPS_PER_S = 1000
+_ROUNDING = 1e-3
+"""Steps: times that differ by up to a microsecond share a timer."""
+_when = itemgetter(0)
 _NS = 1_000_000_000
 STEP_MARK_S = 60.0
 """For so long after a step records bear its mark."""
@@ -58,13 +62,13 @@ class Clock(Protocol):
 class SystemClock:
     """The operating system's clocks. For loops that count CLOCK_MONOTONIC, as asyncio's and uvloop do.
 
-    Sleepers wake in steps of a millisecond; those of one step share a timer, since a thousand devices' timers would cost as much
-    as a good part of their polls.
+    Sleepers wake in steps of a millisecond, up to a microsecond early; those of one step share a timer, since a thousand devices'
+    timers would cost as much as a good part of their polls. They wake in the order of their times.
     """
 
     def __init__(self) -> None:
-        self._sleepers: dict[int, list[Prompt[None]]] = {}
-        """Who wakes at which step."""
+        self._sleepers: dict[int, list[tuple[float, Prompt[None]]]] = {}
+        """Who wakes at which step, and would by a finer clock."""
 
     def now_ns(self) -> int:
         return time.time_ns()
@@ -77,20 +81,20 @@ class SystemClock:
             await asyncio.sleep(0)
             return
         loop = asyncio.get_running_loop()
-        step = ceil(when * _STEPS_PER_S)
+        step = ceil(when * _STEPS_PER_S - _ROUNDING)
         sleepers = self._sleepers.get(step)
         if sleepers is None:
             sleepers = self._sleepers[step] = []
             loop.call_at(step / _STEPS_PER_S, self._wake, step)
         sleeper: Prompt[None] = Prompt(loop)
-        sleepers.append(sleeper)
+        sleepers.append((when, sleeper))
         await sleeper
 
     def timeout_at(self, when: float) -> asyncio.Timeout:
         return asyncio.timeout(max(0.0, when - time.monotonic()))
 
     def _wake(self, step: int) -> None:
-        for sleeper in self._sleepers.pop(step):
+        for _, sleeper in sorted(self._sleepers.pop(step), key=_when):
             sleeper.settle(None)
 
 

@@ -4,21 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from gateway.histogram import Histogram
 
 LATE_FRACTION = 0.1
 """A poll that begins later than this part of its period after its due time is counted as late."""
-_SLOT_S = 0.001
+_SLOT_S = 0.01
+_SLOT_DEVICES = 10
 _SPREAD_S = 1.0
+_TWIST_S = 0.001
+_TWISTS = 10
+_RANK_S = 1e-7
+"""So little that a slot stays within one step of the system's clock."""
+_ROUNDING = 1e-6
 
 
 def phase_s(place: int, period_s: float) -> float:
     """When, within its first period, the device at that place of the list is first polled.
 
-    A few devices stay close together, so that they share a commit; a thousand are spread over a second or their period.
+    Ten neighbours are due together: a wake-up of the process, the loop's turn and the commit then serve them all, which halves
+    what a poll costs; they come in the order of their places, so that those that share a line keep their turns. The tens are
+    spread over a second or their period, by slots of 10 ms and, where these are all taken, between them.
     """
-    return place // 10 * (10 * _SLOT_S) % min(period_s, _SPREAD_S)
+    slots = max(1, int(min(period_s, _SPREAD_S) / _SLOT_S + _ROUNDING))
+    tens, rank = divmod(place, _SLOT_DEVICES)
+    turn, slot = divmod(tens, slots)
+    return (slot * _SLOT_S + turn % _TWISTS * _TWIST_S + rank * _RANK_S) % period_s
+
+
+def _slot_s(now_s: float) -> float:
+    """The slot at or after `now_s`: by one grid for all devices, whenever they are reached."""
+    return ceil(now_s / _SLOT_S - _ROUNDING) * _SLOT_S
 
 
 @dataclass(slots=True)
@@ -96,7 +113,7 @@ class Timetable:
         if not self._has_started:
             self._has_started = True
             for scan in self.classes:
-                scan.origin_s += now_s
+                scan.origin_s += _slot_s(now_s)
         for scan in self.classes:
             self._skip(scan, int(-(-(now_s - scan.due_s) // scan.period_s)))
 

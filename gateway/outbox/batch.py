@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import chain
 
 from gateway.outbox import gaps
 from gateway.outbox.base import RecordKind
@@ -16,6 +18,8 @@ from gateway.outbox.codec import DIGEST_BYTES, Gap
 from gateway.outbox.gaps import Gaps
 
 DAMAGED = "damaged"
+ROWS_AT_ONCE = 32
+"""Rows of one INSERT: around each statement this thread lets the event loop's go on, and then has to wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,11 @@ class Batch:
     """Seqs whose checksum failed: moved to the quarantine."""
     trims: dict[RecordKind, tuple[int, int]] = field(default_factory=dict)
     """By kind: the seqs in (first, second] have been acknowledged by all who carry it."""
+
+
+@cache
+def _insert_of(rows: int) -> str:
+    return f"INSERT INTO record (seq, kind, at_ns, crc, payload) VALUES {', '.join(['(?, ?, ?, ?, ?)'] * rows)}"  # noqa: S608
 
 
 @contextmanager
@@ -150,7 +159,9 @@ class _Account:
         return Books(self._produced, self._removed, self._stored, self._bytes, self._readings, dropped, self._gaps)
 
     def produce(self, batch: Batch) -> None:
-        self._connection.executemany("INSERT INTO record (seq, kind, at_ns, crc, payload) VALUES (?, ?, ?, ?, ?)", batch.records)
+        for start in range(0, len(batch.records), ROWS_AT_ONCE):
+            rows = batch.records[start : start + ROWS_AT_ONCE]
+            self._connection.execute(_insert_of(len(rows)), tuple(chain.from_iterable(rows)))
         self._produced += len(batch.records)
         self._stored += len(batch.records)
         self._bytes += sum(len(payload) for *_, payload in batch.records)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from math import ceil
 
 import pytest
 import uvloop
@@ -35,6 +36,26 @@ def test_many_who_wait_for_one_step_all_wake(new_loop: Callable[[], asyncio.Abst
         when = clock.monotonic() + 0.005
         async with asyncio.timeout(10):
             await asyncio.gather(*(clock.sleep_until(when) for _ in range(50)))
+
+    run_on(new_loop, work)
+
+
+@LOOPS
+def test_those_who_wait_for_one_step_wake_in_the_order_of_their_times(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def work() -> None:
+        clock, woken = SystemClock(), list[int]()
+        step = ceil(clock.monotonic() * 1000 + 5) / 1000
+
+        async def sleep(rank: int) -> None:
+            await clock.sleep_until(step + rank * 1e-7)
+            woken.append(rank)
+
+        async with asyncio.timeout(10):
+            sleeping = [asyncio.ensure_future(sleep(rank)) for rank in (3, 1, 2, 0)]
+            await asyncio.sleep(0)
+            assert len(clock._sleepers) == 1
+            await asyncio.gather(*sleeping)
+        assert woken == [0, 1, 2, 3]
 
     run_on(new_loop, work)
 

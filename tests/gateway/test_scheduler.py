@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from gateway.backoff import CAP_S, FIRST_S, Backoff
@@ -71,10 +73,20 @@ def test_the_time_before_a_device_was_first_there_is_not_counted() -> None:
     assert timetable.skipped == 0
 
 
-def test_many_devices_are_spread_within_their_period() -> None:
-    phases = [phase_s(place, 0.1) for place in range(1000)]
-    assert max(phases) < 0.1
-    assert len({round(phase, 4) for phase in phases}) >= 100
+@pytest.mark.parametrize("period_s", [0.02, 0.1, 1.0, 10.0])
+def test_many_devices_are_spread_within_their_period_ten_at_a_time(period_s: float) -> None:
+    phases = Counter(round(phase_s(place, period_s), 4) for place in range(1000))
+    assert max(phases) < period_s
+    assert len(phases) == min(100, round(period_s * 1000))
+    assert min(phases.values()) >= 10
+
+
+def test_devices_that_are_reached_one_after_the_other_are_due_together() -> None:
+    tables = [Timetable([0.1], place) for place in range(10)]
+    for place, timetable in enumerate(tables):
+        timetable.start(5.001 + place * 0.0005)
+    dues_s = [timetable.next()[1] for timetable in tables]
+    assert dues_s == sorted(dues_s) == pytest.approx([5.01] * 10, abs=1e-6)
 
 
 def test_the_first_attempt_is_immediate_and_the_waits_stay_within_their_bounds() -> None:
