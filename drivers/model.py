@@ -87,4 +87,4 @@ def select(frame: Frame, keep: npt.NDArray[np.bool_]) -> Frame:
 
 def reading_count(frames: Sequence[Frame]) -> int:
     """How many readings the frames hold."""
-    return sum(len(frame.tags) for frame in frames)
+    return len(frames[0].tags) if len(frames) == 1 else sum(len(frame.tags) for frame in frames)

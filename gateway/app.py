@@ -49,10 +49,10 @@ class Runs(Protocol):
 
 
 def gather_s(pollers: Iterable[Poller]) -> float | None:
-    """How long a reading may wait for others to share its commit: a quarter of the shortest period, 20 ms at most.
+    """How long a reading may wait for others to share its commit: a quarter of the shortest period, 4 ms at most.
 
-    The more share one, the less CPU a reading costs; but a device isn't polled again before its last poll is on disk. None where
-    nothing is polled.
+    The more share one, the less CPU a reading costs; devices that are due together are read within that time. A device isn't
+    polled again before its last poll is on disk. None where nothing is polled.
     """
     periods_s = [scan.period_s for poller in pollers for scan in poller.timetable.classes]
     return min(LONGEST_GATHER_S, min(periods_s) / 4) if periods_s else None

@@ -78,7 +78,7 @@ class _Picked(NamedTuple):
     """A frame that passed, in whole or in part, and is not remembered yet."""
 
     frame: Frame
-    index: Index
+    at: Index
     run: _Run
     is_whole: bool
     has_same_status: bool
@@ -270,7 +270,7 @@ class Filter:
     def _remember_early(self) -> None:
         """Remember what has been picked so far, so that it can be taken back."""
         for picked in self._picked:
-            index, held = picked.index, self._columns[_kind_of(picked.frame)]
+            index, held = picked.at, self._columns[_kind_of(picked.frame)]
             self._undo.append(
                 _Undo(
                     index,

@@ -76,8 +76,11 @@ class Intake:
         for _, draft in drafts:
             entries += draft.entries
         try:
-            if entries or self._notes(drafts, entries):
-                await self._storage.append(entries, lambda: self._notes(drafts, entries))
+            if drafts or (entries and self._storage.note(self._table_key) is None):
+                if entries or self._notes(drafts, entries):
+                    await self._storage.append(entries, lambda: self._notes(drafts, entries))
+            elif entries:
+                await self._storage.append(entries)
         except BaseException:
             self._filter.take_back()
             raise

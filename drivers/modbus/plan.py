@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from drivers.base import DevicePlan, RequestLine, Scan
 from drivers.modbus.codec import Layout, compile_layout
@@ -211,7 +212,8 @@ def _blocks_of(settings: ModbusSettings, area: Area, spans: list[Span]) -> list[
     limits = Limits(settings.max_bits, settings.max_gap_bits) if is_bits else Limits(settings.max_registers, settings.max_gap)
     cost = cost_of(settings)
     places = [(span.start, span.end) for span in spans]
-    return [spans[start:end] for start, end in cheapest_cut(places, limits, lambda count: cost.of(count, is_bits=is_bits))]
+    cost_ns = cache(lambda count: cost.of(count, is_bits=is_bits))
+    return [spans[start:end] for start, end in cheapest_cut(places, limits, cost_ns)]
 
 
 def _joined_groups(settings: ModbusSettings, spans: list[Span]) -> list[Span]:

@@ -46,12 +46,12 @@ def test_those_who_wait_for_one_step_wake_in_the_order_of_their_times(new_loop: 
         clock, woken = SystemClock(), list[int]()
         step = ceil(clock.monotonic() * 1000 + 5) / 1000
 
-        async def sleep(rank: int) -> None:
+        async def wait(rank: int) -> None:
             await clock.sleep_until(step + rank * 1e-7)
             woken.append(rank)
 
         async with asyncio.timeout(10):
-            sleeping = [asyncio.ensure_future(sleep(rank)) for rank in (3, 1, 2, 0)]
+            sleeping = [asyncio.ensure_future(wait(rank)) for rank in (3, 1, 2, 0)]
             await asyncio.sleep(0)
             assert len(clock._sleepers) == 1
             await asyncio.gather(*sleeping)
