@@ -29,6 +29,8 @@ class Status(IntEnum):
     BAD_WAITING_FOR_INITIAL_DATA = 0x8032_0000
     BAD_NO_DATA = 0x809B_0000
     """No reading falls into the time that was asked for (Part 13)."""
+    BAD_DATA_LOST = 0x809D_0000
+    """Readings are missing between the one before and the one behind."""
     UNCERTAIN_LAST_USABLE_VALUE = 0x4090_0000
     UNCERTAIN_ENGINEERING_UNITS_EXCEEDED = 0x4094_0000
     UNCERTAIN_SUB_NORMAL = 0x4095_0000

@@ -17,7 +17,10 @@ from gateway.forwarder import Forwarder
 from gateway.intake import Intake
 from gateway.log import Log
 from gateway.outbox.base import Outbox, RecordKind
+from gateway.outbox.codec import encode_table, table_digest
 from gateway.poller import Poller
+from gateway.processing.keeping import Keeper, known_devices
+from gateway.processing.pipeline import Pipeline
 from gateway.processing.plan import Reporting, plan_reports
 from gateway.processing.report import Report
 from gateway.products.cycle import Collected
@@ -135,11 +138,39 @@ def _poller(
     return Poller(
         plan,
         open_driver(device, plan),
-        Intake(reporting.table, reporting.report, gateway.storage, rules, gateway.clock_watch.look),
+        Intake(
+            reporting.table,
+            reporting.report,
+            gateway.storage,
+            rules,
+            gateway.clock_watch.look,
+            _keeper(gateway, reporting, around, is_first=place == 0),
+        ),
         clock=around.clock,
         backoff=Backoff(around.uniform),
         log=Log("device", device=device.name),
         place=place,
+    )
+
+
+def _keeper(gateway: Gateway, reporting: Reporting, around: Surroundings, *, is_first: bool) -> Keeper | None:
+    """What keeps the windows and doors of a device; the first device's speaks for those that have left the settings."""
+    own = reporting.table.device
+    report = reporting.report
+    pipeline = report if isinstance(report, Pipeline) and (report.stages.windows or report.stages.doors) else None
+    known = known_devices(gateway.storage.note)
+    configured = {device.name for device in gateway.settings.devices}
+    others = [name for name in known if name not in configured] if is_first else []
+    if pipeline is None and own not in known and not others:
+        return None
+    return Keeper(
+        own,
+        table_digest(encode_table(reporting.table)),
+        pipeline,
+        gateway.storage.note,
+        clock=around.clock,
+        log=Log("device", device=own),
+        others=others,
     )
 
 

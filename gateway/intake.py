@@ -11,6 +11,7 @@ import numpy as np
 from drivers.model import Frame, TagTable, reading_count
 from gateway.outbox.base import Entry, RecordKind
 from gateway.outbox.codec import encode_record, encode_table, table_digest, table_key
+from gateway.processing.keeping import Keeper
 from gateway.processing.report import Report
 from gateway.products.rule import Draft, Rule
 from gateway.storage import Storage
@@ -20,9 +21,15 @@ class Intake:
     """The way of one device's readings to the disk. Used by the device's task only."""
 
     def __init__(
-        self, table: TagTable, report: Report, storage: Storage, rules: Sequence[Rule], clock_marks: Callable[[], int] = int
+        self,
+        table: TagTable,
+        report: Report,
+        storage: Storage,
+        rules: Sequence[Rule],
+        clock_marks: Callable[[], int] = int,
+        keeper: Keeper | None = None,
     ) -> None:
-        """`rules`: those that look at this device; `clock_marks`: see ClockWatch.look."""
+        """`rules`: those that look at this device; `clock_marks`: see ClockWatch.look; `keeper`: if one is needed."""
         self.table = table
         self.readings = 0
         """Readings taken, reported or not."""
@@ -32,6 +39,7 @@ class Intake:
         self._filter = report
         self._storage = storage
         self._clock_marks = clock_marks
+        self._keeper = keeper
         self._stored_table = encode_table(table)
         self._digest = table_digest(self._stored_table)
         self._table_key = table_key(self._digest)
@@ -43,6 +51,29 @@ class Intake:
         """Rules whose handshake is with this device."""
         return [rule for rule in self.rules if rule.spec.device == self.table.device]
 
+    async def resume(self) -> None:
+        """Store what an earlier process had taken and not reported. Before anything is taken.
+
+        Raises:
+            OutboxFull, OutboxFailed: as take().
+        """
+        if self._keeper is None:
+            return
+        entries, notes = self._keeper.resume()
+        if entries or notes:
+            await self._storage.append(entries, lambda: notes)
+        self._keeper.resumed()
+
+    async def finish(self) -> None:
+        """Store what was taken and not reported; nothing may be taken behind it.
+
+        Raises:
+            OutboxFull, OutboxFailed: as take().
+        """
+        final = None if self._keeper is None else self._keeper.final()
+        if final is not None:
+            await self._store(final[0], kept=final[1])
+
     async def take(self, frames: Sequence[Frame]) -> None:
         """Return when all that must outlive us is on disk. Without frames the rules only look again.
 
@@ -53,7 +84,7 @@ class Intake:
         if self.rules:
             await self._take_with_rules(frames)
         else:
-            await self._store(self._filter.pick(frames))
+            await self._store(self._filter.pick(frames), has_news=True)
         self.readings += reading_count(frames)
 
     async def _take_with_rules(self, frames: Sequence[Frame]) -> None:
@@ -62,7 +93,7 @@ class Intake:
                 await locks.enter_async_context(rule.lock)
             drafts = [(rule, rule.draft(self.table.device, frames)) for rule in self.rules]
             try:
-                await self._store(self._filter.pick(frames), drafts)
+                await self._store(self._filter.pick(frames), drafts, has_news=bool(frames))
             except BaseException:
                 for rule, draft in drafts:
                     rule.discard(draft)
@@ -70,38 +101,59 @@ class Intake:
             for rule, draft in drafts:
                 rule.apply(draft)
 
-    async def _store(self, picked: Sequence[Frame], drafts: Sequence[tuple[Rule, Draft]] = ()) -> None:
-        """What the filter picked, and what the rules made, in one transaction; the filter learns what came of it."""
+    async def _store(
+        self,
+        picked: Sequence[Frame],
+        drafts: Sequence[tuple[Rule, Draft]] = (),
+        kept: Mapping[str, bytes] | None = None,
+        *,
+        has_news: bool = False,
+    ) -> None:
+        """What the filter picked, and what the rules made, in one transaction; the filter learns what came of it.
+
+        Args:
+            kept: the note on what is taken and not reported; where None is given, the keeper is asked.
+            has_news: readings were taken.
+        """
         entries = self._records(picked)
         for _, draft in drafts:
             entries += draft.entries
+        if kept is None and self._keeper is not None:
+            kept = self._keeper.due(self._records, has_news=has_news)
         try:
-            if drafts or (entries and self._storage.note(self._table_key) is None):
-                if entries or self._notes(drafts, entries):
-                    await self._storage.append(entries, lambda: self._notes(drafts, entries))
+            if drafts or kept or (entries and self._storage.note(self._table_key) is None):
+                if entries or self._notes(drafts, entries, kept):
+                    await self._storage.append(entries, lambda: self._notes(drafts, entries, kept))
             elif entries:
                 await self._storage.append(entries)
         except BaseException:
             self._filter.take_back()
             raise
         self._filter.accept()
+        if kept is not None and self._keeper is not None:
+            self._keeper.stored()
 
     async def take_repeats(self, now_ns: int) -> None:
         """Report again what is due by its heartbeat though the device pushed nothing. Rules don't count it as readings."""
         await self._store(self._filter.pick(self._filter.repeats(now_ns)))
 
     def next_heartbeat_ns(self) -> int | None:
-        """See Filter.next_heartbeat_ns."""
-        return self._filter.next_heartbeat_ns()
+        """When take_repeats() has something to do at the earliest, by the wall clock."""
+        heartbeat_ns = self._filter.next_heartbeat_ns()
+        if self._keeper is None or (kept_ns := self._keeper.next_ns()) is None:
+            return heartbeat_ns
+        return kept_ns if heartbeat_ns is None else min(heartbeat_ns, kept_ns)
 
     def forget(self) -> None:
         """The link is gone: the rules of this device know nothing of its tags any more."""
         for rule in self.own_rules:
             rule.forget()
 
-    def _notes(self, drafts: Sequence[tuple[Rule, Draft]], entries: Sequence[Entry]) -> Mapping[str, bytes]:
-        notes: dict[str, bytes] = {}
-        if entries and self._storage.note(self._table_key) is None:
+    def _notes(
+        self, drafts: Sequence[tuple[Rule, Draft]], entries: Sequence[Entry], kept: Mapping[str, bytes] | None = None
+    ) -> Mapping[str, bytes]:
+        notes: dict[str, bytes] = {} if kept is None else dict(kept)
+        if (entries or kept) and self._storage.note(self._table_key) is None:
             notes[self._table_key] = self._stored_table
         for rule, draft in drafts:
             notes.update(rule.notes(draft))

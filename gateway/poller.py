@@ -90,6 +90,7 @@ class Poller:
             OutboxFailed
         """
         try:
+            await self._intake.resume()
             while True:
                 await self._reach()
                 try:
@@ -97,7 +98,10 @@ class Poller:
                 except (DriverError, TimeoutError) as error:
                     await self._lose(error)
         finally:
-            await self._driver.close()
+            try:
+                await self._intake.finish()
+            finally:
+                await self._driver.close()
 
     async def _reach(self) -> None:
         """Connect, for as long as it takes."""

@@ -84,6 +84,12 @@ class Pipeline:
         return sum(windows.late for windows in self.stages.windows)
 
     @property
+    def turns(self) -> int:
+        """How often a window opened or closed, or a door reported something."""
+        doors = self.stages.doors
+        return sum(windows.turns for windows in self.stages.windows) + (0 if doors is None else doors.turns)
+
+    @property
     def stale_tags(self) -> int:
         """How many tags are stale now."""
         return 0 if self.stages.stale is None else int(np.count_nonzero(self.stages.stale.is_stale))

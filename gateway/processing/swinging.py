@@ -102,6 +102,8 @@ class SwingingDoors:
     ) -> None:
         """`tags`: (m,) their indexes; `deviations` in the tags' units and `heartbeats_ns`: (m,)."""
         m = len(tags)
+        self.turns = 0
+        """How often something was reported."""
         self._device = device
         self._tags = tags
         self._deviations = deviations
@@ -149,6 +151,8 @@ class SwingingDoors:
             point.anchor_at(now & is_good)
         self._numbers[:, places] = point.numbers
         self._whole[:, places] = point.whole
+        if earlier or now.any():
+            self.turns += 1
         return earlier, self._frames(places[now]) if now.any() else []
 
     def accept(self) -> None:
@@ -166,11 +170,33 @@ class SwingingDoors:
         if not due.any():
             return []
         self._savepoint.keep()
+        self.turns += 1
         held = due & (point.held != 0)
         point.acquired_ns[due & ~held] = now_ns
         point.anchor_at(held)
         point.reported_ns[due] = now_ns
         return self._frames(np.flatnonzero(due).astype(np.int32))
+
+    def held(self) -> list[Frame]:
+        """The readings that are held: taken, and not reported."""
+        held = np.flatnonzero(self._all.held).astype(np.int32)
+        return self._frames(held) if len(held) else []
+
+    def flush(self) -> list[Frame]:
+        """Report what is held, as the end of its line."""
+        frames = self.held()
+        if frames:
+            self._savepoint.keep()
+            self.turns += 1
+            held = self._all.held != 0
+            self._all.reported_ns[held] = self._all.acquired_ns[held]
+            self._all.anchor_at(held)
+        return frames
+
+    def seen(self) -> npt.NDArray[np.int32]:
+        """Indexes of the tags of which anything came."""
+        seen: npt.NDArray[np.int32] = self._tags[self._all.seen != 0]
+        return seen
 
     def next_heartbeat_ns(self) -> int | None:
         """See Report."""

@@ -55,9 +55,12 @@ class Windows:
         m = len(windows)
         self.late = 0
         """Readings that came after their window had closed."""
+        self.turns = 0
+        """How often a window opened or closed."""
+        self.windows = tuple(windows)
         self.tags = np.array([window.tag for window in windows], np.int32)
+        self.dtype = dtype
         self._device = device
-        self._dtype = dtype
         self._width_ns = np.array([window.width_ns for window in windows], np.int64)
         self._lateness_ns = np.array([window.lateness_ns for window in windows], np.int64)
         self._by_source = np.array([window.by_source for window in windows], np.bool_)
@@ -77,7 +80,8 @@ class Windows:
         """The first window that still takes readings; the newest time; when, by the gateway, a reading was last taken."""
         self._begun = np.full(m, -1, np.int64)
         """The window in which the first reading came: the gateway didn't see its begin."""
-        self._savepoint = Savepoint(self._index, counts, sums, numbers, self._impaired, times, self._begun)
+        self._state = (self._index, counts, sums, numbers, self._impaired, times, self._begun)
+        self._savepoint = Savepoint(*self._state)
 
     def take(self, frame: Frame, chosen: npt.NDArray[np.intp], places: Places) -> list[Frame]:
         """Count the readings of `frame` at `chosen` (k,), which stand at `places` (k,) among ours.
@@ -91,13 +95,14 @@ class Windows:
         raw = frame.values[chosen]
         if raw.dtype.kind == "f":
             is_bad |= ~np.isfinite(raw)
-        values = np.where(is_bad, raw.dtype.type(0), raw).astype(self._dtype)
+        values = np.where(is_bad, raw.dtype.type(0), raw).astype(self.dtype)
         times_ns = self._times(frame, chosen, places)
         known = times_ns >= 0
         self._note_newest(places[known], times_ns[known])
         window = times_ns // self._width_ns[places]
         is_new = known & (self._begun[places] < 0)
-        self._begun[places[is_new]] = self._next[places[is_new]] = window[is_new]
+        self._begun[places[is_new]] = window[is_new]
+        self._next[places[is_new]] = np.maximum(self._next[places[is_new]], window[is_new])
         is_late = known & (window < self._next[places])
         closed: list[Frame] = []
         if is_late.any():
@@ -118,6 +123,37 @@ class Windows:
         self._savepoint.keep()
         self._newest_ns[running] = np.maximum(self._newest_ns[running], now_ns)
         return self._close(now_ns)
+
+    def state(self) -> bytes:
+        """Everything that has been counted, for resume()."""
+        return b"".join(array.tobytes() for array in self._state)
+
+    def resume(self, state: bytes, *, is_whole: bool) -> None:
+        """Go on from what windows of the same kind had counted in a process that has ended.
+
+        What is open is impaired, since nobody looked in between; of a `is_whole` state only what hadn't reached its end.
+
+        Raises:
+            ValueError: it is the state of other windows.
+        """
+        if len(state) != sum(array.nbytes for array in self._state):
+            raise ValueError("a state of other windows")
+        at = 0
+        for array in self._state:
+            array[...] = np.frombuffer(state, array.dtype, array.size, at).reshape(array.shape)
+            at += array.nbytes
+        place = np.arange(len(self._index)) % len(self.tags)
+        is_cut = (self._index + 1) * self._width_ns[place] > self._newest_ns[place]
+        self._impaired |= (self._index >= 0) & (is_cut | (not is_whole))
+        self._begun[:] = -1
+
+    def end(self, now_ns: int) -> list[Frame]:
+        """Close whatever is open, as impaired: there will be no more readings."""
+        ended = np.flatnonzero(self._index >= 0)
+        self._impaired[ended] = True
+        closed = self._results_of(ended, now_ns)
+        self._index[ended] = -1
+        return closed
 
     def next_end_ns(self) -> int | None:
         """When pass_time() closes a window at the earliest."""
@@ -157,6 +193,7 @@ class Windows:
         place = np.arange(len(self._index)) % len(self.tags)
         ended = np.flatnonzero((self._index >= 0) & np.isin(place, at))
         self._impaired[ended] = True
+        self.turns += 1
         closed = self._results_of(ended, acquired_ns)
         self._index[ended] = -1
         self._newest_ns[at] = times
@@ -171,6 +208,7 @@ class Windows:
         self._next = np.maximum(self._next, reached, out=self._next)
         if not len(ended):
             return []
+        self.turns += 1
         closed = self._results_of(ended, acquired_ns)
         self._index[ended] = -1
         return closed
@@ -205,6 +243,7 @@ class Windows:
         self._final[slots[latest]], self._last_ns[slots[latest]] = values[latest], times_ns[latest]
 
     def _open(self, slots: Times, window: Times, places: Places) -> None:
+        self.turns += 1
         self._index[slots] = window
         for column in (self._count, self._mean, self._squares, self._sum):
             column[slots] = 0

@@ -68,7 +68,7 @@ def values_of(windows: dict[Aggregate, tuple[Any, int]]) -> dict[str, float]:
 
 def started(windows: Windows, tags: int = 1) -> Windows:
     """The gateway saw the window before the first one of the test, so that this one is whole."""
-    feed(windows, frame(list(range(tags)), [0] * tags, at(-5), dtype=windows._dtype.type))
+    feed(windows, frame(list(range(tags)), [0] * tags, at(-5), dtype=windows.dtype.type))
     return windows
 
 
