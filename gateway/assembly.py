@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
 from drivers.base import DevicePlan
+from drivers.model import TagTable
 from drivers.registry import DeviceSettings, compile_plan, open_driver
 from gateway.backoff import Backoff
 from gateway.checks import find_collected, find_device, find_node, tag_index
@@ -78,12 +79,13 @@ def assemble(settings: GatewaySettings, outbox: Outbox, around: Surroundings) ->
     storage = Storage(outbox, around.clock, Log("outbox"))
     gateway = Gateway(settings, outbox, storage, make_clock_watch(settings, around.clock))
     plans = {device.name: compile_plan(device) for device in settings.devices}
+    reports = plan_reports(settings, {name: plan.tags for name, plan in plans.items()}, around.clock.monotonic)
+    tables = {name: reporting.table for name, reporting in reports.items()}
     for rule in settings.products:
         pool = gateway.pools.get(rule.pool.prefix) or _pool(settings, rule, storage, around)
         gateway.pools[rule.pool.prefix] = pool
-        spec = rule_spec(settings, rule, plans)
+        spec = rule_spec(settings, rule, plans, tables)
         gateway.rules[rule.name] = Rule(spec, pool, storage, Log("rule", rule=rule.name))
-    reports = plan_reports(settings, {name: plan.tags for name, plan in plans.items()}, around.clock.monotonic)
     for place, device in enumerate(settings.devices):
         name = device.name
         gateway.reports[name] = reports[name].report
@@ -106,8 +108,10 @@ def _unknown() -> None:
     """Whether the clock is synchronised isn't asked."""
 
 
-def rule_spec(settings: GatewaySettings, rule: RuleSettings, plans: dict[str, DevicePlan]) -> RuleSpec:
-    """A rule with its names resolved. The settings have no mistakes."""
+def rule_spec(
+    settings: GatewaySettings, rule: RuleSettings, plans: Mapping[str, DevicePlan], tables: Mapping[str, TagTable]
+) -> RuleSpec:
+    """A rule with its names resolved. The settings have no mistakes. `tables`: with the tags that are made of others."""
     device = find_device(settings, rule.device)
     assert device is not None  # as below: the settings' own checks have made sure
     plan = plans[device.name]
@@ -122,12 +126,11 @@ def rule_spec(settings: GatewaySettings, rule: RuleSettings, plans: dict[str, De
     )
     reported = []
     for name in rule.collect:
-        found = find_collected(settings, rule, name)
-        assert found is not None
-        source, index = found
-        tag = source.tags[index]
-        kind = plans[source.name].tags.kinds[index]
-        reported.append(Reported(Collected(name, source.name, tag.name, index), kind, tag.unit, tag.measurement))
+        found = _known(find_collected(settings, rule, name))
+        table = tables[found.device]
+        index = table.names.index(found.tag)
+        collected = Collected(name, found.device, found.tag, index)
+        reported.append(Reported(collected, table.kinds[index], table.units[index], found.measurement))
     return RuleSpec(rule.name, settings.gateway, device.name, handshake, plan.tags.kinds, tuple(reported))
 
 

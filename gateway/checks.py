@@ -12,6 +12,7 @@ from drivers.model import Kind
 from drivers.registry import DeviceSettings, compile_plan, find_doubtful_units, find_link_mistakes
 from gateway.mqtt_checks import find_level_mistakes, find_mqtt_mistakes
 from gateway.processing.mistakes import processing_mistakes
+from gateway.products.collecting import Collectable, collectables
 
 if TYPE_CHECKING:
     from gateway.settings import EpcisSettings, GatewaySettings, RuleSettings
@@ -51,14 +52,14 @@ def find_device(settings: GatewaySettings, name: str) -> DeviceSettings | None:
     return next((device for device in settings.devices if device.name == name), None)
 
 
-def find_collected(settings: GatewaySettings, rule: RuleSettings, name: str) -> tuple[DeviceSettings, int] | None:
-    """The device and tag index that an entry of `collect` means: a tag of the rule's own device first, else device.tag."""
+def find_collected(settings: GatewaySettings, rule: RuleSettings, name: str) -> Collectable | None:
+    """What an entry of `collect` means: a tag of the rule's own device first, else device.tag."""
     own = find_device(settings, rule.device)
-    if own is not None and (index := tag_index(own, name)) is not None:
-        return own, index
+    if own is not None and (found := collectables(settings, own).get(name)) is not None:
+        return found
     for device in settings.devices:
-        if name.startswith(f"{device.name}.") and (index := tag_index(device, name[len(device.name) + 1 :])) is not None:
-            return device, index
+        if name.startswith(f"{device.name}.") and (found := collectables(settings, device).get(name[len(device.name) + 1 :])):
+            return found
     return None
 
 
@@ -138,13 +139,13 @@ def _collect_mistakes(settings: GatewaySettings, rule: RuleSettings, name: str, 
     found = find_collected(settings, rule, name)
     if found is None:
         own = find_device(settings, rule.device)
-        names = [tag.name for tag in own.tags] if own else []
-        names += [f"{device.name}.{tag.name}" for device in settings.devices for tag in device.tags]
+        names = list(collectables(settings, own)) if own else []
+        names += [f"{device.name}.{tag}" for device in settings.devices for tag in collectables(settings, device)]
         yield here, f"there is no tag {name!r}", _did_you_mean(name, names)
         return
-    device, index = found
-    plan = _plan(device)
-    if plan and plan.tags.kinds[index] is Kind.TEXT:
+    device = find_device(settings, found.device)
+    plan = _plan(device) if device is not None else None
+    if plan and found.tag in plan.tags.names and plan.tags.kinds[plan.tags.names.index(found.tag)] is Kind.TEXT:
         yield here, f"tag {name!r} is a text: it has no least, mean and greatest value", None
     if list(rule.collect).index(name) != here[-1]:
         yield here, f"tag {name!r} is collected twice", None

@@ -99,6 +99,9 @@ class Filter:
     take_back(), and only the former remembers. It isn't kept over a restart: everything is then reported anew.
     """
 
+    derived: Sequence[Frame] = ()
+    """See Report: it makes nothing."""
+
     def __init__(
         self,
         table: TagTable,

@@ -87,13 +87,16 @@ class Intake:
             await self._store(self._filter.pick(frames), has_news=True)
         self.readings += reading_count(frames)
 
-    async def _take_with_rules(self, frames: Sequence[Frame]) -> None:
+    async def _take_with_rules(self, frames: Sequence[Frame], repeats_ns: int | None = None) -> None:
+        """`repeats_ns`: in place of `frames` what is due then though nothing was read; of it the rules see what was derived."""
         async with AsyncExitStack() as locks:
             for rule in self.rules:  # in the order of their names, so that two devices can't wait for each other
                 await locks.enter_async_context(rule.lock)
-            drafts = [(rule, rule.draft(self.table.device, frames)) for rule in self.rules]
+            picked = self._filter.pick(frames if repeats_ns is None else self._filter.repeats(repeats_ns))
+            seen = [*frames, *self._filter.derived]
+            drafts = [(rule, rule.draft(self.table.device, seen)) for rule in self.rules]
             try:
-                await self._store(self._filter.pick(frames), drafts, has_news=bool(frames))
+                await self._store(picked, drafts, has_news=bool(frames))
             except BaseException:
                 for rule, draft in drafts:
                     rule.discard(draft)
@@ -134,8 +137,11 @@ class Intake:
             self._keeper.stored()
 
     async def take_repeats(self, now_ns: int) -> None:
-        """Report again what is due by its heartbeat though the device pushed nothing. Rules don't count it as readings."""
-        await self._store(self._filter.pick(self._filter.repeats(now_ns)))
+        """Report what is due by the clock though the device pushed nothing. Rules count what windows made, and no repeats."""
+        if self.rules:
+            await self._take_with_rules((), now_ns)
+        else:
+            await self._store(self._filter.pick(self._filter.repeats(now_ns)))
 
     def next_heartbeat_ns(self) -> int | None:
         """When take_repeats() has something to do at the earliest, by the wall clock."""

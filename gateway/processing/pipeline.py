@@ -77,6 +77,9 @@ class Pipeline:
         self._repeats: list[Frame] | None = None
         self._repeated: list[Frame] = []
         self._made: list[Frame] = []
+        self._closed: list[Frame] = []
+        self.derived: list[Frame] = []
+        """See Report."""
 
     @property
     def late(self) -> int:
@@ -97,10 +100,12 @@ class Pipeline:
     def pick(self, frames: Sequence[Frame]) -> list[Frame]:
         """See Report."""
         if frames is self._repeats:
-            picked = [*self._made, *self._filter.pick(self._repeated)]
-            self._repeats, self._repeated, self._made = None, [], []
+            picked = [*self._made, *self._closed, *self._filter.pick(self._repeated)]
+            self.derived = self._closed
+            self._repeats, self._repeated, self._made, self._closed = None, [], [], []
             return picked
         picked = []
+        self.derived = []
         for frame in self._derive(frames):
             picked += self._compress(frame)
         return picked
@@ -124,10 +129,11 @@ class Pipeline:
     def repeats(self, now_ns: int) -> list[Frame]:
         """See Report. They are no readings: no window counts them and no calculation follows from them."""
         self._repeated = self._filter.repeats(now_ns)
+        self._closed = []
         self._made = [] if self.stages.doors is None else self.stages.doors.repeats(now_ns)
         for windows in self.stages.windows:
-            self._made += windows.pass_time(now_ns)
-        self._repeats = [*self._repeated, *self._made]
+            self._closed += windows.pass_time(now_ns)
+        self._repeats = [*self._repeated, *self._made, *self._closed]
         return self._repeats
 
     def next_heartbeat_ns(self) -> int | None:
@@ -151,6 +157,7 @@ class Pipeline:
             if stages.last is not None:
                 for frame in calculated:
                     stages.last.take(frame)
+            self.derived += calculated
             frames = [*frames, *calculated]
         return frames
 
@@ -161,6 +168,7 @@ class Pipeline:
         closed: list[Frame] = []
         for windows, chosen, places in route.windows:
             closed += windows.take(frame, chosen, places)
+        self.derived += closed
         if not route.has_doors:
             return [*self._filter.pick([frame]), *closed]
         assert self.stages.doors is not None

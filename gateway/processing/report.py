@@ -11,6 +11,10 @@ from drivers.model import Frame
 class Report(Protocol):
     """gateway.filter.Filter, or gateway.processing.pipeline.Pipeline around one. Used by the device's task only."""
 
+    @property
+    def derived(self) -> Sequence[Frame]:
+        """What the last pick() calculated or summed up, reported or not."""
+
     def pick(self, frames: Sequence[Frame]) -> list[Frame]:
         """What of `frames`, and what was made of them, is to be stored, per tag in order. Then accept() or take_back()."""
 

@@ -1,0 +1,34 @@
+"""What a production rule may collect of a device: what is read, what is calculated, and what windows make of either."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from drivers.registry import DeviceSettings
+from drivers.settings import Aggregate, TagSettings
+
+if TYPE_CHECKING:
+    from gateway.settings import GatewaySettings
+
+_MEASURED = frozenset({Aggregate.MIN, Aggregate.MAX, Aggregate.MEAN, Aggregate.FIRST, Aggregate.LAST})
+"""A window's results that are of the same measurement type as what it looks at."""
+
+
+class Collectable(NamedTuple):
+    """One tag, as it is reported."""
+
+    device: str
+    tag: str
+    measurement: str | None
+    """GS1 measurement type, where the settings name one."""
+
+
+def collectables(settings: GatewaySettings, device: DeviceSettings) -> dict[str, Collectable]:
+    """By tag name."""
+    tags: list[TagSettings] = [*device.tags, *(one for one in settings.calculated if one.device == device.name)]
+    found = {tag.name: Collectable(device.name, tag.name, tag.measurement) for tag in tags}
+    for tag in tags:
+        for function in tag.aggregates.functions if tag.aggregates is not None else ():
+            name = f"{tag.name}.{function}"
+            found.setdefault(name, Collectable(device.name, name, tag.measurement if function in _MEASURED else None))
+    return found
