@@ -124,6 +124,8 @@ class TagSettings(Settings):
     """What has to move: source, the device's timestamp; value, for devices without timestamps and values that never rest."""
     heartbeat_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Report the tag at least this often, even unchanged; left out, the gateway's own heartbeat holds."""
+    priority: int | None = Field(default=None, ge=-100, le=100)
+    """For drop_by_priority of the outbox: readings of a lower number go first; left out, the device's in outbox.priorities."""
     measurement: Measurement | None = None
     """GS1 measurement type of the tag in product events (EPCIS sensorReport), for example Temperature."""
 

@@ -28,6 +28,7 @@ from gateway.products.cycle import Collected
 from gateway.products.event import Reported
 from gateway.products.pool import Pool
 from gateway.products.rule import Handshake, Rule, RuleSpec
+from gateway.ranks import Ranks
 from gateway.secret import read_secret
 from gateway.settings import EpcisSettings, GatewaySettings, MqttSettings, RuleSettings
 from gateway.sinks.base import Sink
@@ -148,6 +149,7 @@ def _poller(
             rules,
             gateway.clock_watch.look,
             _keeper(gateway, reporting, around, is_first=place == 0),
+            None if reporting.priorities is None else Ranks(reporting.table, reporting.priorities),
         ),
         clock=around.clock,
         backoff=Backoff(around.uniform),

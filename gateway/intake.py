@@ -14,6 +14,7 @@ from gateway.outbox.codec import encode_record, encode_table, table_digest, tabl
 from gateway.processing.keeping import Keeper
 from gateway.processing.report import Report
 from gateway.products.rule import Draft, Rule
+from gateway.ranks import Ranks
 from gateway.storage import Storage
 
 
@@ -28,8 +29,9 @@ class Intake:
         rules: Sequence[Rule],
         clock_marks: Callable[[], int] = int,
         keeper: Keeper | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
-        """`rules`: those that look at this device; `clock_marks`: see ClockWatch.look; `keeper`: if one is needed."""
+        """`rules`: those that look at this device; `clock_marks`: see ClockWatch.look; `keeper`, `ranks`: if needed."""
         self.table = table
         self.readings = 0
         """Readings taken, reported or not."""
@@ -40,6 +42,7 @@ class Intake:
         self._storage = storage
         self._clock_marks = clock_marks
         self._keeper = keeper
+        self._ranks = ranks
         self._stored_table = encode_table(table)
         self._digest = table_digest(self._stored_table)
         self._table_key = table_key(self._digest)
@@ -161,12 +164,20 @@ class Intake:
         notes: dict[str, bytes] = {} if kept is None else dict(kept)
         if (entries or kept) and self._storage.note(self._table_key) is None:
             notes[self._table_key] = self._stored_table
+        if self._ranks is not None:
+            notes.update((key, stored) for key, stored in self._ranks.tables if self._storage.note(key) is None)
         for rule, draft in drafts:
             notes.update(rule.notes(draft))
         return notes
 
     def _records(self, frames: Sequence[Frame]) -> list[Entry]:
         marks = self._clock_marks() if frames else 0
+        if self._ranks is not None:
+            return [
+                Entry(RecordKind.TELEMETRY, encode_record(digest, part, marks), reading_count(part))
+                for group in together(frames)
+                for digest, part in self._ranks.split(group)
+            ]
         return [
             Entry(RecordKind.TELEMETRY, encode_record(self._digest, group, marks), reading_count(group))
             for group in together(frames)

@@ -121,7 +121,10 @@ class OutboxSettings(Settings):
     when_full: Literal["drop_oldest", "drop_by_priority", "block"] = "drop_oldest"
     """Beyond max_bytes: drop the oldest telemetry, or the oldest of the lowest priority; or block: keep all and stop reading."""
     priorities: dict[Name, Annotated[int, Field(ge=-100, le=100)]] = Field(default={})
-    """For drop_by_priority: devices by name; the telemetry of a lower number goes first. A device that isn't named has 0."""
+    """For drop_by_priority: devices by name; the telemetry of a lower number goes first. A device that isn't named has 0.
+
+    A tag's own priority stands before its device's.
+    """
 
 
 class MqttSettings(Settings):

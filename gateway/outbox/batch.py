@@ -112,6 +112,7 @@ def _carry_out(connection: sqlite3.Connection, account: _Account, batch: Batch, 
             account.remove(kind, span)
         if batch.records:
             account.produce(batch)
+        bounds.learn(batch.notes)
         account.bound(bounds, now_ns)
         if batch.notes:
             connection.executemany("INSERT OR REPLACE INTO note (key, value) VALUES (?, ?)", batch.notes.items())

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gateway.outbox.base import Entry, RecordKind
-from gateway.outbox.codec import DIGEST_BYTES, RecordDamaged, decode_table, table_key
+from gateway.outbox.codec import DIGEST_BYTES, RecordDamaged, decode_table, table_digest, table_key, table_priority
 
 SIZE = "size"
 AGE = "age"
@@ -37,7 +37,17 @@ class Limits:
     when_full: WhenFull = WhenFull.DROP_OLDEST
     """Beyond max_bytes: drop the oldest (reason "size"), the oldest of the lowest priority first, or take no more telemetry."""
     priorities: Mapping[str, int] = field(default_factory=dict)
-    """By device, for DROP_BY_PRIORITY: what has a lower one goes first; 0 for a device that isn't named."""
+    """By device, for DROP_BY_PRIORITY: what has a lower one goes first; 0 for a device that isn't named.
+
+    Tags with a priority of their own are in records of their own, whose tag table says it.
+    """
+
+    def rank(self, stored: bytes | None) -> int:
+        """The priority of the records of a stored tag table."""
+        if stored is None:
+            return 0
+        own = table_priority(stored)
+        return self.priorities.get(table_device(stored) or "", 0) if own is None else own
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +66,8 @@ class Bounds:
         self.limits = limits
         self._ranks: dict[bytes, int] = {}
         """Priorities by the digest of the tag table."""
+        self._has_learnt = False
+        """The tables of the file are in _ranks."""
         self._searched: dict[int, int] = {}
         """By priority: the seq through which nothing of it is stored any more."""
 
@@ -91,6 +103,13 @@ class Bounds:
                 break
         return Drop(SIZE, f"{_TELEMETRY} AND seq <= ?", (last,))
 
+    def learn(self, notes: Mapping[str, bytes]) -> None:
+        """Notes that are stored together with records: their tag tables say the records' priorities."""
+        if self.limits.when_full is WhenFull.DROP_BY_PRIORITY:
+            for key, value in notes.items():
+                if table_key(digest := table_digest(value)) == key:
+                    self._ranks[digest] = self.limits.rank(value)
+
     def forget(self) -> None:
         """What was chosen has not gone after all."""
         self._searched.clear()
@@ -101,7 +120,7 @@ class Bounds:
             f"SELECT seq, substr(payload, 1, {1 + DIGEST_BYTES}), length(payload) FROM record "  # noqa: S608
             f"WHERE {_TELEMETRY} AND seq > ? ORDER BY seq"
         )
-        for rank in sorted({0, *self.limits.priorities.values()}):
+        for rank in sorted(self._known_ranks(connection)):
             for seq, head, size in connection.execute(query, (self._searched.get(rank, 0),)):
                 self._searched[rank] = seq
                 if self._rank(connection, head[_DIGEST]) == rank:
@@ -113,9 +132,18 @@ class Bounds:
     def _rank(self, connection: sqlite3.Connection, digest: bytes) -> int:
         rank = self._ranks.get(digest)
         if rank is None:
-            device = device_of(connection, digest)
-            rank = self._ranks[digest] = 0 if device is None else self.limits.priorities.get(device, 0)
+            row = connection.execute("SELECT value FROM note WHERE key = ?", (table_key(digest),)).fetchone()
+            if row is None:
+                return 0
+            rank = self._ranks[digest] = self.limits.rank(row[0])
         return rank
+
+    def _known_ranks(self, connection: sqlite3.Connection) -> set[int]:
+        """Every priority that a record may have."""
+        if not self._has_learnt:
+            self.learn(dict(connection.execute("SELECT key, value FROM note WHERE key >= 'table/' AND key < 'table0'")))
+            self._has_learnt = True
+        return {0, *self.limits.priorities.values(), *self._ranks.values()}
 
 
 def device_of(connection: sqlite3.Connection, digest: bytes) -> str | None:

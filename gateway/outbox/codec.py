@@ -1,6 +1,7 @@
 """What the bytes of a telemetry record mean. Pure; opens nothing.
 
-A record names its tag table by digest, and the table is kept beside it in the outbox (a note): a change of the configuration
+A record names its tag table by digest (tables that differ in their records' priority alone are two, so that a record's is known
+without decoding it), and the table is kept beside it in the outbox (a note): a change of the configuration
 never touches the backlog. All integers are little-endian.
 
     record  version u8 (1) | digest 16 bytes | frames u16 | frame ...
@@ -78,16 +79,30 @@ class Telemetry:
     """What was wrong with the clock that stamped any of them: bits of gateway.clock.ClockMark."""
 
 
-class _StoredTable(msgspec.Struct, frozen=True):
+class _StoredTable(msgspec.Struct, frozen=True, omit_defaults=True):
     device: str
     names: tuple[str, ...]
     kinds: tuple[int, ...]
     units: tuple[str | None, ...]
+    priority: int | None = None
 
 
-def encode_table(table: TagTable) -> bytes:
-    """The table as it is kept in the outbox."""
-    return msgspec.msgpack.encode(_StoredTable(table.device, table.names, tuple(int(kind) for kind in table.kinds), table.units))
+def encode_table(table: TagTable, priority: int | None = None) -> bytes:
+    """The table as it is kept in the outbox.
+
+    Args:
+        priority: of the records that name this one of the device's tables; None: the device's.
+    """
+    kinds = tuple(int(kind) for kind in table.kinds)
+    return msgspec.msgpack.encode(_StoredTable(table.device, table.names, kinds, table.units, priority))
+
+
+def table_priority(stored: bytes) -> int | None:
+    """The priority that encode_table() was given; None also where that can't be read."""
+    try:
+        return msgspec.msgpack.decode(stored, type=_StoredTable).priority
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def decode_table(stored: bytes) -> TagTable:

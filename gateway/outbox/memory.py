@@ -108,7 +108,7 @@ class MemoryOutbox:
         limits = self._bounds.limits
         telemetry = [record for record in self._records if record.kind is RecordKind.TELEMETRY]
         if limits.when_full is WhenFull.DROP_BY_PRIORITY:
-            telemetry.sort(key=lambda record: limits.priorities.get(self._device(record) or "", 0))
+            telemetry.sort(key=lambda record: limits.rank(self._table(record)))
         gone = []
         for record in telemetry:
             if self._bytes <= limits.max_bytes or limits.when_full is WhenFull.BLOCK:
@@ -122,8 +122,11 @@ class MemoryOutbox:
             self._gaps = gaps.add(self._gaps, gap)
 
     def _device(self, record: Record) -> str | None:
-        stored = self._notes.get(table_key(record.payload[1 : 1 + DIGEST_BYTES]))
+        stored = self._table(record)
         return None if stored is None else table_device(stored)
+
+    def _table(self, record: Record) -> bytes | None:
+        return self._notes.get(table_key(record.payload[1 : 1 + DIGEST_BYTES]))
 
     def _remove(self, record: Record, dropped: str | None) -> None:
         self._records.remove(record)

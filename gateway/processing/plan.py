@@ -41,6 +41,8 @@ class Reporting:
     table: TagTable
     """With the tags that are made of others."""
     report: Report
+    priorities: tuple[int | None, ...] | None = None
+    """(n,) the tags' own, where any has one."""
 
 
 @dataclass(slots=True)
@@ -54,6 +56,7 @@ class _Draft:
     names: list[str]
     kinds: list[Kind]
     units: list[str | None]
+    priorities: list[int | None]
 
     def table(self) -> TagTable:
         return TagTable(self.device, tuple(self.names), tuple(self.kinds), tuple(self.units))
@@ -72,7 +75,13 @@ def plan_reports(
     for device in settings.devices:
         table = tables[device.name]
         draft = _Draft(
-            device.name, settings.heartbeat_s, list(device.tags), list(table.names), list(table.kinds), list(table.units)
+            device.name,
+            settings.heartbeat_s,
+            list(device.tags),
+            list(table.names),
+            list(table.kinds),
+            list(table.units),
+            [tag.priority for tag in device.tags],
         )
         for formula in sorted(formulas, key=lambda formula: formula.place):
             if formula.settings.device == device.name:
@@ -80,6 +89,7 @@ def plan_reports(
                 draft.names.append(formula.settings.name)
                 draft.kinds.append(Kind.BOOL if formula.operand.is_bool else Kind.FLOAT)
                 draft.units.append(formula.operand.unit)
+                draft.priorities.append(formula.settings.priority)
         drafts[device.name] = draft
     read = {reference.device for formula in formulas for reference in formula.references.values()}
     last = {name: LastValues(len(draft.names)) for name, draft in drafts.items() if name in read}
@@ -123,9 +133,10 @@ def _reported(
     is_watched = any(tag.stale_after_s is not None for tag in draft.tags)
     own_last = last.get(draft.device)
     table = draft.table()
+    priorities = tuple(draft.priorities) if any(priority is not None for priority in draft.priorities) else None
     report = make_filter(table, draft.tags, draft.heartbeat_s)
     if not (windows or doors or is_watched or own_last is not None or formulas):
-        return Reporting(own, report)
+        return Reporting(own, report, priorities)
     door_tags = np.array(doors, np.int32)
     stages = Stages(
         doors=_doors(draft, door_tags) if doors else None,
@@ -135,7 +146,7 @@ def _reported(
         last=own_last,
         calculation=_calculation(draft.device, len(own.names), formulas, last) if formulas else None,
     )
-    return Reporting(table, Pipeline(table, report, stages, monotonic))
+    return Reporting(table, Pipeline(table, report, stages, monotonic), priorities)
 
 
 def _windows(draft: _Draft) -> tuple[Windows, ...]:
@@ -150,6 +161,7 @@ def _windows(draft: _Draft) -> tuple[Windows, ...]:
             draft.names.append(f"{tag.name}.{aggregate}")
             draft.kinds.append(_KINDS.get(aggregate, draft.kinds[index]))
             draft.units.append(None if aggregate is Aggregate.COUNT else draft.units[index])
+            draft.priorities.append(tag.priority)
         by_dtype.setdefault(_DTYPES[draft.kinds[index]], []).append(_window(index, tag.aggregates, tuple(results)))
     return tuple(Windows(draft.device, windows, dtype) for dtype, windows in by_dtype.items())
 

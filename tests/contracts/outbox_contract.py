@@ -52,9 +52,9 @@ def gaps(outbox: Outbox, after: int = 0) -> list[Gap]:
     return [decode_gap(record.payload) for record in outbox.read(after, 1000, TELEMETRY) if is_gap(record.payload)]
 
 
-def reading_of(device: str, size: int = 30) -> tuple[Entry, dict[str, bytes]]:
+def reading_of(device: str, priority: int | None = None, size: int = 30) -> tuple[Entry, dict[str, bytes]]:
     """A record that names its device as real ones do, padded to `size` bytes beyond its head; and the note that it needs."""
-    stored = encode_table(TagTable(device, ("tag",), (Kind.FLOAT,), (None,)))
+    stored = encode_table(TagTable(device, ("tag",), (Kind.FLOAT,), (None,)), priority)
     digest = table_digest(stored)
     payload = encode_record(digest, []) + bytes(size)
     return Entry(RecordKind.TELEMETRY, payload, 1), {table_key(digest): stored}
@@ -286,6 +286,22 @@ class OutboxContract(ABC):
         assert (told.first_seq, told.last_seq, told.dropped, told.devices) == (3, 4, {"size": 2}, ("meter",))
         await outbox.append([entries[0], entries[1]])
         assert [record.seq for record in outbox.read(0, 10, TELEMETRY) if not is_gap(record.payload)] == [1, 2, 6, 7]
+        assert sum(sum(told.dropped.values()) for told in gaps(outbox)) == outbox.counts().dropped["size"] == 4
+        assert_balanced(outbox)
+        await outbox.close()
+
+    async def test_a_priority_in_a_records_table_stands_before_that_of_its_device(self, tmp_path: Path) -> None:
+        plain, note = reading_of("press")
+        urgent, urgent_note = reading_of("press", 90)
+        idle, idle_note = reading_of("meter", -90)
+        limits = Limits(3 * len(plain.payload), None, WhenFull.DROP_BY_PRIORITY, {"press": 5, "meter": 20})
+        outbox = self.make(tmp_path, limits)
+        await outbox.open()
+        await outbox.append([urgent, plain, plain], {**note, **urgent_note})
+        await outbox.append([idle, idle], idle_note)
+        assert [record.seq for record in outbox.read(0, 10, TELEMETRY) if not is_gap(record.payload)] == [1, 2, 3]
+        await outbox.append([urgent, urgent])
+        assert [record.seq for record in outbox.read(0, 10, TELEMETRY) if not is_gap(record.payload)] == [1, 6, 7]
         assert sum(sum(told.dropped.values()) for told in gaps(outbox)) == outbox.counts().dropped["size"] == 4
         assert_balanced(outbox)
         await outbox.close()
