@@ -253,6 +253,7 @@ def _outbox_commands(gateway: argparse._SubParsersAction[argparse.ArgumentParser
         ("info", "books, bytes, ages, where each sink stands; beside a running gateway"),
         ("list", "its records: seq, time, device, kind, bytes; beside a running gateway"),
         ("export", "its records as their consumers get them, JSON Lines; beside a running gateway"),
+        ("import", "put a raw export back; the gateway must be stopped"),
         ("replay", "set a sink back, within what is stored; the gateway must be stopped"),
         ("quarantine", "records that can't be delivered; to release or delete one the gateway must be stopped"),
     ):
@@ -264,6 +265,7 @@ def _outbox_commands(gateway: argparse._SubParsersAction[argparse.ArgumentParser
     for name in ("list", "export"):
         made[name].add_argument("--after", type=_number(int, 0), default=0, metavar="SEQ", help="only beyond this seq")
         made[name].add_argument("--limit", type=_number(int, 1), default=None, metavar="N", help="at most so many")
+    made["import"].add_argument("--from", type=Path, required=True, dest="source", metavar="EXPORT", help="an export --raw")
     made["export"].add_argument("--raw", action="store_true", help="records as they are stored, base64")
     for command in made.values():
         command.add_argument("--gateway", default="", metavar="NAME", help="the gateway's name, for messages of a bare FILE")

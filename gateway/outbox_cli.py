@@ -1,12 +1,13 @@
-"""`mumian gateway outbox`: info, list, export, replay, quarantine."""
+"""`mumian gateway outbox`: info, list, export, import, replay, quarantine."""
 
 from __future__ import annotations
 
 import base64
+import sqlite3
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
@@ -17,8 +18,10 @@ from config.documents import load
 from config.problems import ConfigError
 from gateway.app import ExitCode
 from gateway.outbox import inspection, store
+from gateway.outbox.archive import write_lines
 from gateway.outbox.base import OutboxBusy, OutboxError, Record, RecordKind
 from gateway.outbox.codec import RecordDamaged, RecordUnknown
+from gateway.outbox.importing import put_back
 from gateway.settings import GatewaySettings
 from gateway.sinks.payload import Messages
 
@@ -36,6 +39,7 @@ def run(arguments: Namespace, out: TextIO) -> int:
         "info": _info,
         "list": _list,
         "export": _export,
+        "import": _import,
         "replay": _replay,
         "quarantine": _quarantine,
     }
@@ -94,27 +98,39 @@ def _list(arguments: Namespace, path: Path, _: str, out: TextIO) -> None:
 
 def _export(arguments: Namespace, path: Path, gateway: str, out: TextIO) -> None:
     skipped = 0
-    with inspection.looking(path) as connection:
-        opened = store.load(connection)
 
+    def sound(connection: sqlite3.Connection) -> Iterator[inspection.Stored]:
+        nonlocal skipped
         for row in inspection.rows(connection, arguments.after, arguments.limit):
-            if not row.is_sound:
-                skipped += 1
-            elif arguments.raw:
-                line = {
-                    "seq": row.seq,
-                    "kind": int(row.kind),
-                    "at_ns": row.at_ns,
-                    "payload": base64.b64encode(row.payload).decode(),
-                }
-                out.write(msgspec.json.encode(line).decode() + "\n")
+            if row.is_sound:
+                yield row
             else:
+                skipped += 1
+
+    with inspection.looking(path) as connection:
+        connection.execute("BEGIN")  # one view of it all, however long it takes beside a gateway that writes
+        opened = store.load(connection)
+        if arguments.raw:
+            for line in write_lines(opened.epoch, opened.notes, sound(connection)):
+                out.write(f"{line}\n")
+        else:
+            for row in sound(connection):
                 try:
                     out.write(_message(gateway, opened, Record(row.seq, row.kind, row.payload)) + "\n")
                 except (RecordDamaged, RecordUnknown):
                     skipped += 1
     if skipped:
         sys.stderr.write(f"{skipped} records can't be read and are left out / 有 {skipped} 条记录无法读取，已略过\n")
+
+
+def _import(arguments: Namespace, path: Path, _: str, out: TextIO) -> None:
+    if not arguments.source.is_file():
+        raise ValueError(f"{arguments.source}: no such file / 没有此文件")
+    with inspection.changing(path) as connection:
+        done = put_back(connection, arguments.source)
+    out.write(f"{done.added} records imported, {done.present} were there already\n")
+    for sink, count in sorted(done.again.items()):
+        out.write(f"{sink} gets {count} records, from seq {done.seqs[0][0]}\n")
 
 
 def _message(gateway: str, opened: store.Opened, record: Record) -> str:

@@ -65,7 +65,8 @@ async def test_export_writes_what_consumers_get_or_what_is_stored(path: Path, ca
     assert (first["gateway"], first["seq"], first["device"], first["values"]) == ("hall-1", 2, "press", {"speed": 0.5})
     assert last == {"type": "ObjectEvent"}
     assert main(["gateway", "outbox", "export", str(path), "--raw", "--limit", "1"]) == 0
-    assert json.loads(capsys.readouterr().out)["kind"] == 1
+    head, names, record, tail = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (head["outbox"], "table" in names, record["kind"], tail["records"]) == (1, True, 1, 1)
 
 
 async def test_replay_sends_again_what_is_stored(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,7 +96,10 @@ async def test_what_is_released_from_the_quarantine_goes_out_as_a_new_record(
     assert main(["gateway", "outbox", "quarantine", str(path), "delete", "--seq", "3"]) == 2
 
 
-@pytest.mark.parametrize("command", [["replay", "--sink", "broker", "--seq", "1"], ["quarantine", "delete", "--seq", "3"]])
+@pytest.mark.parametrize(
+    "command",
+    [["import", "--from", __file__], ["replay", "--sink", "broker", "--seq", "1"], ["quarantine", "delete", "--seq", "3"]],
+)
 async def test_what_changes_the_file_is_refused_while_a_gateway_runs_on_it(
     path: Path, command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,6 +119,7 @@ async def test_what_changes_the_file_is_refused_while_a_gateway_runs_on_it(
         (["replay", "{path}", "--sink", "broker"], 2, "--seq or --time"),
         (["replay", "{path}", "--sink", "broker", "--time", "noon"], 2, "not a time"),
         (["quarantine", "{path}", "release"], 2, "needs --seq"),
+        (["import", "{path}", "--from", "missing.jsonl"], 2, "missing.jsonl: no such file"),
     ],
 )
 async def test_what_cannot_be_done_is_said(
