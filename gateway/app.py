@@ -16,6 +16,7 @@ from gateway.operations.face import Face
 from gateway.operations.process import Pulse
 from gateway.outbox.base import OutboxBusy, OutboxError, OutboxFailed, OutboxFull
 from gateway.outbox.bounds import Limits, WhenFull
+from gateway.outbox.mark import read_mark
 from gateway.outbox.sqlite import SqliteOutbox
 from gateway.poller import Poller
 from gateway.report import Reporter, version
@@ -23,6 +24,8 @@ from gateway.secret import SecretUnusable
 from gateway.settings import GatewaySettings
 
 LONGEST_GATHER_S = 0.004
+MOST_MENDS = 3
+MEND_S = 3600.0
 CLOSE_S = 1.5
 """How long devices may take to let go when the gateway stops, and then the sinks. With drain_s 2.5 all ends in 5 s."""
 
@@ -63,13 +66,39 @@ def system_surroundings() -> Surroundings:
     return Surroundings(SystemClock(), random.uniform)
 
 
+class _OutboxDamaged(Exception):
+    """The running gateway met damage in its outbox file; all of it has let go, and the file is marked for who opens it next."""
+
+
 async def run(settings: GatewaySettings, stop: asyncio.Event, around: Surroundings | None = None) -> int:
     """Run a gateway until `stop` is set, or its storage fails.
+
+    A gateway whose outbox file turns out to be damaged begins anew in this process, as at any start: the file is salvaged.
+    MOST_MENDS times within MEND_S; a file that is damaged more often lies on a disk that fails.
 
     Returns:
         An ExitCode.
     """
     around = around or system_surroundings()
+    mended: list[float] = []
+    while True:
+        try:
+            return await _run_once(settings, stop, around)
+        except _OutboxDamaged as error:
+            now_s = around.clock.monotonic()
+            if stop.is_set() or sum(now_s - at_s < MEND_S for at_s in mended) >= MOST_MENDS:
+                Log("gateway").alarm(f"storage failed, nothing more is accepted: {error}", event="state", state="failed")
+                return ExitCode.STORAGE_FAILED
+            mended.append(now_s)
+            Log("gateway").alarm(f"the outbox is damaged, the gateway begins anew: {error}", event="state", state="damaged")
+
+
+async def _run_once(settings: GatewaySettings, stop: asyncio.Event, around: Surroundings) -> int:
+    """As run(), up to damage that is met while it runs.
+
+    Raises:
+        _OutboxDamaged
+    """
     log = Log("gateway")
     box = settings.outbox
     limits = Limits(box.max_bytes, box.max_age_s, WhenFull(box.when_full), box.priorities)
@@ -102,6 +131,8 @@ async def run(settings: GatewaySettings, stop: asyncio.Event, around: Surroundin
         log.alarm(str(error))
         return ExitCode.CONFIGURATION
     except OutboxFailed as error:
+        if (mark := read_mark(settings.outbox.path)) is not None and mark.is_suspect:
+            raise _OutboxDamaged(str(error)) from error
         log.alarm(f"storage failed, nothing more is accepted: {error}", event="state", state="failed")
         return ExitCode.STORAGE_FAILED
     finally:

@@ -78,7 +78,7 @@ class SqliteOutbox:
         self._reader: sqlite3.Connection | None = None
         self._committing: asyncio.Task[None] | None = None
         self._failure: OutboxFailed | None = None
-        self._closing = False
+        self._closing = self._is_suspect = False
         self._waiting: list[Append] = []
         self._batch = Batch()
         """Acknowledgements and quarantines that wait for a commit."""
@@ -283,12 +283,13 @@ class SqliteOutbox:
         """In the writer's thread."""
         books = commit(connection, self._books, batch, self._bounds, now_ns)
         if batch.records:
-            write_mark(self._path, Mark(self._epoch, batch.records[-1][0]))
+            write_mark(self._path, Mark(self._epoch, batch.records[-1][0], self._is_suspect))
         return books
 
     def _suspect(self, error: Exception) -> None:
         """Damage was met: the next start salvages before anything else."""
         if is_damage(error):
+            self._is_suspect = True
             write_mark(self._path, Mark(self._epoch, self._last_seq, is_suspect=True), synced=True)
 
     def _fill(self, batch: Batch, appends: Sequence[Append]) -> list[range]:

@@ -164,10 +164,12 @@ async def test_damage_met_while_running_ends_it_and_the_next_start_salvages(path
     outbox = await opened(path)
     with pytest.raises(OutboxFailed, match="malformed"):
         outbox.read(0, 10_000, BOTH)
+    await outbox.append([product("while it lets go")])
     await outbox.close()
     missing, outbox = await verdict(path)
     assert 0 < len(missing) < COUNT
     assert outbox.findings
+    assert payloads(outbox)[-1] == b"while it lets go"
     await outbox.close()
 
 
