@@ -17,6 +17,7 @@ from gateway.clock import Clock, ClockWatch, kernel_synchronised
 from gateway.forwarder import Forwarder
 from gateway.intake import Intake
 from gateway.log import Log
+from gateway.mqtt_settings import MqttSettings
 from gateway.outbox.base import Outbox, RecordKind
 from gateway.outbox.codec import encode_table, table_digest
 from gateway.poller import Poller
@@ -30,10 +31,12 @@ from gateway.products.pool import Pool
 from gateway.products.rule import Handshake, Rule, RuleSpec
 from gateway.ranks import Ranks
 from gateway.secret import read_secret
-from gateway.settings import EpcisSettings, GatewaySettings, MqttSettings, RuleSettings
+from gateway.settings import EpcisSettings, GatewaySettings, RuleSettings
 from gateway.sinks.base import Sink
 from gateway.sinks.packets import PublishOptions
 from gateway.sinks.payload import Messages
+from gateway.sinks.template import Template
+from gateway.sinks.topic import fields_of
 from gateway.storage import Storage
 
 _T = TypeVar("_T")
@@ -209,7 +212,7 @@ def _mqtt_sink(settings: GatewaySettings, sink: MqttSettings, outbox: Outbox, ar
         secret=_secret(sink),
         keepalive_s=sink.keepalive_s,
         acknowledge_s=sink.acknowledge_s,
-        options=_publish_options(sink),
+        options=_publish_options(sink, outbox.epoch),
         batch_records=sink.batch_records,
         batch_s=sink.batch_ms / 1000,
     )
@@ -221,8 +224,10 @@ def _mqtt_sink(settings: GatewaySettings, sink: MqttSettings, outbox: Outbox, ar
         form=sink.payload,
         levels_of=settings.levels_of,
         selection=sink.selection,
+        template=None if sink.payload_template is None else Template(sink.payload_template),
     )
-    return MqttSink(sink.name, target, messages, window=sink.window, clock=around.clock)
+    fill = messages.fill if any(fields_of(text) for text in sink.filled_texts) else None
+    return MqttSink(sink.name, target, messages, window=sink.window, clock=around.clock, fill=fill)
 
 
 def _secret(sink: MqttSettings) -> Callable[[], str] | None:
@@ -233,13 +238,14 @@ def _secret(sink: MqttSettings) -> Callable[[], str] | None:
     return partial(read_secret, path)
 
 
-def _publish_options(sink: MqttSettings) -> PublishOptions:
+def _publish_options(sink: MqttSettings, epoch: str) -> PublishOptions:
     return PublishOptions(
         qos=sink.qos,
         is_retained=sink.retain,
         expiry_s=sink.message_expiry_s,
         content_type=sink.content_type,
         response_topic=sink.response_topic,
+        correlation=f"{epoch}/".encode() if sink.correlation_data else None,
         user_properties=tuple(sink.user_properties.items()),
         is_marked_text=sink.mark_text,
         topic_aliases=sink.topic_aliases,

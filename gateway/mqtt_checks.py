@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING
 
 from config.settings import Mistake
 from gateway.sinks.payload import RESERVED, Form
+from gateway.sinks.template import BY_TAG, fields_in
 from gateway.sinks.topic import LEVELS, fields_of
 
 if TYPE_CHECKING:
-    from gateway.settings import GatewaySettings, MqttSettings
+    from gateway.mqtt_settings import MqttSettings
+    from gateway.settings import GatewaySettings
 
 _TLS_FIELDS = ("ca_file", "certificate_file", "key_file", "server_name")
-_MQTT_5_FIELDS = ("message_expiry_s", "content_type", "response_topic", "user_properties", "mark_text", "topic_aliases")
+_MQTT_5_FIELDS = (
+    "message_expiry_s", "content_type", "response_topic", "correlation_data", "user_properties", "mark_text", "topic_aliases",
+)  # fmt: skip
 
 
 def find_level_mistakes(settings: GatewaySettings) -> Iterator[Mistake]:
@@ -38,7 +42,33 @@ def find_mqtt_mistakes(settings: GatewaySettings, sink: MqttSettings, index: int
         if getattr(sink, field) and sink.version != 5:
             yield (*here, field), f"MQTT 3.1.1 has no {field}", "leave it out, or write version: 5"
     yield from _topic_mistakes(settings, sink, index)
+    yield from _property_mistakes(sink, index)
+    yield from _shape_mistakes(sink, index)
     yield from _selection_mistakes(settings, sink, index)
+
+
+def _property_mistakes(sink: MqttSettings, index: int) -> Iterator[Mistake]:
+    """What a topic doesn't tell can't be told beside it: properties are prepared once a topic."""
+    named = fields_of(sink.topic)
+    known = named | {"gateway"} | (set(LEVELS) if "device" in named else set())
+    texts: list[tuple[tuple[str, ...], str]] = [(("response_topic",), sink.response_topic or "")]
+    texts += [(("user_properties", key), text) for key, text in sink.user_properties.items()]
+    for where, text in texts:
+        for field in sorted(fields_of(text) - known):
+            what = f"{{{field}}} can't be known here, since topic doesn't name it"
+            yield ("sinks", index, *where), what, f"add {{{field}}} to topic"
+
+
+def _shape_mistakes(sink: MqttSettings, index: int) -> Iterator[Mistake]:
+    if sink.payload_template is None:
+        return
+    here = ("sinks", index, "payload_template")
+    is_by_tag = "tag" in fields_of(sink.topic)
+    if sink.payload is not Form.JSON:
+        yield here, "a message has one form: there is payload too", "leave one of them out"
+    for field in sorted(fields_in(sink.payload_template) & (frozenset({"values"}) if is_by_tag else frozenset(BY_TAG))):
+        mends = "write {value}" if is_by_tag else "add {tag} to topic, or write {values}"
+        yield here, f"{{{field}}} is for topics {'without' if is_by_tag else 'with'} {{tag}}", mends
 
 
 def _identity_mistakes(settings: GatewaySettings, sink: MqttSettings, index: int) -> Iterator[Mistake]:
@@ -57,7 +87,9 @@ def _identity_mistakes(settings: GatewaySettings, sink: MqttSettings, index: int
 
 
 def _topic_mistakes(settings: GatewaySettings, sink: MqttSettings, index: int) -> Iterator[Mistake]:
+    shape = frozenset() if sink.payload_template is None else fields_in(sink.payload_template)
     named = fields_of(sink.topic)
+    named = named.union(shape, *(fields_of(text) for text in sink.filled_texts))
     for level in LEVELS:
         lacking = [
             device.name

@@ -26,7 +26,7 @@ from gateway.secret import SecretUnusable
 from gateway.sinks.base import SinkError, SinkRefused, SinkUnreachable
 from gateway.sinks.batching import MOST_BYTES, Batcher, Message
 from gateway.sinks.flow import Flow
-from gateway.sinks.packets import PUBCOMP, PUBREC, PacketMalformed, Publisher, PublishOptions, pubrel
+from gateway.sinks.packets import PUBCOMP, PUBREC, Fill, PacketMalformed, Publisher, PublishOptions, pubrel
 from gateway.sinks.tap import Tap
 
 CONNECT_S = 10.0
@@ -82,8 +82,13 @@ class MqttSink:
         *,
         window: int,
         clock: Clock,
+        fill: Fill | None = None,
     ) -> None:
-        """`encode`: topics and payloads of a record; raises RecordDamaged or RecordUnknown for one that it can't read."""
+        """`encode`: topics and payloads of a record; raises RecordDamaged or RecordUnknown for one that it can't read.
+
+        Args:
+            fill: where the texts of the target's options have fields.
+        """
         self.name = name
         self.window = window * target.batch_records
         self._wanted_window = window
@@ -92,6 +97,7 @@ class MqttSink:
         self._target = target
         self._encode = encode
         self._clock = clock
+        self._fill = fill
         self._client: Any = None
         self._tap: Tap | None = None
         self._publisher = Publisher(target.options, has_properties=False, topic_aliases=0)
@@ -261,7 +267,7 @@ class MqttSink:
         if target.options.is_retained and properties.get("retain_available", [1])[0] == 0:
             self._lose(SinkRefused(f"{self._where} takes no retained messages"))
         aliases = properties.get("topic_alias_maximum", [0])[0]
-        self._publisher = Publisher(target.options, has_properties=target.version == 5, topic_aliases=aliases)
+        self._publisher = Publisher(target.options, has_properties=target.version == 5, topic_aliases=aliases, fill=self._fill)
         connection = client._connection
         self._tap = Tap(connection._protocol, connection._transport, self._take_answers, self._pump, self._take_garbage)
 

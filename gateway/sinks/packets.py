@@ -7,8 +7,10 @@ PUBREL, PUBCOMP); MQTT 3.1.1 (2014), the same sections without properties.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 PUBACK, PUBREC, PUBCOMP = 0x40, 0x50, 0x70
 _ACKNOWLEDGEMENTS = frozenset({PUBACK, PUBREC, PUBCOMP})
@@ -18,6 +20,14 @@ _MAX_BYTES = 1 << 20
 _SHORT = struct.Struct("!H")
 _HEADER_BYTES = 1 + 4 + 2 + 2 + 4 + 3
 """Fixed header, topic length, packet identifier, property length and topic alias, at their longest."""
+_SEQ_BYTES = 19
+
+
+class Fill(Protocol):
+    """Fills the fields of a property's text in."""
+
+    def __call__(self, text: str, topic: str) -> str:
+        """As they are for a message's topic."""
 
 
 class PacketMalformed(ValueError):
@@ -39,6 +49,8 @@ class PublishOptions:
     """3.3.2.3.5."""
     user_properties: Sequence[tuple[str, str]] = ()
     """3.3.2.3.7."""
+    correlation: bytes | None = None
+    """What Correlation Data (3.3.2.3.6) begin with; the packet's seq follows. None: there are none."""
     is_marked_text: bool = False
     """Payload Format Indicator 1: UTF-8 (3.3.2.3.2)."""
     topic_aliases: int = 0
@@ -48,8 +60,23 @@ class PublishOptions:
 class Publisher:
     """Writes the PUBLISH packets of one connection; packets must be sent in the order in which they are written."""
 
-    def __init__(self, options: PublishOptions, *, has_properties: bool, topic_aliases: int) -> None:
-        """`has_properties`: MQTT 5. `topic_aliases`: how many the broker allows."""
+    def __init__(
+        self,
+        options: PublishOptions,
+        *,
+        has_properties: bool,
+        topic_aliases: int,
+        fill: Fill | None = None,
+    ) -> None:
+        """`has_properties`: MQTT 5. `topic_aliases`: how many the broker allows.
+
+        Args:
+            fill: where the texts of properties have fields.
+        """
+        self._options = options
+        self._fill = fill if has_properties else None
+        self._correlation = options.correlation if has_properties else None
+        self._filled: dict[str, bytes] = {}
         self._first = bytes((_PUBLISH | options.qos << 1 | int(options.is_retained),))
         self._has_properties = has_properties
         self._properties = _encode_properties(options) if has_properties else b""
@@ -60,33 +87,51 @@ class Publisher:
 
     def most_bytes(self, topic: str, payload_bytes: int) -> int:
         """An upper bound of a packet's size."""
-        return _HEADER_BYTES + len(topic.encode()) + len(self._properties) + payload_bytes
+        properties = len(self._properties_of(topic))
+        if self._correlation is not None:
+            properties += _SHORT.size + 1 + len(self._correlation) + _SEQ_BYTES
+        return _HEADER_BYTES + len(topic.encode()) + properties + payload_bytes
 
-    def packet(self, topic: str, mid: int, payload: bytes) -> bytes:
-        """A PUBLISH with that packet identifier."""
+    def packet(self, topic: str, mid: int, payload: bytes, seq: int = 0) -> bytes:
+        """A PUBLISH with that packet identifier; `seq`: of its first record, for its correlation data."""
         head = self._heads.get(topic)
         if head is None:
             head = self._prepare(topic)
         name, properties = head
+        if self._correlation is not None:
+            correlation = b"%b%d" % (self._correlation, seq)
+            properties += b"\x09" + _SHORT.pack(len(correlation)) + correlation
+            properties = _encode_length(len(properties)) + properties
         rest = len(name) + 2 + len(properties) + len(payload)
         return b"".join((self._first, _encode_length(rest), name, _SHORT.pack(mid), properties, payload))
 
     def _prepare(self, topic: str) -> tuple[bytes, bytes]:
         encoded = topic.encode()
         name = _SHORT.pack(len(encoded)) + encoded
-        plain = self._with_length(b"")
+        properties = self._properties_of(topic)
+        plain = self._with_length(properties)
         if not self._aliases_left:
             self._heads[topic] = (name, plain)
             return name, plain
-        aliased = self._with_length(b"\x23" + _SHORT.pack(self._next_alias))
+        aliased = self._with_length(b"\x23" + _SHORT.pack(self._next_alias) + properties)
         self._aliases_left -= 1
         self._next_alias += 1
         self._heads[topic] = (b"\0\0", aliased)
         return name, aliased
 
-    def _with_length(self, alias: bytes) -> bytes:
-        properties = alias + self._properties
-        return _encode_length(len(properties)) + properties if self._has_properties else b""
+    def _properties_of(self, topic: str) -> bytes:
+        if self._fill is None:
+            return self._properties
+        found = self._filled.get(topic)
+        if found is None:
+            found = self._filled[topic] = _encode_properties(self._options, partial(self._fill, topic=topic))
+        return found
+
+    def _with_length(self, properties: bytes) -> bytes:
+        """Where correlation data is to come behind them, they are left without."""
+        if not self._has_properties or self._correlation is not None:
+            return properties
+        return _encode_length(len(properties)) + properties
 
 
 def pubrel(mid: int) -> bytes:
@@ -131,7 +176,7 @@ class Inbox:
         return taken, b"".join(others)
 
 
-def _encode_properties(options: PublishOptions) -> bytes:
+def _encode_properties(options: PublishOptions, fill: Callable[[str], str] = str) -> bytes:
     parts = []
     if options.is_marked_text:
         parts.append(b"\x01\x01")
@@ -140,8 +185,8 @@ def _encode_properties(options: PublishOptions) -> bytes:
     if options.content_type is not None:
         parts.append(b"\x03" + _encode_text(options.content_type))
     if options.response_topic is not None:
-        parts.append(b"\x08" + _encode_text(options.response_topic))
-    parts += [b"\x26" + _encode_text(key) + _encode_text(value) for key, value in options.user_properties]
+        parts.append(b"\x08" + _encode_text(fill(options.response_topic)))
+    parts += [b"\x26" + _encode_text(key) + _encode_text(fill(value)) for key, value in options.user_properties]
     return b"".join(parts)
 
 

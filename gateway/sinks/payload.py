@@ -27,6 +27,7 @@ from gateway.outbox.codec import Telemetry, decode_record, decode_table, is_gap,
 from gateway.sinks.gap import DEVICE, encode_gap_message
 from gateway.sinks.layout import Layouts, Room, clock_word, layout_of
 from gateway.sinks.selection import EVERYTHING, Selection
+from gateway.sinks.template import Template
 from gateway.sinks.topic import fields_of, topic_of
 
 _BAD = np.uint32(0x8000_0000)
@@ -146,8 +147,13 @@ class Messages:
         form: Form = Form.JSON,
         levels_of: Callable[[str], Mapping[str, str]] | None = None,
         selection: Selection = EVERYTHING,
+        template: Template | None = None,
     ) -> None:
-        """`topic`: the template; `note`: see Outbox.note, for the tag tables; `levels_of`: ISA-95's levels of a device."""
+        """`topic`: the template; `note`: see Outbox.note, for the tag tables; `levels_of`: ISA-95's levels of a device.
+
+        Args:
+            template: in place of `form`.
+        """
         self._gateway = gateway
         self._epoch = epoch
         self._topic = topic
@@ -155,6 +161,9 @@ class Messages:
         self._form = form
         self._levels_of = levels_of
         self._selection = selection
+        self._template = template
+        self._named: dict[str, tuple[str, str]] = {}
+        """By topic: the device and tag that it is of."""
         self._is_by_tag = "tag" in fields_of(topic)
         self._tables: dict[bytes, _Table] = {}
         self._room = Room()
@@ -169,7 +178,7 @@ class Messages:
         """
         payload = record.payload
         table = self._tables.get(payload[_DIGEST])
-        if table is not None and not self._is_by_tag and not table.wants_none:
+        if table is not None and not self._is_by_tag and not table.wants_none and self._template is None:
             layout = layout_of(payload)
             prepared = None if layout is None else table.layouts.find(layout)
             if prepared is not None:
@@ -205,6 +214,8 @@ class Messages:
         if telemetry.clock:
             head["clock"] = clock_word(telemetry.clock)
         columns = _columns(table, frames)
+        if self._template is not None:
+            return self._encode_shaped(self._template, table, head, columns)
         if self._is_by_tag:
             of = len(columns[0])
             return [
@@ -213,6 +224,29 @@ class Messages:
         if self._form is Form.FLAT:
             return [(table.topic, msgspec.json.encode({**head, **columns[0]}))]
         return [(table.topic, _encode_json(head, columns))]
+
+    def _encode_shaped(
+        self, template: Template, table: _Table, head: Mapping[str, object], columns: _Columns
+    ) -> list[tuple[str, bytes]]:
+        values, source_t, status = columns
+        device = table.table.device
+        levels = self._levels(device)
+        if not self._is_by_tag:
+            fields = {**head, "values": values, "source_t": source_t, "status": status}
+            return [(table.topic, template.fill(fields, levels))]
+        messages = []
+        for tag, value in values.items():
+            own = {"tag": tag, "of": len(values), "value": value, "source_t": source_t.get(tag), "status": status.get(tag)}
+            messages.append((self._topic_of(device, tag), template.fill({**head, **own}, levels)))
+        return messages
+
+    def fill(self, text: str, topic: str) -> str:
+        """A text with the fields of a topic, filled in for the device and tag that `topic`, a message's, is of."""
+        device, tag = self._named.get(topic, ("", ""))
+        return topic_of(text, self._gateway, device, self._levels(device), tag)
+
+    def _levels(self, device: str) -> Mapping[str, str]:
+        return {} if self._levels_of is None else self._levels_of(device)
 
     def _table(self, digest: bytes) -> TagTable | None:
         known = self._tables.get(digest)
@@ -227,5 +261,6 @@ class Messages:
         return known.table
 
     def _topic_of(self, device: str, tag: str) -> str:
-        levels = {} if self._levels_of is None else self._levels_of(device)
-        return topic_of(self._topic, self._gateway, device, levels, tag)
+        topic = topic_of(self._topic, self._gateway, device, self._levels(device), tag)
+        self._named[topic] = (device, tag)
+        return topic

@@ -6,7 +6,7 @@ cell (work cell).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from string import Formatter
 
 LEVELS = ("enterprise", "site", "area", "line", "cell")
@@ -34,19 +34,26 @@ def topic_mistake(template: str) -> str | None:
     Source: MQTT 5.0, 4.7.1 and 4.7.3: a topic name holds no wildcard, no NUL, at least one character, at most 65,535 bytes;
     topics that begin with $ belong to the broker (4.7.2).
     """
-    try:
-        parsed = list(Formatter().parse(template))
-    except ValueError as error:
-        return f"its braces don't match: {error}"
-    for _, field, form, conversion in parsed:
-        if field is not None and (field not in FIELDS or form or conversion):
-            known = ", ".join(f"{{{name}}}" for name in FIELDS)
-            return f"{{{field}}} is not a field; there are {known}"
+    if (mistake := text_mistake(template)) is not None:
+        return mistake
     if (mistake := name_mistake(template)) is not None:
         return mistake
     longest = topic_of(template, "x" * 64, "x" * 64, dict.fromkeys(LEVELS, "场" * 64), "x" * 128)
     if len(longest.encode()) > _TOPIC_BYTES:
         return f"a topic holds at most {_TOPIC_BYTES} bytes"
+    return None
+
+
+def text_mistake(template: str, fields: Sequence[str] = FIELDS) -> str | None:
+    """What is wrong with the fields of a text, or None."""
+    try:
+        parsed = list(Formatter().parse(template))
+    except ValueError as error:
+        return f"its braces don't match: {error}"
+    for _, field, form, conversion in parsed:
+        if field is not None and (field not in fields or form or conversion):
+            known = ", ".join(f"{{{name}}}" for name in fields)
+            return f"{{{field}}} is not a field; there are {known}"
     return None
 
 

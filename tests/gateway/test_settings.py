@@ -11,8 +11,9 @@ from config.documents import load
 from config.problems import ConfigError
 from gateway.assembly import carriers
 from gateway.cli import check
+from gateway.mqtt_settings import MqttSettings
 from gateway.outbox.base import RecordKind
-from gateway.settings import EpcisSettings, GatewaySettings, MqttSettings
+from gateway.settings import EpcisSettings, GatewaySettings
 
 SAMPLE = Path(__file__).parents[2] / "config" / "samples" / "gateway.yaml"
 
