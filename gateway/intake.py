@@ -127,7 +127,7 @@ class Intake:
         if kept is None and self._keeper is not None:
             kept = self._keeper.due(self._records, has_news=has_news)
         try:
-            if drafts or kept or (entries and self._storage.note(self._table_key) is None):
+            if drafts or kept or (entries and (self._ranks is not None or self._storage.note(self._table_key) is None)):
                 if entries or self._notes(drafts, entries, kept):
                     await self._storage.append(entries, lambda: self._notes(drafts, entries, kept))
             elif entries:

@@ -10,7 +10,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 import msgspec
 
@@ -28,6 +28,13 @@ from gateway.sinks.payload import Messages
 _NS = 1_000_000_000
 
 
+class _Known(NamedTuple):
+    """What is known of the gateway of an outbox."""
+
+    gateway: str = ""
+    sinks: tuple[str, ...] = ()
+
+
 def run(arguments: Namespace, out: TextIO) -> int:
     """One subcommand.
 
@@ -35,7 +42,7 @@ def run(arguments: Namespace, out: TextIO) -> int:
         0; 2 what is asked for isn't there, or the file can't be an outbox; 3 a gateway runs on it and the command changes it;
         4 the outbox can't be read.
     """
-    commands: dict[str, Callable[[Namespace, Path, str, TextIO], None]] = {
+    commands: dict[str, Callable[[Namespace, Path, _Known, TextIO], None]] = {
         "info": _info,
         "list": _list,
         "export": _export,
@@ -44,8 +51,8 @@ def run(arguments: Namespace, out: TextIO) -> int:
         "quarantine": _quarantine,
     }
     try:
-        path, gateway = _place(arguments)
-        commands[arguments.outbox](arguments, path, gateway, out)
+        path, known = _place(arguments)
+        commands[arguments.outbox](arguments, path, known, out)
     except ConfigError as error:
         for problem in error.problems:
             sys.stderr.write(f"{problem}\n")
@@ -62,26 +69,27 @@ def run(arguments: Namespace, out: TextIO) -> int:
     return ExitCode.OK
 
 
-def _place(arguments: Namespace) -> tuple[Path, str]:
-    """The outbox file, and the gateway's name where it is known."""
+def _place(arguments: Namespace) -> tuple[Path, _Known]:
+    """The outbox file, and what is known of its gateway."""
     if (arguments.file is None) == (arguments.config is None):
         raise ValueError("name the outbox file, or the gateway's file with --config / 请给出缓存文件，或用 --config 给出网关配置")
     if arguments.config is None:
-        return arguments.file, arguments.gateway
+        return arguments.file, _Known(arguments.gateway)
     settings = load(arguments.config, GatewaySettings)
-    return settings.outbox.path, settings.gateway
+    return settings.outbox.path, _Known(settings.gateway, tuple(sink.name for sink in settings.sinks))
 
 
-def _info(arguments: Namespace, path: Path, _: str, out: TextIO) -> None:
+def _info(arguments: Namespace, path: Path, known: _Known, out: TextIO) -> None:
     with inspection.looking(path) as connection:
-        found = inspection.describe(connection, time.time_ns())
+        found = inspection.describe(connection, time.time_ns(), known.sinks)
     found["file_bytes"] = path.stat().st_size
     if arguments.json:
         out.write(msgspec.json.encode(found).decode() + "\n")
         return
     for key, value in found.items():
         if isinstance(value, dict):
-            out.write(f"{key}:{'' if value else ' none'}\n")
+            nothing = " none has acknowledged anything; --config tells which there are" if key == "sinks" else " none"
+            out.write(f"{key}:{'' if value else nothing}\n")
             for name, detail in value.items():
                 text = ", ".join(f"{what} {much}" for what, much in detail.items()) if isinstance(detail, dict) else detail
                 out.write(f"  {name}: {text}\n")
@@ -89,14 +97,14 @@ def _info(arguments: Namespace, path: Path, _: str, out: TextIO) -> None:
             out.write(f"{key}: {'none' if value is None else value}\n")
 
 
-def _list(arguments: Namespace, path: Path, _: str, out: TextIO) -> None:
+def _list(arguments: Namespace, path: Path, _: _Known, out: TextIO) -> None:
     with inspection.looking(path) as connection:
         for row in inspection.rows(connection, arguments.after, arguments.limit):
             kind = row.kind.name.lower() if row.is_sound else "damaged"
             out.write(f"{row.seq}\t{_time(row.at_ns)}\t{row.device or '-'}\t{kind}\t{len(row.payload)}\n")
 
 
-def _export(arguments: Namespace, path: Path, gateway: str, out: TextIO) -> None:
+def _export(arguments: Namespace, path: Path, known: _Known, out: TextIO) -> None:
     skipped = 0
 
     def sound(connection: sqlite3.Connection) -> Iterator[inspection.Stored]:
@@ -116,14 +124,14 @@ def _export(arguments: Namespace, path: Path, gateway: str, out: TextIO) -> None
         else:
             for row in sound(connection):
                 try:
-                    out.write(_message(gateway, opened, Record(row.seq, row.kind, row.payload)) + "\n")
+                    out.write(_message(known.gateway, opened, Record(row.seq, row.kind, row.payload)) + "\n")
                 except (RecordDamaged, RecordUnknown):
                     skipped += 1
     if skipped:
         sys.stderr.write(f"{skipped} records can't be read and are left out / 有 {skipped} 条记录无法读取，已略过\n")
 
 
-def _import(arguments: Namespace, path: Path, _: str, out: TextIO) -> None:
+def _import(arguments: Namespace, path: Path, _: _Known, out: TextIO) -> None:
     if not arguments.source.is_file():
         raise ValueError(f"{arguments.source}: no such file / 没有此文件")
     with inspection.changing(path) as connection:
@@ -142,7 +150,7 @@ def _message(gateway: str, opened: store.Opened, record: Record) -> str:
     return message.decode()
 
 
-def _replay(arguments: Namespace, path: Path, _: str, out: TextIO) -> None:
+def _replay(arguments: Namespace, path: Path, _: _Known, out: TextIO) -> None:
     if (arguments.seq is None) == (arguments.time is None):
         raise ValueError("say from where: --seq or --time / 请用 --seq 或 --time 指明起点")
     with inspection.changing(path) as connection:
@@ -151,7 +159,7 @@ def _replay(arguments: Namespace, path: Path, _: str, out: TextIO) -> None:
     out.write(f"{arguments.sink} gets {count} records again, from seq {seq}\n")
 
 
-def _quarantine(arguments: Namespace, path: Path, _: str, out: TextIO) -> None:
+def _quarantine(arguments: Namespace, path: Path, _: _Known, out: TextIO) -> None:
     if arguments.action in ("release", "delete") and arguments.seq is None:
         raise ValueError(f"{arguments.action} needs --seq / {arguments.action} 需要 --seq")
     if arguments.action == "release":
@@ -181,7 +189,7 @@ def _parsed(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise ValueError(f"{text!r} is not a time such as 2026-11-24T08:00:00+08:00") from error
+        raise ValueError(f"{text!r} is not a time such as 2026-11-24T08:00:00+08:00 / 不是有效的时间") from error
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} needs its zone, such as 2026-11-24T08:00:00+08:00 / 时间需带时区")
     return int(moment.timestamp() * _NS)

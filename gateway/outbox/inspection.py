@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,16 +41,17 @@ def looking(path: Path) -> Iterator[sqlite3.Connection]:
         OutboxFailed: there is no such outbox, it is another program's or version's, or it can't be read.
     """
     if not path.is_file():
-        raise OutboxFailed(f"{path}: no such file")
+        raise OutboxFailed(f"{path}: no such file / 没有此文件")
     try:
         with closing(connect_reader(path)) as connection:
             application = connection.execute("PRAGMA application_id").fetchone()[0]
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if application != APPLICATION_ID:
-                raise OutboxFailed(f"{path} is no outbox")
+                raise OutboxFailed(f"{path} is no outbox / 不是缓存文件")
             if version != VERSION:
                 raise OutboxFailed(
                     f"{path} has schema {version}, this program reads {VERSION}; an older one is renewed by a gateway's start"
+                    " / 文件格式版本不符，旧版文件在网关启动时升级"
                 )
             yield connection
     except (sqlite3.Error, FileDamaged) as error:
@@ -79,8 +80,12 @@ def changing(path: Path) -> Iterator[sqlite3.Connection]:
             os.close(lock)
 
 
-def describe(connection: sqlite3.Connection, now_ns: int) -> dict[str, Any]:
-    """Epoch, books (I4), bytes, ages, and where each sink stands. A depth counts all records beyond the cursor, of any kind."""
+def describe(connection: sqlite3.Connection, now_ns: int, sinks: Iterable[str] = ()) -> dict[str, Any]:
+    """Epoch, books (I4), bytes, ages, and where each sink stands. A depth counts all records beyond the cursor, of any kind.
+
+    Args:
+        sinks: that are configured, whether they have acknowledged anything or not.
+    """
     opened = load(connection)
     books = opened.books
     ends = [
@@ -111,7 +116,7 @@ def describe(connection: sqlite3.Connection, now_ns: int) -> dict[str, Any]:
                 "cursor": seq,
                 "depth": connection.execute("SELECT count(*) FROM record WHERE seq > ?", (seq,)).fetchone()[0],
             }
-            for sink, seq in sorted(opened.cursors.items())
+            for sink, seq in sorted({**dict.fromkeys(sinks, 0), **opened.cursors}.items())
         },
     }
 
@@ -143,14 +148,18 @@ def set_back(connection: sqlite3.Connection, sink: str, seq: int) -> int:
     """
     opened = load(connection)
     if sink not in opened.cursors:
-        raise NotStored(f"no sink {sink!r} has acknowledged anything; there are {', '.join(sorted(opened.cursors)) or 'none'}")
+        raise NotStored(_no_sink(sink, opened.cursors))
     cursor = opened.cursors[sink]
     (count,) = connection.execute("SELECT count(*) FROM record WHERE seq >= ? AND seq <= ?", (seq, cursor)).fetchone()
     if not count:
-        raise NotStored(f"between seq {seq} and the cursor of {sink!r} ({cursor}) nothing is stored any more")
+        raise NotStored(f"between seq {seq} and the cursor of {sink!r} ({cursor}) nothing is stored any more / 该范围内已无记录")
     connection.execute("UPDATE cursor SET seq = ? WHERE sink = ?", (seq - 1, sink))
     reseal(connection)
     return int(count)
+
+
+def _no_sink(sink: str, cursors: Iterable[str]) -> str:
+    return f"no sink {sink!r} has acknowledged anything; there are {', '.join(sorted(cursors)) or 'none'} / 没有此输出的确认记录"
 
 
 def seq_at(connection: sqlite3.Connection, time_ns: int) -> int:
@@ -161,7 +170,7 @@ def seq_at(connection: sqlite3.Connection, time_ns: int) -> int:
     """
     row = connection.execute("SELECT min(seq) FROM record WHERE at_ns >= ?", (time_ns,)).fetchone()
     if row[0] is None:
-        raise NotStored("nothing that was stored so late")
+        raise NotStored("nothing that was stored so late / 此时间之后没有记录")
     return int(row[0])
 
 
@@ -173,7 +182,7 @@ def release(connection: sqlite3.Connection, seq: int, now_ns: int) -> int:
     """
     row = connection.execute("SELECT kind, payload FROM quarantine WHERE seq = ?", (seq,)).fetchone()
     if row is None:
-        raise NotStored(f"no record {seq} in the quarantine")
+        raise NotStored(f"no record {seq} in the quarantine / 隔离区中没有此记录")
     new = load(connection).last_seq + 1
     kind, payload = row
     connection.execute(
@@ -195,4 +204,4 @@ def forget(connection: sqlite3.Connection, seq: int) -> None:
         NotStored
     """
     if not connection.execute("DELETE FROM quarantine WHERE seq = ?", (seq,)).rowcount:
-        raise NotStored(f"no record {seq} in the quarantine")
+        raise NotStored(f"no record {seq} in the quarantine / 隔离区中没有此记录")

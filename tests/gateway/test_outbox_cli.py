@@ -53,6 +53,25 @@ async def test_info_tells_the_books_and_the_cursors_beside_a_running_gateway(
     await outbox.close()
 
 
+async def test_info_names_the_configured_sinks_before_their_first_acknowledgement(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outbox = await opened(tmp_path / "outbox.db")
+    await outbox.append([reading(), reading()])
+    await outbox.close()
+    config = tmp_path / "gateway.yaml"
+    config.write_text(
+        "gateway: works\noutbox: {path: outbox.db}\n"
+        "devices:\n  - {name: press, driver: modbus, address: 127.0.0.1, tags: [{name: a, area: coil, address: 0}]}\n"
+        "sinks:\n  - {kind: mqtt, name: plant, url: 'mqtt://broker'}\n",
+        "utf-8",
+    )
+    assert main(["gateway", "outbox", "info", "--config", str(config), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sinks"] == {"plant": {"cursor": 0, "depth": 2}}
+    assert main(["gateway", "outbox", "info", str(tmp_path / "outbox.db")]) == 0
+    assert "sinks: none has acknowledged anything; --config tells which there are" in capsys.readouterr().out
+
+
 async def test_list_names_each_record_within_its_bounds(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["gateway", "outbox", "list", str(path), "--after", "2", "--limit", "2"]) == 0
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
@@ -126,4 +145,6 @@ async def test_what_cannot_be_done_is_said(
     path: Path, arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["gateway", "outbox", *(argument.format(path=path) for argument in arguments)]) == code
-    assert said in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert said in told
+    assert " / " in told, "in one language only"
