@@ -87,7 +87,7 @@ class Intake:
         if self.rules:
             await self._take_with_rules(frames)
         else:
-            await self._store(self._filter.pick(frames), has_news=True)
+            await self._store(self._filter.pick(frames), has_news=bool(frames))
         self.readings += reading_count(frames)
 
     async def _take_with_rules(self, frames: Sequence[Frame], repeats_ns: int | None = None) -> None:

@@ -107,7 +107,7 @@ class Bounds:
         """Notes that are stored together with records: their tag tables say the records' priorities."""
         if self.limits.when_full is WhenFull.DROP_BY_PRIORITY:
             for key, value in notes.items():
-                if table_key(digest := table_digest(value)) == key:
+                if key.startswith("table/") and table_key(digest := table_digest(value)) == key:
                     self._ranks[digest] = self.limits.rank(value)
 
     def forget(self) -> None:
