@@ -2,10 +2,11 @@
 
     python -m benchmarks.hour_at_20000 [--json] [--minutes 60] [--devices 20] [--period-ms 100]
 
-Devices in C, the gateway as shipped with its outbox on disk, mosquitto, mosquitto_sub. Each 10 s resident memory and open descriptors
-of the gateway and the bytes of its outbox are taken. Slopes are of the means of blocks of five minutes (less in a short run) after the
-first sixth of the run, with their 95 % confidence. Flat: after that sixth memory grew by less than 2 % from the first block to the last, and
-descriptors by less than one. Every poll is held against what the device served. Ends with 1 when it isn't flat or something is missing or altered.
+Devices in C, the gateway as shipped with its outbox on disk, mosquitto, mosquitto_sub. Each 10 s resident memory and open
+descriptors of the gateway and the bytes of its outbox are taken. Slopes are of the means of blocks of five minutes (three or
+more) after the first sixth of the run, with their 95 % confidence. Flat: after that sixth memory grew by less than 2 % from
+the first block to the last, and descriptors by less than one. Every poll is held against what the device served. Ends with 1
+when it isn't flat or something is missing or altered.
 """
 
 from __future__ import annotations

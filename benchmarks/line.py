@@ -51,7 +51,7 @@ class Line:
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
-        words = [self._program, str(self._devices), str(self.every), str(self._log)]
+        words = [str(self._program), str(self._devices), str(self.every), str(self._log)]
         self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.ports = json.loads(self._process.stdout.readline())

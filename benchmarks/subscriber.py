@@ -10,9 +10,6 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-from paho.mqtt import publish
-from paho.mqtt.enums import MQTTProtocolVersion
-
 _READY = "line-ready"
 _PATIENCE_S = 20.0
 
@@ -55,7 +52,7 @@ class Subscriber:
             if time.monotonic() > deadline:
                 self._end()
                 raise TimeoutError("the broker did not confirm the subscription")
-            publish.single(_READY, b"{}", hostname="127.0.0.1", port=self._port, protocol=MQTTProtocolVersion.MQTTv5)
+            subprocess.run(["mosquitto_pub", "-h", "127.0.0.1", "-p", str(self._port), "-t", _READY, "-m", "{}"], check=False)
             self._ready.wait(0.1)
         return self
 

@@ -41,7 +41,7 @@ def fit(x: Sequence[float], y: Sequence[float]) -> Trend:
 
 
 def blocks(x: Sequence[float], y: Sequence[float], count: int) -> tuple[list[float], list[float]]:
-    """Means of `count` blocks of neighbours: readings that follow each other closely aren't independent, their means nearly so."""
+    """Means of `count` blocks of neighbours: readings that follow each other closely aren't independent, such means nearly."""
     parts = [part for part in np.array_split(np.arange(len(x)), count) if len(part)]
     return [float(np.mean(np.take(x, part))) for part in parts], [float(np.mean(np.take(y, part))) for part in parts]
 

@@ -64,7 +64,7 @@ class Broker:
             process.wait()
 
     def stop(self) -> None:
-        """SIGTERM: it writes what it has for the subscriber to disk first, so that whatever is missing afterwards isn't its loss."""
+        """SIGTERM: what it has for the subscriber goes to disk first, so that whatever is missing afterwards isn't its loss."""
         process, self._process = self._process, None
         if process is not None:
             process.terminate()
