@@ -67,6 +67,7 @@ class Account:
         self._decoder = msgspec.json.Decoder(_Message)
         self._columns = tuple(array("q") for _ in range(4))
         self._historical = bytearray()
+        self._seen: set[int] = set()
 
     def take(self, at_ns: int, _topic: str, payload: bytes) -> None:
         """One message; see Subscriber."""
@@ -81,11 +82,17 @@ class Account:
         for column, value in zip(self._columns, (int(message.device[1:]), serial, at_ns, message.t), strict=True):
             column.append(value)
         self._historical.append(message.historical)
+        self._seen.add(int(message.device[1:]) << 32 | serial)
 
     @property
     def count(self) -> int:
         """Messages that told their poll, repeats too."""
         return len(self._historical)
+
+    @property
+    def distinct(self) -> int:
+        """Polls that came, however often."""
+        return len(self._seen)
 
     def columns(self) -> Columns:
         """What has come so far."""
