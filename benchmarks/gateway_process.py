@@ -16,6 +16,9 @@ import yaml
 
 NAME = "line"
 TOPIC = f"mumian/{NAME}/#"
+"""Of the first sink."""
+ALSO = "also"
+"""With the sink's number, the first level of the others' topics."""
 _STOP_S = 20.0
 
 
@@ -48,11 +51,22 @@ def settings(load: Load) -> dict[str, Any]:
         "sinks": [
             {"name": "broker", "kind": "mqtt", "url": url},
             *(
-                {"name": f"broker{n}", "kind": "mqtt", "url": url, "topic": f"also{n}/{{gateway}}/{{device}}"}
+                {
+                    "name": f"broker{n}",
+                    "kind": "mqtt",
+                    "url": url,
+                    "client_id": f"{NAME}-broker{n}",
+                    "topic": f"{ALSO}{n}/{{gateway}}/{{device}}",
+                }
                 for n in range(2, load.sinks + 1)
             ),
         ],
     }
+
+
+def also_topics(sinks: int) -> list[str]:
+    """Of the sinks beside the first."""
+    return [f"{ALSO}{n}/#" for n in range(2, sinks + 1)]
 
 
 class Gateway:

@@ -11,10 +11,10 @@ subscriber), mosquitto_sub. First the broker is away for 30 s, then for `--minut
 | `reconnect_s` | from the broker's return to the first message of the gateway's |
 | `drain_s` | from that message to the last of the backlog |
 | `drain_values_per_s`, `drain_to_live` | in that time; against the live rate |
-| `live_age_ms_p50`, `_p99`, `_max` | from the device's answer to the subscriber, of polls served in that time, by whichever lane |
+| `live_age_ms_p50`, `_p99`, `_max` | of polls served in that time, by whichever lane: from the device's answer on |
 | `live_marked_historical` | how many of those polls bore `"historical": true` |
 | `backlog_marked_historical` | the part of the backlog that bore it; 0 where the gateway has one lane |
-| `out_of_order` | messages of the backlog that came after a later one of the same device's backlog |
+| `out_of_order` | messages of the backlog (of the history lane, where there is one) after a later one of the same device |
 
 And of the whole run: `altered`, `repeated`. Ends with 1 when anything is missing or altered.
 """
@@ -168,8 +168,11 @@ def _polls(
 
 def _out_of_order(columns: Columns, served: list[npt.NDArray[np.int64]], gone_ns: int, first_ns: int) -> int:
     count = 0
+    came = columns.at_ns >= first_ns
+    if (columns.is_historical & came).any():
+        came &= columns.is_historical
     for device, at_ns in enumerate(served):
-        serials = columns.serial[(columns.device == device) & (columns.at_ns >= first_ns)]
+        serials = columns.serial[(columns.device == device) & came]
         _, firsts = np.unique(serials, return_index=True)
         serials = serials[np.sort(firsts)]
         first = int(np.searchsorted(at_ns, gone_ns)) + 1

@@ -4,7 +4,7 @@
 
 | key | what is varied | the rest |
 |---|---|---|
-| `sinks` | 1 to 4 sinks at one broker | 50 devices x 100 tags, 10 polls/s: 50,000 values/s to each |
+| `sinks` | 1 to 4 sinks at one broker | 100 devices x 100 tags, 10 polls/s: 100,000 values/s to each |
 | `devices` | 10 to 200 devices | 100 tags, 10 polls/s each |
 | `tags` | 100 to 3200 tags a device, doubled | 5 devices, 10 polls/s each |
 
@@ -32,7 +32,7 @@ _HELD = 0.98
 _PERIOD_MS = 100
 
 _SERIES: dict[str, tuple[tuple[int, ...], Callable[[int], Case]]] = {
-    "sinks": ((1, 2, 3, 4), lambda n: Case(_PERIOD_MS, sinks=n)),
+    "sinks": ((1, 2, 3, 4), lambda n: Case(_PERIOD_MS, devices=100, sinks=n)),
     "devices": ((10, 50, 100, 200), lambda n: Case(_PERIOD_MS, devices=n)),
     "tags": ((100, 200, 400, 800, 1600, 3200), lambda n: Case(_PERIOD_MS, devices=5, registers=n)),
 }
@@ -82,6 +82,7 @@ def _point(n: int, case: Case, samples: list[Sample]) -> dict[str, Any]:
         "rss_mb": round(statistics.median(one.rss_mb for one in samples), 1),
         "values_per_s": round(polled),
         "us_per_value": round(1e6 * statistics.median(one.cpu_s / max(one.polled, 1) for one in samples), 3),
+        "messages_per_s_of_other_sinks": round(statistics.median(one.also / one.seconds for one in samples)),
         "missing": sum(one.missing for one in samples),
         "held": polled >= _HELD * case.offered_per_s,
     }

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import psutil
 
 from benchmarks.account import Account, ages_ms, fate, share
-from benchmarks.gateway_process import TOPIC, Gateway, Load
+from benchmarks.gateway_process import ALSO, TOPIC, Gateway, Load, also_topics
 from benchmarks.line import Line
 from benchmarks.peers.broker import Broker
 from benchmarks.subscriber import Subscriber
@@ -56,7 +57,9 @@ class Sample:
     polled: int
     """Values that the devices served."""
     delivered: int
-    """Values that came to the subscriber."""
+    """Values that came to the subscriber by the first sink."""
+    also: int
+    """Messages that came by the others."""
     user_s: float
     system_s: float
     rss_mb: float
@@ -93,21 +96,31 @@ def measure(case: Case, settle_s: float, seconds: float, at_begin: Look = _nothi
         RuntimeError: nothing came; with what it said.
     """
     account = Account(case.registers, every=case.every)
+    others = Counter[str]()
+
+    def take(at_ns: int, topic: str, payload: bytes) -> None:
+        if topic.startswith(ALSO):
+            others[ALSO] += 1
+        else:
+            account.take(at_ns, topic, payload)
+
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="window-")))
         broker = stack.enter_context(Broker(folder))
         line = Line(case.devices, folder, every=case.every)
         with line:
             topic = "mumian/bare/#" if case.is_bare else TOPIC
-            subscriber = stack.enter_context(Subscriber(broker.port, [topic], account.take))
+            subscriber = stack.enter_context(Subscriber(broker.port, [topic, *also_topics(case.sinks)], take))
             load = Load(line.ports, case.period_ms, broker.port, case.registers, case.sinks, case.tag)
             with _publisher(case, folder, load) as process:
                 _wait_first(account, process, folder)
                 time.sleep(settle_s)
-                began_ns, (_, polled), delivered, cpu = time.time_ns(), line.count(), account.values, process.cpu_times()
+                began_ns, (_, polled), delivered, also = time.time_ns(), line.count(), account.values, others[ALSO]
+                cpu = process.cpu_times()
                 at_begin(process.pid)
                 time.sleep(seconds)
                 used, (_, polled_after), delivered_after = process.cpu_times(), line.count(), account.values
+                also_after = others[ALSO]
                 ended_ns, rss = time.time_ns(), process.memory_info().rss
                 at_end(process.pid)
             subscriber.wait_quiet(0.5, 10)
@@ -118,6 +131,7 @@ def measure(case: Case, settle_s: float, seconds: float, at_begin: Look = _nothi
         seconds=(ended_ns - began_ns) / _NS,
         polled=polled_after - polled,
         delivered=delivered_after - delivered,
+        also=also_after - also,
         user_s=used.user - cpu.user,
         system_s=used.system - cpu.system,
         rss_mb=rss / 1e6,
