@@ -15,6 +15,8 @@ the gateway keeps every reading on disk before it is sent, decodes into named ta
 | `_rbe_1_percent` | a deadband on every tag, one value in a hundred changes: values read and judged, of which 1 % are delivered |
 | `_held` | 200,000 values/s offered (25 ms), the gateway on one core: what it delivers, its share of that core, its memory |
 
+`load_average` is the machine's at the end (our own programs are about 1.5 of it): who else works on it spoils ages first.
+
 `peers` needs --peers: the rivals of benchmarks/peers in the same rounds, at 1 s and at 100 ms, without a fault
 (`python -m benchmarks.peers` has the faults), and our p99 age at 100 ms beside theirs at 1 s, a tenth of our load.
 """
@@ -147,6 +149,7 @@ def main() -> None:
     rivals = Rivals(arguments.cache, arguments.devices) if arguments.peers else None
     ours, bare = compare(chosen, arguments.rounds, arguments.seconds, rivals)
     result = figures(ours, bare, chosen)
+    result["load_average"] = round(os.getloadavg()[0], 1)
     result["peers"] = "python -m benchmarks.engine --json --peers" if rivals is None else rivals.found()
     if rivals is not None and "_100ms" in ours:
         own = result["age_ms_p99_100ms"]

@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import statistics
 import sys
 from collections.abc import Callable
@@ -117,6 +118,7 @@ def main() -> None:
     arguments = parser.parse_args()
     names = list(dict.fromkeys(arguments.only or _SERIES))
     found = figures(run(names, arguments.rounds, arguments.seconds))
+    sys.stderr.write(f"load average of the machine at the end: {os.getloadavg()[0]:.1f}\n")
     sys.stdout.write(json.dumps(found) + "\n" if arguments.json else _text(found))
 
 
