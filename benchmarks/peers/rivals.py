@@ -70,4 +70,4 @@ class Rivals:
 
 
 def _median(column: list[Any]) -> Any:
-    return None if None in column or not column else statistics.median(column)
+    return None if None in column or not column else round(statistics.median(column), 3)
