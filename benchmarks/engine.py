@@ -6,9 +6,10 @@
 Devices in C (line_server.c) -> publisher -> mosquitto -> mosquitto_sub, the outbox on disk. CPU is user and system time of all
 threads of the publisher, over the window in which values are counted; age is from the device's answer to the subscriber. Figures
 are medians over the rounds, ratios medians of each round's; `missing` is the sum of polls that were served and never came. Only
-the gateway keeps every reading on disk before it is sent, decodes into named tags with a status, and resends. `kept_up`: in every
-round at least 98 % of what was offered was read; where it wasn't, the machine was too busy, and the values for a CPU-second flatter:
-who comes late finds more to do at each wake-up.
+the gateway keeps every reading on disk before it is sent, decodes into named tags with a status, and resends.
+
+`kept_up`: in every round at least 98 % of what was offered was read. Where it wasn't, the machine was too busy, and values per CPU-second
+flatter: who comes late finds more to do at each wake-up.
 
 | suffix of the keys | what is run |
 |---|---|
@@ -29,6 +30,7 @@ import argparse
 import dataclasses
 import json
 import os
+import signal
 import statistics
 import sys
 from collections.abc import Callable
@@ -143,6 +145,7 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> None:
     """The command."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended, as after Ctrl-C
     arguments = _arguments()
     if arguments.profile:
         case = Case(arguments.period_ms or 20, arguments.devices)

@@ -20,6 +20,7 @@ import argparse
 import json
 import math
 import os
+import signal
 import statistics
 import sys
 from collections.abc import Callable
@@ -110,6 +111,7 @@ def _text(found: dict[str, Any]) -> str:
 
 def main() -> None:
     """The command."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended, as after Ctrl-C
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import statistics
 import sys
 import tempfile
@@ -69,6 +70,7 @@ def _table(result: dict[str, dict[str, Any]]) -> str:
 
 def main() -> None:
     """The command."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended, as after Ctrl-C
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description="Our gateway beside its peers.")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--only", action="append", choices=list(PEERS), default=None)
