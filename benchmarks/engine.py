@@ -8,8 +8,8 @@ threads of the publisher, over the window in which values are counted; age is fr
 are medians over the rounds, ratios medians of each round's; `missing` is the sum of polls that were served and never came. Only
 the gateway keeps every reading on disk before it is sent, decodes into named tags with a status, and resends.
 
-`kept_up`: in every round at least 98 % of what was offered was read. Where it wasn't, the machine was too busy, and values per CPU-second
-flatter: who comes late finds more to do at each wake-up.
+`kept_up`: in every round at least 98 % of what was offered was read. Where it wasn't, the machine was too busy, and values per
+CPU-second flatter: who comes late finds more to do at each wake-up.
 
 | suffix of the keys | what is run |
 |---|---|
