@@ -20,8 +20,8 @@ WRAP = 1 << 16
 """Registers are of 16 bits: a device's serials are told apart for so many polls (times `every`)."""
 
 
-class GccAbsent(Exception):
-    """The devices can't be compiled: gcc (Debian package gcc) isn't installed."""
+class GccAbsent(SystemExit):
+    """The devices can't be compiled: gcc (Debian package gcc) isn't installed. Unhandled, it ends the benchmark saying so."""
 
 
 def _compile(folder: Path) -> Path:

@@ -17,8 +17,8 @@ Take = Callable[[int, str, bytes], None]
 """(received_ns, topic, payload); called in a thread of the subscriber's."""
 
 
-class SubscriberAbsent(Exception):
-    """mosquitto_sub isn't installed (Debian package mosquitto-clients)."""
+class SubscriberAbsent(SystemExit):
+    """mosquitto_sub isn't installed (Debian package mosquitto-clients). Unhandled, it ends the benchmark by that sentence."""
 
 
 class Subscriber:
