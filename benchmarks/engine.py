@@ -1,208 +1,171 @@
-"""Modbus to broker, values per CPU-second: the gateway beside a bare pymodbus + paho loop, in turn, same devices and broker.
+"""Modbus to subscriber, values per CPU-second: the gateway beside a bare pymodbus + paho loop, in turn.
 
-Run as `python -m benchmarks.engine [--json] [--rounds N] [--seconds S] [--devices N] [--period-ms MS]`.
+    python -m benchmarks.engine [--json] [--rounds N] [--seconds S] [--devices N] [--period-ms MS] [--peers [--cache DIR]]
+    python -m benchmarks.engine --profile [--py-spy PATH] [--period-ms MS]
 
-Values are counted by a subscriber, CPU (user + system, all threads) is the publishing process's own, over the same window; age is
-from the arrival of the response at the gateway to the subscriber. Only the gateway keeps every reading on disk before it is sent,
-decodes into named tags with a status, and resends. Without a period both 20 and 100 ms are measured; keys without a period are of
-the first.
+Devices in C (line_server.c) -> publisher -> mosquitto -> mosquitto_sub, the outbox on disk. CPU is user and system time of all
+threads of the publisher, over the window in which values are counted; age is from the device's answer to the subscriber. Figures
+are medians over the rounds, ratios medians of each round's; `missing` is the sum of polls that were served and never came. Only
+the gateway keeps every reading on disk before it is sent, decodes into named tags with a status, and resends.
+
+`kept_up`: in every round at least 98 % of what was offered was read. Where it wasn't, the machine was too busy, and values per
+CPU-second flatter: who comes late finds more to do at each wake-up.
+
+| suffix of the keys | what is run |
+|---|---|
+| none, `_100ms` | every register changes with each poll, 20 and 100 ms: values delivered |
+| `_rbe` | the same at 20 ms with a deadband on every tag |
+| `_rbe_1_percent` | a deadband on every tag, one value in a hundred changes: values read and judged, of which 1 % are delivered |
+| `_held` | 200,000 values/s offered (25 ms), the gateway on one core: what it delivers, its share of that core, its memory |
+
+`load_average` is the machine's at the end (our own programs are about 1.5 of it): who else works on it spoils ages first.
+
+`peers` needs --peers: the rivals of benchmarks/peers in the same rounds, at 1 s and at 100 ms, without a fault
+(`python -m benchmarks.peers` has the faults), and our p99 age at 100 ms beside theirs at 1 s, a tenth of our load.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
+import dataclasses
 import json
+import os
+import signal
 import statistics
-import subprocess
 import sys
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import paho.mqtt.client as mqtt
-import psutil
-import yaml
-from paho.mqtt.enums import CallbackAPIVersion
+from benchmarks.cpu_profile import profile
+from benchmarks.peers.rivals import RIVAL_PERIODS_MS, Rivals, default_cache
+from benchmarks.window import Case, Sample, measure
 
-from simulators.demo.brokers import embedded_broker
-
-_REGISTERS = 100
 _SETTLE_S = 3.0
+_CHANGE = {"deadband": 0.5}
+_HELD_PERIOD_MS = 25
+_KEPT_UP = 0.98
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What is polled."""
-
-    ports: list[int]
-    period_ms: int
-    broker_port: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One window of one publisher."""
-
-    values: int
-    cpu_s: float
-    rss_mb: float
-    seconds: float
-    ages_ms: list[float]
-
-    @property
-    def values_per_cpu_s(self) -> float:
-        return self.values / self.cpu_s if self.cpu_s else 0.0
-
-
-class Counter:
-    """Counts the values that arrive under a topic."""
-
-    def __init__(self, port: int, topic: str) -> None:
-        self.values = 0
-        self.ages_ms: list[float] = []
-        self._ready = threading.Event()
-        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
-        self._client.on_message = self._count
-        self._client.on_subscribe = lambda *_: self._ready.set()
-        self._client.connect("127.0.0.1", port)
-        self._client.subscribe(topic, qos=1)
-        self._client.loop_start()
-        self._ready.wait(10)
-
-    def close(self) -> None:
-        """Leave."""
-        self._client.disconnect()
-        self._client.loop_stop()
-
-    def _count(self, _client: mqtt.Client, _userdata: object, message: mqtt.MQTTMessage) -> None:
-        body = json.loads(message.payload)
-        self.values += len(body["values"])
-        if "t" in body:
-            self.ages_ms.append(time.time() * 1000 - body["t"])
-
-
-def gateway_settings(load: Load, folder: Path) -> Path:
-    """A gateway file that reads what the bare loop reads: every register a tag, every change reported."""
-    tags = [{"name": f"r{n}", "area": "holding_register", "address": n, "type": "uint16"} for n in range(_REGISTERS)]
-    settings = {
-        "gateway": "engine",
-        "outbox": {"path": str(folder / "outbox.db")},
-        "devices": [
-            {"name": f"d{index}", "driver": "modbus", "address": f"127.0.0.1:{port}", "period_ms": load.period_ms, "tags": tags}
-            for index, port in enumerate(load.ports)
-        ],
-        "sinks": [{"name": "broker", "kind": "mqtt", "url": f"mqtt://127.0.0.1:{load.broker_port}", "window": 100}],
+def cases(devices: int, period_ms: int | None) -> dict[str, Case]:
+    """What is run, by suffix of the keys."""
+    if period_ms is not None:
+        return {"": Case(period_ms, devices)}
+    return {
+        "": Case(20, devices),
+        "_100ms": Case(100, devices),
+        "_rbe": Case(20, devices, tag=_CHANGE),
+        "_rbe_1_percent": Case(20, devices, tag=_CHANGE, every=100),
+        "_held": Case(_HELD_PERIOD_MS, devices, core=max(os.sched_getaffinity(0))),
     }
-    path = folder / "gateway.yaml"
-    path.write_text(yaml.safe_dump(settings), "utf-8")
-    return path
 
 
-def measure(command: list[str], topic: str, load: Load, seconds: float) -> Sample:
-    """Run a publisher, let it settle, and count over a window."""
-    counter = Counter(load.broker_port, topic)
-    process = subprocess.Popen([sys.executable, "-m", *command], stderr=subprocess.DEVNULL)
-    try:
-        watched = psutil.Process(process.pid)
-        time.sleep(_SETTLE_S)
-        began, values, cpu = time.monotonic(), counter.values, watched.cpu_times()
-        counter.ages_ms.clear()
-        time.sleep(seconds)
-        after = watched.cpu_times()
-        return Sample(
-            values=counter.values - values,
-            cpu_s=after.user + after.system - cpu.user - cpu.system,
-            rss_mb=watched.memory_info().rss / 1e6,
-            seconds=time.monotonic() - began,
-            ages_ms=sorted(counter.ages_ms),
-        )
-    finally:
-        process.terminate()
-        process.wait(30)
-        counter.close()
-
-
-@contextlib.contextmanager
-def devices(count: int) -> Iterator[list[int]]:
-    """The register servers; yields their ports."""
-    server = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.registers", str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert server.stdin is not None
-    assert server.stdout is not None
-    try:
-        yield json.loads(server.stdout.readline())
-    finally:
-        server.stdin.close()
-        server.wait(10)
-        server.stdout.close()
-
-
-def compare(load: Load, rounds: int, seconds: float) -> dict[str, list[Sample]]:
-    """Both publishers in turn, `rounds` times."""
-    samples: dict[str, list[Sample]] = {"gateway": [], "bare": []}
+def compare(
+    chosen: dict[str, Case], rounds: int, seconds: float, rivals: Rivals | None
+) -> tuple[dict[str, list[Sample]], dict[str, list[Sample]]]:
+    """The gateway's samples and, for the cases without an extra, the bare loop's; everything in turn, `rounds` times."""
+    ours: dict[str, list[Sample]] = {suffix: [] for suffix in chosen}
+    bare: dict[str, list[Sample]] = {suffix: [] for suffix in ("", "_100ms") if suffix in chosen}
     for _ in range(rounds):
-        with tempfile.TemporaryDirectory() as folder:
-            path = gateway_settings(load, Path(folder))
-            samples["gateway"].append(measure(["mumian", "gateway", "run", str(path)], "mumian/engine/#", load, seconds))
-        bare = ["benchmarks.bare_loop", str(load.broker_port), str(load.period_ms / 1000), str(_REGISTERS)]
-        samples["bare"].append(measure([*bare, *map(str, load.ports)], "mumian/bare/#", load, seconds))
-    return samples
+        for suffix, case in chosen.items():
+            ours[suffix].append(measure(case, _SETTLE_S, seconds))
+            _say(f"gateway{suffix}", ours[suffix][-1])
+            if suffix in bare:
+                bare[suffix].append(measure(dataclasses.replace(case, is_bare=True), _SETTLE_S, seconds))
+                _say(f"bare loop{suffix}", bare[suffix][-1])
+        if rivals is not None:
+            rivals.run_round(seconds)
+    return ours, bare
+
+
+def figures(ours: dict[str, list[Sample]], bare: dict[str, list[Sample]], chosen: dict[str, Case]) -> dict[str, Any]:
+    """All keys but `peers`."""
+    found: dict[str, Any] = {}
+    for suffix, samples in ours.items():
+        if suffix in bare:
+            pairs = zip(samples, bare[suffix], strict=True)
+            ratio = statistics.median(_ratio(a.polled_per_cpu_s, b.polled_per_cpu_s) for a, b in pairs)
+            beside = {
+                "bare_values_per_cpu_s": round(_median(bare[suffix], lambda sample: sample.polled_per_cpu_s)),
+                "ratio": round(ratio, 2),
+                "bare_values_per_s": round(_median(bare[suffix], lambda sample: sample.delivered / sample.seconds)),
+                "bare_age_ms_p99": _age(bare[suffix], "age_ms_p99"),
+                "bare_rss_mb": round(_median(bare[suffix], lambda sample: sample.rss_mb)),
+            }
+        else:
+            beside = {}
+        keys = {
+            "values_per_cpu_s": round(_median(samples, lambda sample: sample.polled_per_cpu_s)),
+            "age_ms_p50": _age(samples, "age_ms_p50"),
+            "age_ms_p99": _age(samples, "age_ms_p99"),
+            "rss_mb": round(_median(samples, lambda sample: sample.rss_mb)),
+            "values_per_s": round(_median(samples, lambda sample: sample.delivered / sample.seconds)),
+            "polled_per_s": round(_median(samples, lambda sample: sample.polled / sample.seconds)),
+            "offered_values_per_s": round(chosen[suffix].offered_per_s),
+            "cpu_share": round(_median(samples, lambda sample: sample.cpu_s / sample.seconds), 3),
+            "missing": sum(sample.missing for sample in samples),
+            "kept_up": all(sample.polled >= _KEPT_UP * chosen[suffix].offered_per_s * sample.seconds for sample in samples),
+        }
+        found |= {f"{name}{suffix}": figure for name, figure in (keys | beside).items()}
+    return found
+
+
+def _ratio(one: float, other: float) -> float:
+    return one / other if other else float("nan")
 
 
 def _median(samples: list[Sample], figure: Callable[[Sample], float]) -> float:
     return statistics.median(figure(sample) for sample in samples)
 
 
-def figures(load: Load, rounds: int, seconds: float) -> dict[str, float]:
-    """Of one period."""
-    samples = compare(load, rounds, seconds)
-    ours, bare = samples["gateway"], samples["bare"]
-    offered = len(load.ports) * _REGISTERS * 1000 / load.period_ms
-    return {
-        "values_per_cpu_s": round(_median(ours, lambda sample: sample.values_per_cpu_s)),
-        "bare_values_per_cpu_s": round(_median(bare, lambda sample: sample.values_per_cpu_s)),
-        "ratio": round(statistics.median(a.values_per_cpu_s / b.values_per_cpu_s for a, b in zip(ours, bare, strict=True)), 2),
-        "age_ms_p50": round(_median(ours, lambda sample: _quantile(sample.ages_ms, 0.5)), 1),
-        "age_ms_p99": round(_median(ours, lambda sample: _quantile(sample.ages_ms, 0.99)), 1),
-        "values_per_s": round(_median(ours, lambda sample: sample.values / sample.seconds)),
-        "bare_values_per_s": round(_median(bare, lambda sample: sample.values / sample.seconds)),
-        "offered_values_per_s": round(offered),
-        "rss_mb": round(_median(ours, lambda sample: sample.rss_mb)),
-        "bare_rss_mb": round(_median(bare, lambda sample: sample.rss_mb)),
-    }
+def _age(samples: list[Sample], name: str) -> float | None:
+    ages = [getattr(sample, name) for sample in samples]
+    return None if None in ages else round(statistics.median(ages), 1)
 
 
-def _quantile(ordered: list[float], part: float) -> float:
-    return ordered[min(int(part * len(ordered)), len(ordered) - 1)] if ordered else float("nan")
+def _say(what: str, sample: Sample) -> None:
+    sys.stderr.write(
+        f"{what}: {sample.polled_per_cpu_s:,.0f} values/CPU-s, p99 {sample.age_ms_p99} ms, {sample.missing} missing\n"
+    )
 
 
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--devices", type=int, default=50)
-    parser.add_argument("--period-ms", type=int, default=None)
-    arguments = parser.parse_args()
-    periods_ms = (20, 100) if arguments.period_ms is None else (arguments.period_ms,)
-    result: dict[str, float] = {}
-    with embedded_broker() as broker, devices(arguments.devices) as ports:
-        for place, period_ms in enumerate(periods_ms):
-            load = Load(ports, period_ms, int(broker.rsplit(":", 1)[1]))
-            suffix = f"_{period_ms}ms" if place else ""
-            found = figures(load, arguments.rounds, arguments.seconds)
-            result |= {f"{name}{suffix}": figure for name, figure in found.items()}
+    parser.add_argument("--period-ms", type=int, default=None, help="only this period, and none of the other cases")
+    parser.add_argument("--peers", action="store_true", help="the rivals too; they are installed when they aren't there")
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="where the rivals are installed")
+    parser.add_argument("--profile", action="store_true", help="where the gateway's CPU goes, instead")
+    parser.add_argument("--py-spy", default="py-spy", help="the program py-spy, for --profile")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """The command."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended, as after Ctrl-C
+    arguments = _arguments()
+    if arguments.profile:
+        case = Case(arguments.period_ms or 20, arguments.devices)
+        found = profile(case, arguments.seconds, arguments.py_spy)
+        sys.stdout.write(json.dumps(found.as_dict()) + "\n" if arguments.json else found.as_text())
+        return
+    chosen = cases(arguments.devices, arguments.period_ms)
+    rivals = Rivals(arguments.cache, arguments.devices) if arguments.peers else None
+    ours, bare = compare(chosen, arguments.rounds, arguments.seconds, rivals)
+    result = figures(ours, bare, chosen)
+    result["load_average"] = round(os.getloadavg()[0], 1)
+    result["peers"] = "python -m benchmarks.engine --json --peers" if rivals is None else rivals.found()
+    if rivals is not None and "_100ms" in ours:
+        own = result["age_ms_p99_100ms"]
+        result["peers_age_ms_p99_at_a_tenth"] = rivals.beside(own, f"{RIVAL_PERIODS_MS[0]}ms")
     if arguments.json:
         sys.stdout.write(json.dumps(result) + "\n")
         return
     for name, figure in result.items():
-        sys.stdout.write(f"{name:>28}  {figure:>12,}\n")
+        sys.stdout.write(f"{name:>36}  {figure:>14,}\n" if isinstance(figure, int | float) else f"{name:>36}  {figure}\n")
 
 
 if __name__ == "__main__":

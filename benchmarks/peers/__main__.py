@@ -1,4 +1,4 @@
-"""Our gateway beside its peers, in turn, on the same simulated Modbus TCP devices and Debian's mosquitto.
+"""Our gateway beside its peers, in turn, on the same simulated Modbus TCP devices in C and Debian's mosquitto.
 
     python -m benchmarks.peers [--json] [--only NAME]... [--rounds N] [--devices N] [--period-ms MS] [--cache DIR]
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import signal
 import statistics
 import sys
 import tempfile
@@ -24,6 +24,7 @@ from benchmarks.peers.measurement import Figures, Plan, measure
 from benchmarks.peers.nodered import NODE_RED
 from benchmarks.peers.own import OWN
 from benchmarks.peers.peer import Peer, PeerAbsent
+from benchmarks.peers.rivals import default_cache
 from benchmarks.peers.thingsboard import THINGSBOARD_MEMORY, THINGSBOARD_SQLITE
 
 PEERS = {peer.name: peer for peer in (OWN, NODE_RED, THINGSBOARD_MEMORY, THINGSBOARD_SQLITE)}
@@ -69,6 +70,7 @@ def _table(result: dict[str, dict[str, Any]]) -> str:
 
 def main() -> None:
     """The command."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended, as after Ctrl-C
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description="Our gateway beside its peers.")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--only", action="append", choices=list(PEERS), default=None)
@@ -80,8 +82,7 @@ def main() -> None:
     parser.add_argument("--window-s", type=float, default=15.0)
     parser.add_argument("--outage-s", type=float, default=5.0)
     parser.add_argument("--recovery-s", type=float, default=40.0)
-    home = os.environ.get("XDG_CACHE_HOME")
-    parser.add_argument("--cache", type=Path, default=(Path(home) if home else Path.home() / ".cache") / "mumian-peers")
+    parser.add_argument("--cache", type=Path, default=default_cache())
     arguments = parser.parse_args()
     arguments.cache.mkdir(parents=True, exist_ok=True)
     plan = Plan(

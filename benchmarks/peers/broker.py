@@ -62,3 +62,10 @@ class Broker:
         if process is not None:
             process.kill()
             process.wait()
+
+    def stop(self) -> None:
+        """SIGTERM: what it has for the subscriber goes to disk first, so that whatever is missing afterwards isn't its loss."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
+            process.wait(_PATIENCE_S)

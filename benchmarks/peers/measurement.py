@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
 import psutil
 
+from benchmarks.line import Line
 from benchmarks.peers.broker import Broker
 from benchmarks.peers.peer import Load, Peer
-from benchmarks.peers.witness import Witness
+from benchmarks.subscriber import Subscriber
 
 TAIL_S = 3.0
 """Polls served in the last so many seconds aren't asked for: they may be on their way when the peer is told to stop."""
@@ -60,14 +59,14 @@ class Figures:
 
 
 def measure(peer: Peer, cache: Path, folder: Path, plan: Plan) -> Figures:
-    """Run a peer once, in an empty folder."""
-    log = folder / "served.json"
+    """Run a peer once, in an empty folder. Without an outage the broker is left alone."""
+    messages: list[tuple[int, str, bytes]] = []
     (folder / "peer").mkdir()
     with contextlib.ExitStack() as stack:
         broker = stack.enter_context(Broker(folder))
-        devices = stack.enter_context(_devices(plan.devices, log))
-        witness = stack.enter_context(Witness(broker.port, peer.topics))
-        load = Load(devices, plan.registers, plan.period_ms, broker.port)
+        line = stack.enter_context(Line(plan.devices, folder))
+        subscriber = stack.enter_context(Subscriber(broker.port, peer.topics, lambda *message: messages.append(message)))
+        load = Load(line.ports, plan.registers, plan.period_ms, broker.port)
         command = peer.prepare(cache, folder / "peer", load)
         stack.enter_context(command.beside)
         with (folder / "peer.log").open("wb") as out:
@@ -82,18 +81,19 @@ def measure(peer: Peer, cache: Path, folder: Path, plan: Plan) -> Figures:
             ended_ns, used_s, rss = time.time_ns(), _cpu_s(watched) - cpu_s, _rss(watched)
             time.sleep(1.0)
             killed_ns = time.time_ns()
-            broker.kill()
-            time.sleep(plan.outage_s)
-            broker.start()
-            time.sleep(plan.recovery_s)
-            over_ns = time.time_ns()
+            if plan.outage_s:
+                broker.kill()
+                time.sleep(plan.outage_s)
+                broker.start()
+                time.sleep(plan.recovery_s)
+            over_ns = time.time_ns() if plan.outage_s else killed_ns
         finally:
             _stop(process)
-        witness.wait_quiet(2.0, 30.0)
-    served: list[list[int]] = json.loads(log.read_text("utf-8"))
-    came = arrivals(peer, witness.messages, began_ns, ended_ns)
+        subscriber.wait_quiet(2.0, 30.0)
+    served = [times.tolist() for times in line.served]
+    came = arrivals(peer, messages, began_ns, ended_ns)
     undisturbed = served_within(served, began_ns, ended_ns - _NS)
-    outage = served_within(served, killed_ns - _NS, over_ns - int(TAIL_S * _NS))
+    outage = served_within(served, killed_ns - _NS, over_ns - int(TAIL_S * _NS)) if plan.outage_s else []
     ages = sorted(
         (at - served[device][serial - 1]) / 1e6 for device, serial, at in came.in_window if serial <= len(served[device])
     )
@@ -147,24 +147,6 @@ def served_within(served: Sequence[Sequence[int]], began_ns: int, ended_ns: int)
         for place, at_ns in enumerate(times)
         if began_ns <= at_ns < ended_ns
     ]
-
-
-@contextlib.contextmanager
-def _devices(count: int, log: Path) -> Iterator[list[int]]:
-    server = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.peers.plant", str(count), str(log)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert server.stdin is not None
-    assert server.stdout is not None
-    try:
-        yield json.loads(server.stdout.readline())
-    finally:
-        server.stdin.close()
-        server.wait(20)
-        server.stdout.close()
 
 
 def _cpu_s(process: psutil.Process) -> float:
