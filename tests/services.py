@@ -88,12 +88,18 @@ def free_port() -> int:
 class Mosquitto:
     """Debian's broker on a port of 127.0.0.1 that it keeps over kills and restarts."""
 
-    def __init__(self, folder: Path, port: int, *, persistence: bool) -> None:
-        """Nothing runs yet. `persistence`: what it stores survives stop() (not kill(): it writes when it stops)."""
+    def __init__(self, folder: Path, port: int, *, persistence: bool, second_port: int | None = None) -> None:
+        """Nothing runs yet.
+
+        Args:
+            persistence: what it stores survives stop() (not kill(): it writes when it stops).
+            second_port: it listens there too.
+        """
         self.port = port
         self._program = require_service("mosquitto")
         self._config = folder / f"mosquitto-{port}.conf"
-        lines = [f"listener {port} 127.0.0.1", "allow_anonymous true", "max_queued_messages 0", "max_inflight_messages 0"]
+        lines = [f"listener {door} 127.0.0.1" for door in (port, second_port) if door is not None]
+        lines += ["allow_anonymous true", "max_queued_messages 0", "max_inflight_messages 0"]
         lines += ["log_dest stderr", "log_type error", "log_type warning", "log_type notice", "log_type information"]
         lines += ["connection_messages false"]
         if persistence:

@@ -1,7 +1,7 @@
 """A fixed scenario for a process that is to be killed: append, deliver, acknowledge, close.
 
-python -m tests.faults.scenario FOLDER ROUNDS [--life N] [--pragma NAME=VALUE ...]. Prints "A epoch seq text" when a record is safe,
-"D epoch seq text" when one is delivered. A disk that stays full ends it with OutboxFull.
+python -m tests.faults.scenario FOLDER ROUNDS [--life N] [--pragma NAME=VALUE ...]. Prints "A epoch seq text" when a record is
+safe, "D epoch seq text" when one is delivered. A disk that stays full ends it with OutboxFull.
 """
 
 from __future__ import annotations

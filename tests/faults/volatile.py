@@ -1,8 +1,8 @@
 """A disk that has a cache: what is on it for good, what would be lost with the power, and what may be left after a cut. Pure.
 
-One folder of plain files. For good are a file's content as of its last sync and the folder's entries as of its last sync, also
-those of files that were synced themselves. Of what was written since then, a cut leaves anything: nothing, all, the first part, or
-any pieces of it, each of a sector or, torn, less; a piece that is left may be of an older write than one that is lost.
+One folder of plain files. For good are a file's content as of its last sync and the folder's entries as of its last sync,
+also those of files that were synced themselves. Of what was written since then, a cut leaves anything: nothing, all, the first
+part, or any pieces of it, each of a sector or, torn, less; a piece that is left may be of an older write than one that is lost.
 """
 
 from __future__ import annotations
@@ -137,9 +137,8 @@ def _survivors(changes: list[Write | Cut], draw: random.Random) -> list[Write | 
     left: list[Write | Cut] = []
     for change in changes:
         pieces = [change] if isinstance(change, Cut) else _sectors(change)
-        for piece in pieces:
-            if draw.random() < share:
-                left.append(piece if draw.random() < 0.9 else _torn(piece, draw))
+        kept = (piece for piece in pieces if draw.random() < share)
+        left += [piece if draw.random() < 0.9 else _torn(piece, draw) for piece in kept]
     return left
 
 
