@@ -52,9 +52,9 @@ def judge_order(ledger: Path, delivered: Path, deadbands: Mapping[Tag, float], d
                 served[row.device, tag].append(Served(value, bool(row.acknowledged)))
     verdict = Verdict()
     arrived = _arrived(delivered)
-    for tag, readings in served.items():
-        if tag in arrived:  # a block read may cover more than is collected
-            judge_tag(tag, readings, arrived[tag], deadbands.get(tag, 0.0), verdict)
+    for place, readings in served.items():
+        if place in arrived:  # a block read may cover more than is collected
+            judge_tag(place, readings, arrived[place], deadbands.get(place, 0.0), verdict)
     return verdict
 
 
@@ -67,9 +67,9 @@ def _arrived(delivered: Path) -> dict[Tag, list[Value]]:
             if (epoch, seq) in seen:
                 continue
             seen.add((epoch, seq))
-            for tag, value in json.loads(payload).get("values", {}).items():
+            for name, value in json.loads(payload).get("values", {}).items():
                 if value is not None:
-                    arrived[device, tag].append(value)
+                    arrived[device, name].append(value)
     return arrived
 
 

@@ -68,11 +68,11 @@ def _mounted(folder: Path, at: int, seed: int) -> Iterator[tuple[Path, subproces
     mount.rmdir()
 
 
-def live(folder: Path, at: int, seed: int, life: int, pragmas: Sequence[str] = ()) -> Life:
+def live(folder: Path, at: int, seed: int, life: int = 0, pragmas: Sequence[str] = (), rounds: int = ROUNDS) -> Life:
     """One life, on the files of folder/before, until the power goes at its `at`-th operation; folder/after is what is left."""
     with _mounted(folder, at, seed) as (mount, server):
         chosen = [f"--pragma={pragma}" for pragma in (f"wal_autocheckpoint={CHECKPOINT_PAGES}", *pragmas)]
-        command = [sys.executable, "-m", "tests.faults.scenario", str(mount), str(ROUNDS), f"--life={life}", *chosen]
+        command = [sys.executable, "-m", "tests.faults.scenario", str(mount), str(rounds), f"--life={life}", *chosen]
         scenario = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         said: list[str] = []
         # The power takes the process too: as soon as the disk says that it is gone.

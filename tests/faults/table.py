@@ -46,6 +46,12 @@ class Row:
         self.beyond += max(0, ledger.repeats - window) + ledger.doubled
         self.unexplained += unexplained
 
+    def add(self, other: Row) -> None:
+        """Add another row's sums."""
+        for name in ("runs", "met", "acknowledged", "lost", "altered", "repeated", "beyond"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.unexplained += other.unexplained
+
     @property
     def is_clean(self) -> bool:
         """Nothing lost or altered, repeats within the window, nothing unexplained, and faults were met at all."""

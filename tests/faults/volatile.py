@@ -137,8 +137,7 @@ def _survivors(changes: list[Write | Cut], draw: random.Random) -> list[Write | 
     left: list[Write | Cut] = []
     for change in changes:
         pieces = [change] if isinstance(change, Cut) else _sectors(change)
-        kept = (piece for piece in pieces if draw.random() < share)
-        left += [piece if draw.random() < 0.9 else _torn(piece, draw) for piece in kept]
+        left += [piece if draw.random() < 0.9 else _torn(piece, draw) for piece in pieces if draw.random() < share]
     return left
 
 
