@@ -62,7 +62,7 @@ class FakeClock:
         draft.replace(self._file)
 
 
-def _live(stage: Works, clock: FakeClock, steps: list[str], draw: random.Random, row: Row) -> Iterator[Stretch]:
+def live(stage: Works, clock: FakeClock, steps: list[str], draw: random.Random, row: Row) -> Iterator[Stretch]:
     """One gateway process, whose clock is set once and again. The last step comes with a SIGKILL, or just before it."""
     process = stage.start(environment=clock.environment)
     if not stage.wait(is_at_rest):
@@ -94,7 +94,7 @@ def run_clock(folder: Path, steps: int, seed: int) -> Row:
             # Each of them is once the first: a mark holds for a minute, so only the first can be without.
             mine = [STEPS[(life + number) % len(STEPS)] for number in range(min(len(STEPS), steps - row.runs))]
             clock.set("+0")
-            stretches += _live(stage, clock, mine, draw, row)
+            stretches += live(stage, clock, mine, draw, row)
             if (code := stage.stop()) != 0:
                 row.unexplained.append(f"the gateway ended with {code}")
         stage.finish(row, by_order=True)

@@ -23,7 +23,7 @@ import mfusepy
 from tests.faults.volatile import Cut, Entry, File, Folder, Write
 
 
-class Forgetful(mfusepy.Operations):  # type: ignore[misc] it has no types
+class Forgetful(mfusepy.Operations):  # type: ignore[misc]
     """Files in one folder. libfuse calls it from one thread."""
 
     use_ns = True
