@@ -45,9 +45,7 @@ class Plan:
 def power_cuts(plan: Plan) -> Iterator[Row]:
     """At any operation of a file system that forgets what was not synced; also while a damaged file is salvaged."""
     yield power.campaign(plan.scratch, plan.count(200), plan.seed, plan.jobs, plan.pragmas)
-    draw = plan.draw(1)
-    salvages = salvaging.Salvages(plan.scratch)
-    works = [partial(salvages.cut, draw.randrange(1, 200), draw.randrange(1 << 30)) for _ in range(plan.count(60))]
+    works = salvaging.Salvages(plan.scratch).cuts(plan.count(100), plan.draw(1))
     yield _salvaged("power cuts, salvage", works, plan)
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from gateway.outbox.base import Entry, OutboxError, RecordKind
@@ -22,19 +23,32 @@ from tests.faults.power import live
 from tests.faults.scenario import CARRIERS
 
 _TELEMETRY = frozenset({RecordKind.TELEMETRY})
-_KEPT = 0.6
-"""Of the file's length; the rest is cut off."""
+_AT_ONCE = 20
+_SPOILT_BYTES = 3000
+_LAST = 45
+"""Operations of a salvage in which the new file takes the old one's place, and is opened."""
 
 
 async def make_damaged(folder: Path) -> None:
-    """An outbox file with a part of its end missing."""
-    outbox = SqliteOutbox(folder / "outbox.db", CARRIERS)
+    """An outbox file of a gateway that was killed, its log beside it, with some pages overwritten."""
+    alive = folder / "alive"
+    outbox = SqliteOutbox(alive / "outbox.db", CARRIERS)
     await outbox.open()
-    await outbox.append([Entry(RecordKind.TELEMETRY, text_of(seq), 1) for seq in range(1, RECORDS + 1)])
+    for first in range(1, RECORDS + 1, _AT_ONCE):
+        seqs = range(first, first + _AT_ONCE)
+        await outbox.append([Entry(RecordKind.TELEMETRY, text_of(seq), 1) for seq in seqs])
+        if first == RECORDS // 2 + 1:
+            assert outbox._raw is not None
+            outbox._raw.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    for name in ("outbox.db", "outbox.db-wal", "outbox.db.mark"):
+        shutil.copy(alive / name, folder / name)
     await outbox.close()
+    shutil.rmtree(alive)
     path = folder / "outbox.db"
-    data = path.read_bytes()
-    path.write_bytes(data[: int(len(data) * _KEPT)])
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + _SPOILT_BYTES] = b"\xff" * _SPOILT_BYTES
+    path.write_bytes(data)
 
 
 def kills_in_turn(number: int) -> Iterator[Fault]:
@@ -91,6 +105,16 @@ class Salvages:
         ledger, unexplained = self._judge(folder / "after", f"cut at operation {at}, seed {seed}")
         shutil.rmtree(folder)
         return ledger, life.is_cut, unexplained
+
+    def cuts(self, number: int, draw: random.Random) -> Iterator[Callable[[], tuple[Ledger, bool, list[str]]]]:
+        """cut() at random operations, half of them where the new file takes the old one's place."""
+        folder = self._scratch / "uncut"
+        folder.mkdir()
+        shutil.copytree(self._original, folder / "before")
+        operations = live(folder, 1 << 40, 0, rounds=0).operations
+        for _ in range(number):
+            first = draw.choice((1, operations - _LAST))
+            yield partial(self.cut, draw.randrange(first, operations), draw.randrange(1 << 30))
 
     def _judge(self, folder: Path, name: str) -> tuple[Ledger, list[str]]:
         delivered, unexplained = self._deliver(folder)

@@ -75,6 +75,12 @@ def test_what_was_not_acknowledged_may_be_missing() -> None:
 
 def test_of_two_readings_with_one_value_the_later_one_may_be_meant() -> None:
     verdict = Verdict()
-    served = [Served(8, is_acknowledged=True), Served(8, is_acknowledged=True), Served(7, is_acknowledged=False), Served(8, is_acknowledged=True), Served(7, is_acknowledged=True)]
+    served = [
+        Served(8, is_acknowledged=True),
+        Served(8, is_acknowledged=True),
+        Served(7, is_acknowledged=False),
+        Served(8, is_acknowledged=True),
+        Served(7, is_acknowledged=True),
+    ]
     judge_tag(TAG, served, [8, 8, 7], 0.0, verdict)
     assert (verdict.lost, verdict.altered) == (0, 0)
