@@ -70,10 +70,11 @@ def test_a_row_is_clean_only_if_faults_were_met_and_nothing_is_wrong() -> None:
     ledger = Ledger()
     ledger.take("A", ("e", 1), "text")
     ledger.take("D", ("e", 1), "text")
-    row = Row("kills")
-    row.take(ledger, is_met=False, window=0)
-    assert not row.is_clean
-    row.take(ledger, is_met=True, window=0)
+    row, without = Row("kills"), Row("kills")
+    without.take(ledger, is_met=False, window=0)
+    assert not without.is_clean
+    for is_met in (False, True):
+        row.take(ledger, is_met=is_met, window=0)
     assert row.is_clean
     assert render([row]).splitlines()[1].split() == ["kills", "2", "1", "2", "0", "0", "0", "0", "0"]
 
