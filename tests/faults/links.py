@@ -35,6 +35,8 @@ NOTICE_S: Mapping[str, float] = {
 """How soon the gateway promises to notice, by link."""
 RECOVER_S = 45.0
 """How soon it is back: the longest pause between two attempts (gateway/backoff.py), and the attempt."""
+_SETTLE_S = 0.5
+"""After a recovery, until what is repeated has come."""
 RULES: Mapping[str, tuple[str, ...]] = {
     "both ways": ("tcp dport {} drop", "tcp sport {} drop"),
     "there": ("tcp dport {} drop",),
@@ -72,6 +74,7 @@ class Network:
 
 def _disturb(works: Works, network: Network, link: str, port: int, holes: int, draw: random.Random, row: Row) -> None:
     """One link, hole after hole."""
+    repeated = 0
     for number in range(holes):
         kind = draw.choice(sorted(RULES))
         is_short = draw.random() < 0.25
@@ -87,6 +90,10 @@ def _disturb(works: Works, network: Network, link: str, port: int, holes: int, d
         network.restore(link)
         if not _within(RECOVER_S, works, link, is_online=True):
             row.unexplained.append(f"{name}: not back within {RECOVER_S:g} s")
+        if link == "broker":  # No other link's silence may repeat anything.
+            pause(_SETTLE_S)
+            row.beyond += chains.repeats_beyond(works.chain.subscriber.repeated - repeated)
+            repeated = works.chain.subscriber.repeated
         row.runs += 1
         row.met += 1
         sys.stderr.write(f"{name}\n")
@@ -132,7 +139,6 @@ def run(folder: Path, holes: int, seed: int) -> Row:
         if stage.stop() != 0 or process.returncode != 0:
             row.unexplained.append(f"the gateway ended with {process.returncode}")
         stage.finish(row)
-    row.beyond += chains.repeats_beyond(row.repeated, row.runs)
     return row
 
 
