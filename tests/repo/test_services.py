@@ -72,7 +72,7 @@ def test_a_file_system_that_cannot_be_mounted_is_a_skip_on_a_plain_machine_and_a
     monkeypatch.setattr(services, "_FUSE_DEVICE", tmp_path / "fuse")
     with pytest.raises(pytest.skip.Exception, match="can't be opened"):
         services.require_fuse()
-    monkeypatch.setattr(services.ctypes.util, "find_library", lambda name: None)
+    monkeypatch.setattr("ctypes.util.find_library", lambda name: None)
     with pytest.raises(pytest.skip.Exception, match="libfuse3 is not installed"):
         services.require_fuse()
     monkeypatch.setenv("CI", "true")
@@ -82,7 +82,7 @@ def test_a_file_system_that_cannot_be_mounted_is_a_skip_on_a_plain_machine_and_a
 
 def test_what_only_root_may_is_a_skip_for_others_and_a_failure_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CI", raising=False)
-    monkeypatch.setattr(services.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
     with pytest.raises(pytest.skip.Exception, match="only root may make a network"):
         services.require_root("make a network")
     monkeypatch.setenv("CI", "true")
