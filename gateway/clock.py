@@ -111,8 +111,9 @@ def kernel_synchronised() -> bool | None:
 class ClockWatch:
     """Notices when the wall clock is set, and whether it is synchronised.
 
-    Looked at whenever a record is made; between two looks the wall clock may differ from the monotonic one by `step_s` and what
-    slewing explains. A machine that slept has stepped too, since the monotonic clock sleeps with it.
+    Looked at whenever a record is made. Beside the monotonic clock the wall clock may gain or lose what slewing explains, and
+    `step_s` more, however many looks that takes: a clock that runs too fast is noticed as one that was set. A machine that slept
+    has stepped too, since the monotonic clock sleeps with it.
     """
 
     def __init__(
@@ -130,7 +131,7 @@ class ClockWatch:
         self._ask = synchronised
         self._looked_s = clock.monotonic()
         self._lead_ns = clock.now_ns() - int(self._looked_s * _NS)
-        """Of the wall clock before the monotonic one."""
+        """Of the wall clock before the monotonic one: as of the last step, and what slewing has explained since."""
         self._marked_until_s = self._asked_until_s = self._looked_s
 
     def look(self) -> int:
@@ -138,9 +139,13 @@ class ClockWatch:
         now_s = self._clock.monotonic()
         lead_ns = self._clock.now_ns() - int(now_s * _NS)
         gained_ns = lead_ns - self._lead_ns
-        if abs(gained_ns) > self._step_ns + _SLEW_NS_PER_S * (now_s - self._looked_s):
+        slewed_ns = int(_SLEW_NS_PER_S * (now_s - self._looked_s))
+        if abs(gained_ns) > self._step_ns + slewed_ns:
             self._note_step(gained_ns / _NS, now_s)
-        self._lead_ns, self._looked_s = lead_ns, now_s
+            self._lead_ns = lead_ns
+        else:
+            self._lead_ns += max(-slewed_ns, min(gained_ns, slewed_ns))
+        self._looked_s = now_s
         if now_s >= self._asked_until_s:
             self._asked_until_s = now_s + _ASK_S
             self._note_synchronised(self._ask())

@@ -5,6 +5,7 @@ A machine without one skips the test and says why; in CI, where .ci/run installs
 
 from __future__ import annotations
 
+import ctypes.util
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ import subprocess
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 import pytest
 
@@ -29,9 +30,14 @@ PACKAGES = {
     "chromedriver": "chromium-driver",
     "gcc": "gcc",
     "strace": "strace",
+    "faketime": "faketime",
+    "fusermount3": "fuse3",
+    "ip": "iproute2",
+    "nft": "nftables",
 }
 """Debian's package of each program that tests need."""
 LIBMODBUS_HEADER = Path("/usr/include/modbus/modbus.h")
+_FUSE_DEVICE = Path("/dev/fuse")
 
 
 def require_service(name: str) -> str:
@@ -45,8 +51,28 @@ def require_service(name: str) -> str:
     return shutil.which(name, path=path) or _absent(name, PACKAGES.get(name, name))
 
 
+def require_fuse() -> str:
+    """The library libfuse3, where this user may mount a file system with it; otherwise as require_service()."""
+    library = ctypes.util.find_library("fuse3")
+    if library is None:
+        return _absent("libfuse3", "libfuse3-3")
+    if not os.access(_FUSE_DEVICE, os.R_OK | os.W_OK):
+        return _missing(f"{_FUSE_DEVICE} can't be opened")
+    require_service("fusermount3")
+    return library
+
+
+def require_root(purpose: str) -> None:
+    """Skips the test, or fails it in CI, when this user isn't root."""
+    if os.geteuid() != 0:
+        _missing(f"only root may {purpose}")
+
+
 def _absent(name: str, package: str) -> str:
-    reason = f"{name} is not installed (Debian package {package})"
+    return _missing(f"{name} is not installed (Debian package {package})")
+
+
+def _missing(reason: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(f"{reason}, but CI must have it", pytrace=False)
     pytest.skip(reason)
@@ -62,12 +88,18 @@ def free_port() -> int:
 class Mosquitto:
     """Debian's broker on a port of 127.0.0.1 that it keeps over kills and restarts."""
 
-    def __init__(self, folder: Path, port: int, *, persistence: bool) -> None:
-        """Nothing runs yet. `persistence`: what it stores survives stop() (not kill(): it writes when it stops)."""
+    def __init__(self, folder: Path, port: int, *, persistence: bool, second_port: int | None = None) -> None:
+        """Nothing runs yet.
+
+        Args:
+            persistence: what it stores survives stop() (not kill(): it writes when it stops).
+            second_port: it listens there too.
+        """
         self.port = port
         self._program = require_service("mosquitto")
         self._config = folder / f"mosquitto-{port}.conf"
-        lines = [f"listener {port} 127.0.0.1", "allow_anonymous true", "max_queued_messages 0", "max_inflight_messages 0"]
+        lines = [f"listener {door} 127.0.0.1" for door in (port, second_port) if door is not None]
+        lines += ["allow_anonymous true", "max_queued_messages 0", "max_inflight_messages 0"]
         lines += ["log_dest stderr", "log_type error", "log_type warning", "log_type notice", "log_type information"]
         lines += ["connection_messages false"]
         if persistence:

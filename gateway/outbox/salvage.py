@@ -82,6 +82,7 @@ def salvage(path: Path, mark: Mark | None, telemetry_sinks: Collection[str]) -> 
         draft.unlink(missing_ok=True)
         raise
     draft.replace(_whole(path))
+    sync_folder(path.parent)
     aside = finish(path)
     lost = books.dropped.get(DAMAGED, 0) - tables.dropped.get(DAMAGED, 0)
     return f"{path} was damaged: {books.stored} records salvaged, {lost} lost; the damaged file is kept as {aside}"
@@ -101,9 +102,21 @@ def finish(path: Path) -> Path | None:
     for suffix in ("-wal", ""):
         with suppress(FileNotFoundError):
             path.with_name(path.name + suffix).replace(aside.with_name(aside.name + suffix))
+    # A power cut may undo renames in any order: the new file must not appear before the old ones have gone.
+    sync_folder(path.parent)
     path.with_name(path.name + "-shm").unlink(missing_ok=True)
     whole.replace(path)
+    sync_folder(path.parent)
     return aside
+
+
+def sync_folder(folder: Path) -> None:
+    """Make its names outlive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _whole(path: Path) -> Path:

@@ -16,7 +16,7 @@ from gateway.outbox.batch import Books, books_of, of_kind, seal, transaction
 from gateway.outbox.codec import Gap, checksum, decode_gap, table_digest, table_key
 from gateway.outbox.gaps import Gaps
 from gateway.outbox.mark import Mark, read_mark, write_mark
-from gateway.outbox.salvage import FileDamaged, finish, is_damage, is_outbox, salvage
+from gateway.outbox.salvage import FileDamaged, finish, is_damage, is_outbox, salvage, sync_folder
 from gateway.outbox.schema import APPLICATION_ID, STEPS, VERSION
 
 BUSY_TIMEOUT_S = 5.0
@@ -128,19 +128,11 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
         _migrate(connection, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:

@@ -3,8 +3,9 @@
     python -m tests.e2e.chaos [--minutes 30] [--seed N] [--folder DIR]
 
 The whole chain as real processes: plant, node, gateway, mosquitto behind a proxy, and an independent subscriber. The broker is
-killed, paused and black-holed, the outbox is locked by another program, devices refuse, fall silent and restart. Exits with 1 if
-the equation is ever off, a counter goes back, the gateway stops answering for 10 s, or anything read is lost at the end.
+killed, paused and black-holed, the outbox is locked by another program, the gateway is killed, devices refuse, fall silent and
+restart. Exits with 1 if the equation is ever off, a counter goes back (over a kill too), a look at one of the seconds at which
+the gateway was up gets no answer within 10 s, or anything read is lost at the end.
 
 Before the broker is killed the way to it is cut until the subscriber is quiet: what a broker has acknowledged and then takes to
 its grave is its own loss and no gateway's.
@@ -21,10 +22,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,106 +36,17 @@ from simulators.demo.processes import Child
 from simulators.demo.run import Chain, start_chain, start_gateway, stop_in_order
 from simulators.demo.site import Site
 from simulators.verification import verify
-from tests.gateway.running import parse
+from tests.e2e.books import Finding, Watch
 from tests.services import Mosquitto, free_port
 
 READY_S = 60.0
-SILENCE_S = 10.0
-"""A gateway that doesn't answer for so long has failed."""
 _PAUSE_S = 1.0
-_BOOKS = ("produced", "removed", "stored", "dropped")
 FAULTS: tuple[Mapping[str, object], ...] = (
     {"kind": "refuse", "device": "press", "at_s": 3, "for_s": 2, "again_s": 17},
     {"kind": "half_open", "device": "meter", "at_s": 6, "for_s": 3, "again_s": 23},
     {"kind": "restart", "device": "press", "at_s": 9, "for_s": 1, "again_s": 31},
     {"kind": "drop", "device": "meter", "every": 50},
 )
-
-
-@dataclass
-class Finding:
-    """What came of a run."""
-
-    seconds: float = 0.0
-    looks: int = 0
-    """Scrapes that answered."""
-    unanswered: int = 0
-    off: list[str] = field(default_factory=list)
-    """What was wrong at a look."""
-    disturbances: Counter[str] = field(default_factory=Counter)
-    books: dict[str, int] = field(default_factory=dict)
-    """At the last look."""
-    errors: int = 0
-    """Links to devices lost or not made, at the last look."""
-    reconnections: int = 0
-    is_behind: bool = True
-    """At the last look: a sink was away, or owed something for longer than a second."""
-    verdict: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def passed(self) -> bool:
-        """The equation held, and nothing was lost, altered or out of order."""
-        return bool(self.looks and not self.off and self.verdict and self.verdict["clean"])
-
-
-class Watch:
-    """Reads /metrics each second, in a thread of its own."""
-
-    def __init__(self, address: str, finding: Finding) -> None:
-        self._url = f"http://{address}/metrics"
-        self._finding = finding
-        self._over = threading.Event()
-        self._answered_at = time.monotonic()
-        self._thread = threading.Thread(target=self._run, name="watch")
-
-    @contextmanager
-    def looking(self) -> Iterator[None]:
-        """Look for as long as the context lasts."""
-        self._thread.start()
-        try:
-            yield
-        finally:
-            self._over.set()
-            self._thread.join()
-
-    def _run(self) -> None:
-        due = time.monotonic()
-        with httpx.Client(timeout=SILENCE_S) as client:
-            while not self._over.wait(max(0.0, due - time.monotonic())):
-                due = max(due + 1.0, time.monotonic())
-                try:
-                    text = client.get(self._url).raise_for_status().text
-                except httpx.HTTPError as error:
-                    self._finding.unanswered += 1
-                    if time.monotonic() - self._answered_at > SILENCE_S:
-                        self._finding.off.append(f"no answer for {SILENCE_S:g} s: {error!r}")
-                        return
-                else:
-                    self._answered_at = time.monotonic()
-                    look(text, self._finding)
-
-
-def look(text: str, finding: Finding) -> None:
-    """Judge one scrape, and remember its books."""
-    sums: Counter[str] = Counter()
-    online = 0
-    for family in parse(text):
-        for sample in family.samples:
-            sums[sample.name] += int(sample.value)
-            if sample.labels.get("mumian_sink_state") == "online":
-                sums["sinks"] += 1
-                online += int(sample.value)
-    books = {name: sums[f"mumian_outbox_{name}_records{'' if name == 'stored' else '_total'}"] for name in _BOOKS}
-    finding.looks += 1
-    if books["produced"] != books["removed"] + books["stored"] + books["dropped"]:
-        finding.off.append(f"look {finding.looks}: the books are off: {books}")
-    back = [name for name in _BOOKS if name != "stored" and books[name] < finding.books.get(name, 0)]
-    if back:
-        finding.off.append(f"look {finding.looks}: went back: {', '.join(back)}: {finding.books} to {books}")
-    finding.books = books
-    finding.errors = sums["mumian_device_errors_total"]
-    finding.reconnections = sums["mumian_sink_connects_total"]
-    finding.is_behind = bool(sums["mumian_sink_oldest_age_seconds"] or online < sums["sinks"])
 
 
 @dataclass
@@ -146,6 +57,8 @@ class Stage:
     mosquitto: Mosquitto
     proxy: httpx.Client
     draw: random.Random
+    watch: Watch
+    stack: ExitStack
 
     def way(self, what: str) -> None:
         """Of the proxy before the broker: silence, cut, reset, refuse, restore."""
@@ -186,12 +99,19 @@ class Stage:
             wait(self.draw.uniform(0.5, 1.5))
             other.execute("ROLLBACK")
 
+    def kill_gateway(self) -> None:
+        with self.watch.down():
+            self.chain.gateway.kill()
+            self.chain.gateway = start_gateway(self.chain.site, self.stack)
+            _operations(self.chain)
+
     def disturbances(self) -> dict[str, Callable[[], None]]:
         return {
             "black hole": self.black_hole,
             "broker paused": self.pause,
             "outbox locked": self.lock_outbox,
             "broker killed": self.kill,
+            "gateway killed": self.kill_gateway,
             "connection reset": self.reset,
             "connection refused": self.refuse,
         }
@@ -213,9 +133,10 @@ def run_chaos(folder: Path, mosquitto: Mosquitto, seconds: float, seed: int) -> 
         _route(site, proxy["proxy"])
         chain.gateway = start_gateway(site, stack)
         client = stack.enter_context(httpx.Client(base_url=f"http://{proxy['control']}"))
-        stage = Stage(chain, mosquitto, client, random.Random(seed))
+        watch = Watch(finding, f"http://{_operations(chain)}")
+        stage = Stage(chain, mosquitto, client, random.Random(seed), watch, stack)
         began = time.monotonic()
-        with Watch(_operations(chain), finding).looking():
+        with watch.looking():
             for name, disturb in itertools.cycle(stage.disturbances().items()):
                 if time.monotonic() - began > seconds or finding.off:
                     break
@@ -259,7 +180,7 @@ def _proxy(site: Site, mosquitto: Mosquitto, stack: ExitStack) -> dict[str, Any]
 def _route(site: Site, broker: str) -> None:
     """Let the gateway reach its broker there, and be watched."""
     settings = files.read(site.file("gateway"))
-    settings["operations"] = {"listen": "127.0.0.1:0"}
+    settings["operations"] = {"listen": f"127.0.0.1:{free_port()}"}  # the same one after a kill
     for sink in settings["sinks"]:
         if sink["kind"] == "mqtt":
             sink.update(url=f"mqtt://{broker}", acknowledge_s=2, keepalive_s=5)
@@ -297,7 +218,7 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         with Mosquitto(folder, free_port(), persistence=True) as mosquitto:
             finding = run_chaos(folder, mosquitto, arguments.minutes * 60, arguments.seed)
-    sys.stdout.write(json.dumps({"passed": finding.passed, **finding.__dict__}, indent=2) + "\n")
+    sys.stdout.write(json.dumps({"passed": finding.passed, "missing": finding.missing, **finding.__dict__}, indent=2) + "\n")
     return 0 if finding.passed else 1
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.chaos import Finding, look, run_chaos
+from tests.e2e.books import Finding, look
+from tests.e2e.chaos import run_chaos
 from tests.services import Mosquitto
 
 SECONDS = 12.0
@@ -30,6 +31,7 @@ mumian_outbox_stored_records 3
 def test_the_books_balance_at_every_second_of_a_disturbed_run_and_nothing_is_lost(tmp_path: Path, mosquitto: Mosquitto) -> None:
     finding = run_chaos(tmp_path, mosquitto, SECONDS, seed=20261124)
     assert finding.passed, finding
+    assert (finding.off_looks, finding.missing) == (0, 0)
     assert finding.looks >= SECONDS / 2
     assert {"black hole", "broker paused", "outbox locked", "broker killed"} <= finding.disturbances.keys()
     assert finding.errors > 0
@@ -39,8 +41,16 @@ def test_the_books_balance_at_every_second_of_a_disturbed_run_and_nothing_is_los
 
 def test_books_that_are_off_by_one_or_go_back_are_found() -> None:
     finding = Finding()
-    look(BOOKS, finding)
+    look(BOOKS, finding, {})
     assert finding.off == []
-    look(BOOKS.replace("records 3", "records 4"), finding)
-    look(BOOKS.replace("total 10", "total 9").replace("total 5", "total 4"), finding)
+    look(BOOKS.replace("records 3", "records 4"), finding, finding.books)
+    look(BOOKS.replace("total 10", "total 9").replace("total 5", "total 4"), finding, finding.books)
     assert [text.split(":")[1] for text in finding.off] == [" the books are off", " went back"]
+    assert (finding.looks, finding.off_looks) == (3, 2)
+
+
+def test_a_look_that_is_due_and_gets_no_answer_fails_the_run() -> None:
+    finding = Finding(due=9, looks=9, verdict={"clean": True})
+    assert finding.passed
+    finding.due += 1
+    assert (finding.missing, finding.passed) == (1, False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,6 +48,16 @@ class Ledger:
         return [
             name for name, texts in self.delivered.items() if len(texts) > 1 or self.acknowledged.get(name, *texts) not in texts
         ]
+
+    @property
+    def doubled(self) -> int:
+        """Texts that came under two names: repeats that a consumer can't tell."""
+        texts = Counter(text for found in self.delivered.values() for text in found)
+        return sum(count - 1 for count in texts.values())
+
+    def copy(self) -> Ledger:
+        """One that goes on by itself."""
+        return Ledger(dict(self.acknowledged), {name: set(texts) for name, texts in self.delivered.items()}, self.repeats)
 
 
 async def drain(folder: Path, ledger: Ledger) -> SqliteOutbox:

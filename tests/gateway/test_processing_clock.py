@@ -133,3 +133,22 @@ def test_the_operating_systems_clock_is_watched_without_an_alarm_of_a_step() -> 
     watch = ClockWatch(SystemClock(), MemoryLog())
     assert [watch.look() & ClockMark.STEPPED for _ in range(3)] == [0, 0, 0]
     assert watch.synchronised is kernel_synchronised()
+
+
+@pytest.mark.parametrize("look_s", [0.02, 0.1, 5.0])
+async def test_a_clock_that_runs_ten_times_as_fast_is_noticed_however_often_it_is_looked_at(bench: Bench, look_s: float) -> None:
+    for _ in range(int(10 / look_s)):
+        bench.clock.set_wall_back(-9 * look_s)
+        await bench.clock.advance(look_s)
+        bench.watch.look()
+    assert bench.watch.steps > 0
+    assert bench.watch.look() & ClockMark.STEPPED
+
+
+@pytest.mark.parametrize("look_s", [0.02, 0.9, 30.0])
+async def test_a_clock_that_is_slewed_is_never_taken_for_a_step(bench: Bench, look_s: float) -> None:
+    for _ in range(2_000):
+        bench.clock.set_wall_back(-0.0009 * look_s)
+        await bench.clock.advance(look_s)
+        bench.watch.look()
+    assert bench.watch.steps == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.probe import Probe
+from tests import services
 from tests.conftest import MosquittoFactory
 from tests.services import Mosquitto, free_port, require_service
 
@@ -62,3 +63,28 @@ def test_an_absent_service_is_a_skip_on_a_plain_machine_and_a_failure_in_ci(monk
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception, match="CI must have it"):
         require_service("no-such-program")
+
+
+def test_a_file_system_that_cannot_be_mounted_is_a_skip_on_a_plain_machine_and_a_failure_in_ci(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setattr(services, "_FUSE_DEVICE", tmp_path / "fuse")
+    with pytest.raises(pytest.skip.Exception, match="can't be opened"):
+        services.require_fuse()
+    monkeypatch.setattr("ctypes.util.find_library", lambda name: None)
+    with pytest.raises(pytest.skip.Exception, match="libfuse3 is not installed"):
+        services.require_fuse()
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="CI must have it"):
+        services.require_fuse()
+
+
+def test_what_only_root_may_is_a_skip_for_others_and_a_failure_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(pytest.skip.Exception, match="only root may make a network"):
+        services.require_root("make a network")
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="CI must have it"):
+        services.require_root("make a network")
