@@ -11,7 +11,7 @@ from typing import TypeVar
 from drivers.base import DevicePlan
 from drivers.model import TagTable
 from drivers.registry import DeviceSettings, compile_plan, open_driver
-from gateway.backoff import Backoff
+from gateway.backoff import LONG_CAP_S, Backoff
 from gateway.checks import find_collected, find_device, find_node, tag_index
 from gateway.clock import Clock, ClockWatch, kernel_synchronised
 from gateway.forwarder import Forwarder
@@ -193,7 +193,7 @@ def _pool(settings: GatewaySettings, rule: RuleSettings, storage: Storage, aroun
         count=rule.pool.count,
         low_water=rule.pool.low_water,
         clock=around.clock,
-        backoff=Backoff(around.uniform),
+        backoff=Backoff(around.uniform, LONG_CAP_S),
         log=Log("pool", prefix=rule.pool.prefix),
     )
 
