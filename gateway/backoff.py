@@ -1,7 +1,7 @@
 """How long to wait before the next attempt: exponential, with decorrelated jitter.
 
 Source: M. Brooker, "Exponential Backoff and Jitter" (2015), the "decorrelated" variant:
-wait = min(cap, uniform(base, 3 * previous wait)).
+wait = uniform(base, min(cap, 3 * previous wait)); with the cap outside, as written there, most waits would be the cap itself.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Backoff:
         if self._last_s is None:
             self._last_s = FIRST_S
             return 0.0
-        self._last_s = min(self._cap_s, self._uniform(FIRST_S, self._last_s * 3))
+        self._last_s = self._uniform(FIRST_S, min(self._cap_s, self._last_s * 3))
         return self._last_s
 
     def refused_s(self) -> float:

@@ -106,7 +106,7 @@ def test_the_waits_can_shrink_again_so_that_many_gateways_come_apart() -> None:
         backoff.next_s()
     uniform.place = 0.0
     assert backoff.next_s() == FIRST_S
-    assert uniform.drawn[-1] == (FIRST_S, 90.0)
+    assert uniform.drawn[-1] == (FIRST_S, CAP_S)
 
 
 def test_after_a_refusal_the_wait_is_long() -> None:
