@@ -142,9 +142,9 @@ class Outbox(Protocol):
         """
 
     def fence(self, sink: str, seqs: Iterable[int]) -> None:
-        """Behind each of these seqs `sink` reads in another lane, until it is said anew; kept in memory only.
+        """Behind each of these seqs begins what `sink` reads, sends or acknowledges apart; until said anew, in memory only.
 
-        A gap never tells of records on both sides of one: what `sink` has read past could else tell of what it hasn't sent.
+        A gap never tells of records on both sides of one: its place could else be acknowledged before what it tells of.
         """
 
     async def quarantine(self, sink: str, seq: int, reason: str) -> None:
