@@ -62,7 +62,7 @@ def main() -> None:
 
 async def _by_sink(port: int, count: int, size: int) -> None:
     target = MqttTarget("127.0.0.1", port, "benchmark")
-    sink = MqttSink("b", target, lambda record: [("bench/t", record.payload)], window=_WINDOW, clock=SystemClock())
+    sink = MqttSink("b", target, lambda record, _: [("bench/t", record.payload)], window=_WINDOW, clock=SystemClock())
     await sink.open()
     records = [Record(seq, RecordKind.TELEMETRY, b"x" * size) for seq in range(1, count + 1)]
     sent = acknowledged = 0

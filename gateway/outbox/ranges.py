@@ -81,6 +81,11 @@ def holes(ranges: Ranges, first: int, last: int) -> Ranges:
     return tuple(found)
 
 
+def size(ranges: Ranges) -> int:
+    """How many seqs it has."""
+    return sum(last - first + 1 for first, last in ranges)
+
+
 def has(ranges: Ranges, seq: int) -> bool:
     """Whether it is in it."""
     return any(first <= seq <= last for first, last in ranges)

@@ -78,12 +78,15 @@ class MqttSink:
         self,
         name: str,
         target: MqttTarget,
-        encode: Callable[[Record], list[tuple[str, bytes]]],
+        encode: Callable[[Record, bool], list[tuple[str, bytes]]],
         *,
         window: int,
         clock: Clock,
     ) -> None:
-        """`encode`: topics and payloads of a record; raises RecordDamaged or RecordUnknown for one that it can't read."""
+        """`encode`: topics and payloads of a record, and of one that is historical.
+
+        It raises RecordDamaged or RecordUnknown for one that it can't read.
+        """
         self.name = name
         self.window = window * target.batch_records
         self._wanted_window = window
@@ -171,29 +174,29 @@ class MqttSink:
         await self.close()
         raise error
 
-    def send(self, records: Sequence[Record]) -> None:
+    def send(self, records: Sequence[Record], *, historical: bool = False) -> None:
         if self._failure is not None:
             raise self._failure
         now = self._clock.monotonic()
         if self._flow.is_empty:
             self._progress_at = now
         for record in records:
-            self._take(record, now)
+            self._take(record, now, historical=historical)
         self._pump()
         self._changed.set()
 
-    def _take(self, record: Record, now: float) -> None:
+    def _take(self, record: Record, now: float, *, historical: bool) -> None:
         flow = self._flow
         if (reason := flow.blame.take_blamed(record.seq)) is not None:
             flow.rejected.append((record.seq, reason))
             self._fit_window()
             return
         try:
-            messages = self._encode(record)
+            messages = self._encode(record, historical)
         except (RecordDamaged, RecordUnknown) as error:
             flow.rejected.append((record.seq, f"unreadable: {error}"))
             return
-        flow.take(record.seq, messages, now)
+        flow.take(record.seq, messages, now, historical=historical)
 
     def _pump(self) -> None:
         """Publish what waits, as far as the window and the transport have room."""

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.outbox import inspection, sqlite, store
+from gateway.outbox import inspection, sqlite
 from gateway.outbox.batch import books_of, seal
 from gateway.outbox.bounds import Limits
 from gateway.outbox.codec import checksum
+from gateway.outbox.mark import Mark, write_mark
 from gateway.outbox.schema import APPLICATION_ID, STEPS, VERSION
 from gateway.outbox.sqlite import SqliteOutbox
 from gateway.outbox.standings import Kept
@@ -131,7 +132,7 @@ async def test_a_damaged_file_tells_no_gap_of_what_the_lanes_had_delivered(path:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("DELETE FROM record WHERE seq IN (3, 17)")
-    store.write_mark(path, store.Mark(outbox.epoch, 20, is_suspect=True), synced=True)
+    write_mark(path, Mark(outbox.epoch, 20, is_suspect=True), synced=True)
     again = await opened(path)
     assert "was damaged" in again.findings[0]
     assert again.acknowledged("broker") == ((11, 15),)
