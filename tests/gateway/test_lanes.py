@@ -200,7 +200,7 @@ async def test_history_goes_in_small_slices_whatever_the_window() -> None:
         sizes.append(len(records))  # type: ignore[arg-type]
         send(records, historical=historical)  # type: ignore[arg-type]
 
-    bench.sink.send = counting  # type: ignore[assignment]
+    bench.sink.send = counting  # type: ignore[method-assign]
     await bench.produce(300)
     await bench.clock.advance(LATE_S)
     async with running(bench):
