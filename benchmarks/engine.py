@@ -167,8 +167,8 @@ def figures(load: Load, rounds: int, seconds: float) -> dict[str, float]:
         "values_per_cpu_s": round(_median(ours, lambda sample: sample.values_per_cpu_s)),
         "bare_values_per_cpu_s": round(_median(bare, lambda sample: sample.values_per_cpu_s)),
         "ratio": round(statistics.median(a.values_per_cpu_s / b.values_per_cpu_s for a, b in zip(ours, bare, strict=True)), 2),
-        "age_ms_p50": round(_median(ours, lambda sample: _quantile(sample.ages_ms, 0.5)), 1),
-        "age_ms_p99": round(_median(ours, lambda sample: _quantile(sample.ages_ms, 0.99)), 1),
+        "age_ms_p50": round(_median(ours, lambda sample: quantile(sample.ages_ms, 0.5)), 1),
+        "age_ms_p99": round(_median(ours, lambda sample: quantile(sample.ages_ms, 0.99)), 1),
         "values_per_s": round(_median(ours, lambda sample: sample.values / sample.seconds)),
         "bare_values_per_s": round(_median(bare, lambda sample: sample.values / sample.seconds)),
         "offered_values_per_s": round(offered),
@@ -177,7 +177,8 @@ def figures(load: Load, rounds: int, seconds: float) -> dict[str, float]:
     }
 
 
-def _quantile(ordered: list[float], part: float) -> float:
+def quantile(ordered: list[float], part: float) -> float:
+    """Of ascending figures."""
     return ordered[min(int(part * len(ordered)), len(ordered) - 1)] if ordered else float("nan")
 
 
