@@ -33,7 +33,7 @@ class Sink(Protocol):
     """One northbound connection."""
 
     name: str
-    """The cursor's name in the outbox."""
+    """Under it the outbox keeps what it has acknowledged."""
     kinds: frozenset[RecordKind]
     """Which records it carries."""
     window: int

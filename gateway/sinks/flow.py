@@ -89,7 +89,7 @@ class Flow:
                 continue
             mid = self._next_mid()
             self._in_flight[mid] = message
-            packets.append(publisher.packet(message.topic, mid, payload))
+            packets.append(publisher.packet(message.topic, mid, payload, historical=message.is_historical))
         return b"".join(packets)
 
     def pop(self, mid: int) -> Message | None:

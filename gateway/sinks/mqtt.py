@@ -1,7 +1,7 @@
 """The MQTT sink: a record is acknowledged by its PUBACK (QoS 2: PUBCOMP) and by nothing else. The one file that knows the client.
 
 The client's own reconnection and persistence are off: the forwarder owns the first, the outbox is the second. Each open() makes a
-new client with a clean start; what was unacknowledged is sent again from the cursor. Publishing and acknowledgements go past the
+new client with a clean start; what was unacknowledged is sent again. Publishing and acknowledgements go past the
 client (gateway/sinks/packets.py, tap.py), for speed.
 
 Sources: MQTT 5.0 (OASIS, 2019) 3.2.2 (CONNACK), 3.4.2.1 (PUBACK reason codes), 4.9 (flow control, Receive Maximum); MQTT 3.1.1.

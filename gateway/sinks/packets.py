@@ -51,6 +51,7 @@ class Publisher:
     def __init__(self, options: PublishOptions, *, has_properties: bool, topic_aliases: int) -> None:
         """`has_properties`: MQTT 5. `topic_aliases`: how many the broker allows."""
         self._first = bytes((_PUBLISH | options.qos << 1 | int(options.is_retained),))
+        self._first_historical = bytes((_PUBLISH | options.qos << 1,))
         self._has_properties = has_properties
         self._properties = _encode_properties(options) if has_properties else b""
         self._aliases_left = min(options.topic_aliases, topic_aliases) if has_properties else 0
@@ -62,14 +63,15 @@ class Publisher:
         """An upper bound of a packet's size."""
         return _HEADER_BYTES + len(topic.encode()) + len(self._properties) + payload_bytes
 
-    def packet(self, topic: str, mid: int, payload: bytes) -> bytes:
-        """A PUBLISH with that packet identifier."""
+    def packet(self, topic: str, mid: int, payload: bytes, *, historical: bool = False) -> bytes:
+        """A PUBLISH with that packet identifier. What is historical is never retained: the topic's last value is a live one."""
         head = self._heads.get(topic)
         if head is None:
             head = self._prepare(topic)
         name, properties = head
         rest = len(name) + 2 + len(properties) + len(payload)
-        return b"".join((self._first, _encode_length(rest), name, _SHORT.pack(mid), properties, payload))
+        first = self._first_historical if historical else self._first
+        return b"".join((first, _encode_length(rest), name, _SHORT.pack(mid), properties, payload))
 
     def _prepare(self, topic: str) -> tuple[bytes, bytes]:
         encoded = topic.encode()
