@@ -10,7 +10,7 @@ once (I6). Without one everything goes in one order.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 from gateway.backoff import Backoff
@@ -150,6 +150,7 @@ class Forwarder:
             self._sent = self._outbox.cursor(self.name)
         else:
             self._sent = acknowledged[-1][1] if acknowledged else 0
+            self._outbox.fence(self.name, ())
             self._add_history(ranges.holes(acknowledged, 1, self._sent))
 
     async def _send_live(self) -> None:
@@ -161,7 +162,7 @@ class Forwarder:
             records = self._outbox.read(self._sent, room, self._sink.kinds)
             if not records:
                 continue  # dropped while the window was full
-            if self._is_late(records[0]):
+            if self._are_late(records):
                 newest = self._outbox.last_seq
                 self._add_history(((self._sent + 1, newest),))
                 self._sent = newest
@@ -192,11 +193,12 @@ class Forwarder:
             await self._settle(())
             await asyncio.sleep(0)  # polls and live records come between two slices
 
-    def _is_late(self, record: Record) -> bool:
-        """Whether a record that is to go live has waited too long; a time beyond now, too, is no sign of haste."""
-        if self._policy is None or not record.at_ns:
+    def _are_late(self, records: Sequence[Record]) -> bool:
+        """Whether the first that tells its time has waited too long to go live; a time beyond now, too, is no sign of haste."""
+        if self._policy is None:
             return False
-        return abs(self._clock.now_ns() - record.at_ns) > self._policy.late_after_s * _NS
+        stored_ns = next((record.at_ns for record in records if record.at_ns), None)
+        return stored_ns is not None and abs(self._clock.now_ns() - stored_ns) > self._policy.late_after_s * _NS
 
     def _live_room(self) -> int:
         """How many records may go live now."""

@@ -17,6 +17,7 @@ from gateway.forwarder import SLICE, Forwarder
 from gateway.lanes import Drain, History, Lane, LanePolicy
 from gateway.outbox import ranges
 from gateway.outbox.base import Entry, RecordKind
+from gateway.outbox.bounds import Limits
 from gateway.outbox.memory import MemoryOutbox
 from gateway.sinks.base import SinkUnreachable
 from tests.gateway.fakes import FakeClock, MemoryLog, MemorySink, Uniform, settle
@@ -79,6 +80,34 @@ async def test_i6_what_was_late_at_the_connect_is_history_and_what_comes_goes_be
     assert bench.log.lines[0] == "20 seqs are late and go as history beside what is live"
     assert "history is delivered" in bench.log.lines
     assert (bench.forwarder.historical, bench.forwarder.acknowledged) == (20, 21)
+
+
+async def test_a_gap_that_tells_no_time_does_not_make_what_follows_it_live() -> None:
+    bench = make()
+    bench.outbox = MemoryOutbox({"broker": TELEMETRY}, Limits(max_bytes=5), bench.clock)
+    bench.forwarder._outbox = bench.outbox
+    await bench.produce(8)
+    await bench.clock.advance(LATE_S)
+    assert bench.outbox.read(0, 1, TELEMETRY)[0].at_ns == 0
+    async with running(bench):
+        await bench.produce(1)
+    assert bench.sink.historical == [3, 4, 5, 6, 7, 8]
+    assert bench.sink.live == [9]
+
+
+async def test_after_a_break_fences_of_the_connection_before_are_gone() -> None:
+    bench = make(window=4)
+    bench.sink.acknowledges_itself = False
+    await bench.produce(6)
+    await bench.clock.advance(LATE_S)
+    async with running(bench):
+        assert bench.outbox._floors._fences["broker"]
+        bench.sink.open_answers = [SinkUnreachable("nobody")]
+        bench.sink.fail(SinkUnreachable("broken"))
+        await settle()
+        await bench.outbox.acknowledge("broker", 6)
+        await bench.clock.advance(LATE_S)
+        assert bench.outbox._floors._fences["broker"] == frozenset()
 
 
 async def test_a_short_hiccup_splits_nothing_and_marks_nothing() -> None:
