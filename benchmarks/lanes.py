@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import re
 import socket
 import subprocess
@@ -134,6 +135,8 @@ def measure(frames: int, count: int, period_ms: int, history: dict[str, Any], li
         folder = Path(name)
         asyncio.run(_make(folder / "outbox.db"))
         fill(folder / "outbox.db", frames)
+        with (folder / "outbox.db").open("rb") as file:
+            os.fsync(file.fileno())  # filled without; the start would have to wait for it
         (folder / "outbox.db.mark").unlink()  # it knows nothing of what was filled in
         file_bytes = (folder / "outbox.db").stat().st_size
         path = settings(folder, ports, period_ms, broker, history)

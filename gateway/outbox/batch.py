@@ -59,6 +59,11 @@ class Batch:
     trims: dict[RecordKind, Ranges] = field(default_factory=dict)
     """By kind: these seqs have been acknowledged by all who carry it."""
 
+    @property
+    def is_dirty(self) -> bool:
+        """Whether acknowledgements, refusals or damaged records wait for it."""
+        return bool(self.cursors or self.refused or self.damaged)
+
 
 @cache
 def _insert_of(rows: int) -> str:

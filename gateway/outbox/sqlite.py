@@ -242,15 +242,12 @@ class SqliteOutbox:
             await self._wake.wait()
             self._wake.clear()
             self._gathering = None
-            while self._waiting or (self._is_dirty() and (self._is_due or self._closing)):
+            while self._waiting or (self._batch.is_dirty and (self._is_due or self._closing)):
                 if not await self._commit_once():
                     break
             self._is_due = False
             if self._closing:
                 return
-
-    def _is_dirty(self) -> bool:
-        return bool(self._batch.cursors or self._batch.refused or self._batch.damaged)
 
     async def _commit_once(self) -> bool:
         """One transaction; False when it failed and there is nothing to go on with at once."""
@@ -260,7 +257,7 @@ class SqliteOutbox:
         self._is_due = False
         appends, self._waiting = take_appends(self._waiting, _BATCH_ENTRIES)
         appends = refuse_excess(appends, self._bounds, self._books.stored_bytes)
-        if not appends and not self._is_dirty():
+        if not appends and not self._batch.is_dirty:
             return True
         batch, self._batch = self._batch, Batch()
         batch.trims = self._floors.trims()
@@ -334,7 +331,7 @@ class SqliteOutbox:
             self._batch.cursors = batch.cursors
             self._batch.refused = batch.refused + self._batch.refused
             self._batch.damaged = batch.damaged + self._batch.damaged
-            if self._is_dirty():
+            if self._batch.is_dirty:
                 self._commit_soon(FULL_PAUSE_S)
             told = appends
         else:

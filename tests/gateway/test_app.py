@@ -305,7 +305,9 @@ def test_a_line_names_what_it_is_about(capsys: pytest.CaptureFixture[str], log_f
         assert line.endswith('WARNING device press: lost: "it"\\nsaid')
 
 
-@pytest.mark.parametrize(("periods_ms", "expected_s"), [((1000, 100), 0.004), ((1000, 10), 0.0025), ((60_000,), 0.004), ((), None)])
+@pytest.mark.parametrize(
+    ("periods_ms", "expected_s"), [((1000, 100), 0.004), ((1000, 10), 0.0025), ((60_000,), 0.004), ((), None)]
+)
 def test_commits_gather_for_a_quarter_of_the_shortest_period_at_most(
     periods_ms: tuple[int, ...], expected_s: float | None
 ) -> None:
