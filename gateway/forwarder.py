@@ -223,7 +223,7 @@ class Forwarder:
             return
         if self._history.is_empty:
             self._log.info(f"{ranges.size(late)} seqs are late and go as history beside what is live", event="history")
-        self._history.add(late)
+        self._history.add(late, ranges.union(self._live.on_way(), self._history.on_way()))
         self._fence()
         self._moved.set()
 

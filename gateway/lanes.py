@@ -101,6 +101,13 @@ class Lane:
             self._slices.popleft()
             yield front.after, front.through
 
+    def on_way(self) -> Ranges:
+        """The seqs of its slices."""
+        found: Ranges = ()
+        for part in self._slices:
+            found = ranges.add(found, part.after + 1, part.through)
+        return found
+
     def edges(self) -> Iterator[int]:
         """Where its slices begin and end."""
         for part in self._slices:
@@ -133,9 +140,18 @@ class History(Lane):
         """Seqs that wait, and records on their way."""
         return ranges.size(self.pending) + self.in_flight
 
-    def add(self, late: Ranges) -> None:
-        """These seqs are to be sent as history."""
+    def add(self, late: Ranges, on_way: Ranges = ()) -> None:
+        """These seqs are to be sent as history; `on_way`: those of slices in any lane.
+
+        A broker that never keeps up makes span after span. Beyond ranges.MOST the nearest two become one, with what went live and
+        was acknowledged between them: repeats at most, where that is still stored.
+        """
         self.pending = ranges.union(self.pending, late)
+        if len(self.pending) > ranges.MOST:
+            between = ranges.holes(self.pending, self.pending[0][0], self.pending[-1][1])
+            settled = [hole for hole in between if not ranges.common((hole,), on_way)]
+            if settled:
+                self.pending = ranges.add(self.pending, *min(settled, key=lambda hole: hole[1] - hole[0]))
 
     def next_span(self) -> tuple[Range, bool]:
         """Of which span the next slice is, and whether it is the newest of it; asked only while something is pending."""

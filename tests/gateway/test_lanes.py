@@ -362,6 +362,37 @@ def test_a_history_sends_each_seq_once_and_acknowledges_each_once(
     assert done == late
 
 
+def test_spans_that_wait_stay_few_and_none_that_is_on_its_way_is_joined() -> None:
+    history = History(Drain.NEWEST_FIRST)
+    spans = [(10 * n + 1, 10 * n + 5) for n in range(ranges.MOST)]
+    history.add(tuple(spans))
+    history.add(((2001, 2005),), on_way=tuple((last + 1, last + 5) for _, last in spans if last != 45))
+    assert len(history.pending) == ranges.MOST
+    assert (41, 55) in history.pending
+    history.add(((3001, 3005),), on_way=((1, 3000),))
+    assert len(history.pending) == ranges.MOST + 1
+
+
+async def test_a_broker_that_never_keeps_up_makes_no_endless_list_and_loses_nothing() -> None:
+    bench = make(window=2)
+    bench.sink.acknowledges_itself = False
+    async with running(bench):
+        for _ in range(3 * ranges.MOST):
+            await bench.produce(4)
+            await bench.clock.advance(1.5)
+            if bench.sink.in_flight:
+                bench.sink.acknowledge(bench.sink.in_flight[-1])
+            await settle()
+        assert len(bench.forwarder._history.pending) <= ranges.MOST + 2
+        assert len(bench.outbox.acknowledged("broker")) <= ranges.MOST
+        bench.sink.acknowledges_itself = True
+        await bench.acknowledge_all()
+        for _ in range(100):
+            await settle()
+    assert bench.outbox.counts().stored == 0
+    assert {record.seq for record in bench.sink.sent} == set(range(1, 12 * ranges.MOST + 1))
+
+
 def test_a_lane_that_has_sent_nothing_of_a_span_is_done_with_it_at_once() -> None:
     lane = Lane()
     lane.hand_over(0, 7, [])
