@@ -255,7 +255,7 @@ class Forwarder:
             await self._outbox.acknowledge(self.name, through, after)
         if not self._history.is_empty:
             await self._acknowledge_history()
-        elif self._policy is not None:
+        if self._policy is not None and self._history.is_empty:
             self._look_for_holes()
         self._moved.set()
 
