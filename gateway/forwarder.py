@@ -10,7 +10,7 @@ once (I6). Without one everything goes in one order.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 
 from gateway.backoff import Backoff
@@ -236,20 +236,20 @@ class Forwarder:
         while True:
             await self._settle(await self._sink.acknowledged())
 
-    async def _settle(self, seqs: Iterable[int]) -> None:
+    async def _settle(self, seqs: Sequence[int]) -> None:
         """Those are with the other side for good; those that the sink rejected go to the quarantine."""
-        for seq in seqs:
-            if not self._live.settle(seq):
-                if not self._history.settle(seq):
-                    continue
-                self.historical += 1
-            self.acknowledged += 1
-            self._recover()
+        if seqs:
+            historical = self._history.settle(seqs)
+            self.historical += historical
+            taken = historical + self._live.settle(seqs)
+            self.acknowledged += taken
+            if taken:
+                self._recover()
         for seq, reason in self._sink.rejected():
             if self._live.has(seq) or self._history.has(seq):
                 self._log.alarm(f"record {seq} is set aside: {reason}", event="quarantine", seq=seq)
                 await self._outbox.quarantine(self.name, seq, reason)
-                _ = self._live.settle(seq) or self._history.settle(seq)
+                _ = self._live.settle((seq,)) or self._history.settle((seq,))
                 self.rejected += 1
         for after, through in self._live.take_done():
             await self._outbox.acknowledge(self.name, through, after)

@@ -7,7 +7,7 @@ the order in which they went.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -76,12 +76,11 @@ class Lane:
         else:
             self._slices.append(_Slice(after, through, deque(seqs)))
 
-    def settle(self, seq: int) -> bool:
-        """That record is with the other side, or was refused for ever; False when it isn't on its way here."""
-        if seq in self._open:
-            self._open.remove(seq)
-            return True
-        return False
+    def settle(self, seqs: Iterable[int]) -> int:
+        """Those records are with the other side, or were refused for ever; how many of them were on their way here."""
+        settled = self._open.intersection(seqs)
+        self._open -= settled
+        return len(settled)
 
     def has(self, seq: int) -> bool:
         """Whether that record is on its way here."""

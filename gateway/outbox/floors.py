@@ -67,7 +67,11 @@ class Floors:
         """By kind: what all who carry it have acknowledged and trimmed() hasn't seen."""
         found = {}
         for kind, sinks in self._carriers.items():
-            released = ranges.common_to_all(self.acknowledged(sink) for sink in sinks)
+            if not sinks:
+                continue
+            released = ranges.common_to_all(map(self.acknowledged, sinks))
+            if released == self._trimmed[kind]:
+                continue
             if new := ranges.without(released, self._trimmed[kind]):
                 found[kind] = new
         return found

@@ -21,6 +21,8 @@ def add(ranges: Ranges, first: int, last: int) -> Ranges:
         return ranges
     if not ranges or ranges[-1][1] + 1 < first:
         return (*ranges, (first, last))
+    if ranges[-1][0] <= first:  # the usual case: a lane goes on
+        return (*ranges[:-1], (ranges[-1][0], max(ranges[-1][1], last)))
     apart = []
     for one in ranges:
         if one[1] + 1 < first or last + 1 < one[0]:
