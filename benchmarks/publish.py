@@ -43,7 +43,7 @@ def main() -> None:
     ways: dict[str, Callable[[int, int, int], Coroutine[Any, Any, None]]] = {"sink": _by_sink, "gmqtt": _by_gmqtt}
     cost_us: dict[str, list[float]] = {name: [] for name in ways}
     rate: dict[str, list[float]] = {name: [] for name in ways}
-    with _mosquitto() as port:
+    with mosquitto() as port:
         for _ in range(options.rounds):
             for name, way in ways.items():
                 started_s, cpu_s = time.perf_counter(), time.process_time()
@@ -62,7 +62,7 @@ def main() -> None:
 
 async def _by_sink(port: int, count: int, size: int) -> None:
     target = MqttTarget("127.0.0.1", port, "benchmark")
-    sink = MqttSink("b", target, lambda record: [("bench/t", record.payload)], window=_WINDOW, clock=SystemClock())
+    sink = MqttSink("b", target, lambda record, _: [("bench/t", record.payload)], window=_WINDOW, clock=SystemClock())
     await sink.open()
     records = [Record(seq, RecordKind.TELEMETRY, b"x" * size) for seq in range(1, count + 1)]
     sent = acknowledged = 0
@@ -116,7 +116,8 @@ async def _by_gmqtt(port: int, count: int, size: int) -> None:
 
 
 @contextmanager
-def _mosquitto() -> Iterator[int]:
+def mosquitto() -> Iterator[int]:
+    """Debian's, on a free port, without a limit of its own; yields the port."""
     program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
     if program is None:
         sys.exit("mosquitto is not installed (Debian package mosquitto)")
@@ -125,7 +126,9 @@ def _mosquitto() -> Iterator[int]:
         port = int(probe.getsockname()[1])
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "mosquitto.conf"
-        config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_inflight_messages 0\nlog_dest none\n")
+        config.write_text(
+            f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_inflight_messages 0\nmax_queued_messages 0\nlog_dest none\n"
+        )
         process = subprocess.Popen([program, "-c", str(config)], stderr=subprocess.DEVNULL)
         try:
             _wait_listening(port)

@@ -97,7 +97,12 @@ def assemble(settings: GatewaySettings, outbox: Outbox, around: Surroundings) ->
     for sink in settings.sinks:
         made = _mqtt_sink(settings, sink, outbox, around) if sink.kind == "mqtt" else _epcis_sink(sink, around)
         gateway.forwarders[sink.name] = Forwarder(
-            outbox, made, clock=around.clock, backoff=Backoff(around.uniform), log=Log("sink", sink=sink.name)
+            outbox,
+            made,
+            clock=around.clock,
+            backoff=Backoff(around.uniform),
+            log=Log("sink", sink=sink.name),
+            policy=sink.history.policy if sink.kind == "mqtt" else None,  # products keep one strict order
         )
     return gateway
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints
 
 from config.settings import FilePath, Name, Settings
+from gateway.lane_settings import HistorySettings
 from gateway.sinks.payload import Form
 from gateway.sinks.selection import Selection
 from gateway.sinks.template import shape_mistake
@@ -140,6 +141,8 @@ class MqttSettings(Settings):
     """MQTT 5: most topics that are sent as a number from the second time on; a broker's smaller Topic Alias Maximum is obeyed."""
     window: int = Field(default=100, ge=1, le=10_000)
     """Most messages on their way without acknowledgement; a broker's smaller Receive Maximum is obeyed."""
+    history: HistorySettings = HistorySettings()
+    """What happens to records that are late, after an outage or at a slow broker."""
     keepalive_s: int = Field(default=30, ge=5, le=3600)
     """An idle connection is probed this often."""
     acknowledge_s: float = Field(default=10.0, gt=0, le=600)

@@ -30,6 +30,9 @@ class Backlog:
 
     depth: int = 0
     """In records, counted up to forwarder.DEPTH_CAP."""
+    live_depth: int = 0
+    history_depth: int = 0
+    """In seqs, without a cap: see Forwarder.lane_depths."""
     oldest_age_s: float = 0.0
     acknowledged_per_s: float = 0.0
 
@@ -100,7 +103,7 @@ class Reporter:
             taken = forwarder.acknowledged - self._acknowledged.get(name, 0)
             self._acknowledged[name] = forwarder.acknowledged
             age_s = _oldest_age_s(self._gateway.outbox, forwarder, now_ns)
-            self.backlogs[name] = Backlog(forwarder.depth(), age_s, round(taken / elapsed_s, 1))
+            self.backlogs[name] = Backlog(forwarder.depth(), *forwarder.lane_depths(), age_s, round(taken / elapsed_s, 1))
         self.disk = _disk(self._gateway.settings.outbox.path)
 
     def write(self) -> None:
@@ -160,10 +163,13 @@ class Reporter:
                 "state": forwarder.state,
                 "trouble": forwarder.trouble,
                 "depth": backlog.depth,
+                "live_depth": backlog.live_depth,
+                "history_depth": backlog.history_depth,
                 "oldest_age_s": round(backlog.oldest_age_s, 3),
                 "acknowledged_per_s": backlog.acknowledged_per_s,
                 "in_flight": forwarder.in_flight,
                 "acknowledged": forwarder.acknowledged,
+                "historical": forwarder.historical,
                 "rejected": forwarder.rejected,
                 "connects": forwarder.connects,
             }

@@ -83,7 +83,7 @@ class History:
         self._spoiled: list[tuple[int, Value]] = []
         self._losses: list[Loss] = []
         self._reports: list[tuple[int, bool]] = []
-        self._front = -1
+        self._fronts = {False: -1, True: -1}
         self._altered = self._reordered = self._heartbeats = self._bad = 0
 
     def serve(self, row: Served, value: Value, source_ms: int | None, first: bool) -> None:
@@ -143,8 +143,11 @@ class History:
         if self._by_source is not None:
             self._by_source = {key: place for place, key in enumerate(self._keys_ms)}
 
-    def deliver(self, value: Value, t_ms: int, source_ms: int | None, received_ns: int) -> Match:
-        """Match one delivered value, in the order received, repeats of a message left out."""
+    def deliver(self, value: Value, t_ms: int, source_ms: int | None, received_ns: int, *, is_historical: bool = False) -> Match:
+        """Match one delivered value, in the order received, repeats of a message left out.
+
+        Live and historical values have an order each. The age of a historical one says nothing: it was sent late.
+        """
         self._reports.append((t_ms, False))
         place = self._find(value, t_ms, source_ms)
         matches = place is not None and same(self._values[place], value)
@@ -158,11 +161,11 @@ class History:
         again = bool(self._delivered[place])
         self._heartbeats += again
         self._delivered[place] = True
-        if place < self._front:
+        if place < self._fronts[is_historical]:
             self._reordered += 1
             return Match(finding=f"{self}: {value!r} at {source_ms or t_ms} came after a later reading")
-        self._front = place
-        origin_ns = self._origins_ns[place]
+        self._fronts[is_historical] = place
+        origin_ns = None if is_historical else self._origins_ns[place]
         return Match(age_ns=None if again or origin_ns is None else received_ns - origin_ns)
 
     def report_bad(self, t_ms: int) -> Match:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
@@ -19,6 +20,8 @@ from simulators.ledger import FaultRecord, Value, open_read_only, read_faults, r
 
 EXAMPLES_PER_KIND = 5
 _NS_PER_MS = 1_000_000
+_MARKED = re.compile(r'^(\{.*?"t":[0-9]+,)"historical":true,')
+"""A message of the history lane, up to its mark: what had gone live before may come again as history."""
 _OUTAGES = frozenset({FaultKind.RESTART, FaultKind.REFUSE, FaultKind.HALF_OPEN})
 _COUNTS = ("read", "delivered", "filtered", "lost", "reordered", "heartbeats", "bad", "cut", "spoiled")
 
@@ -34,11 +37,11 @@ class Verdict:
     messages: int
     """Received, repeats included."""
     repeated: int
-    """Messages whose (gateway, epoch, seq) had come before, byte for byte the same."""
+    """Messages whose (gateway, epoch, seq) had come before, byte for byte the same but for the mark of history."""
     malformed: int
     """Messages that aren't telemetry, and repeats that differ from what they repeat; counted as altered."""
     age_ms_p50: float | None
-    """From the instant of service (Modbus) or the device's own time (OPC UA) to the subscriber; None without a reading."""
+    """From the instant of service (Modbus) or the device's own time (OPC UA) to the subscriber; None without a live reading."""
     age_ms_p99: float | None
     examples: tuple[str, ...]
     """The first findings of each kind, in words."""
@@ -123,6 +126,7 @@ class Telemetry(msgspec.Struct):
     values: dict[str, Value | None]
     source_t: dict[str, int] = msgspec.field(default_factory=dict)
     status: dict[str, str] = msgspec.field(default_factory=dict)
+    historical: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +192,7 @@ class _Judgement:
     def take(self, message: _Message) -> None:
         """The next message, in the order received."""
         self._messages += 1
-        payload = hash(message.payload)
+        payload = hash(_MARKED.sub(r"\1", message.payload))
         earlier = self._payloads.get(message.identity)
         if earlier is None:
             self._payloads[message.identity] = payload
@@ -245,7 +249,8 @@ class _Judgement:
 def _match(history: History, tag: str, value: Value | None, telemetry: Telemetry, message: _Message) -> Match:
     status = telemetry.status.get(tag, "Good")
     if value is not None and not status.startswith("Bad"):
-        return history.deliver(value, telemetry.t, telemetry.source_t.get(tag), message.received_ns)
+        source_ms = telemetry.source_t.get(tag)
+        return history.deliver(value, telemetry.t, source_ms, message.received_ns, is_historical=telemetry.historical)
     if value is not None:
         return history.report_wrong(f"{value!r} in message {message.id} though its status is {status}")
     if status == "Good":

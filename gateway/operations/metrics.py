@@ -83,6 +83,10 @@ def _sinks(gateway: Gateway, reporter: Reporter) -> Iterator[Family]:
     yield Family("mumian_sink_state", Kind.STATESET, "How a sink's connection is.", states, _SINK_STATES)
     depth = [(labels, backlog.depth) for labels, _, backlog in parts]
     yield Family("mumian_sink_depth_records", Kind.GAUGE, "Records that wait for this sink, counted up to 1000.", depth)
+    lanes = [({**labels, "lane": "live"}, backlog.live_depth) for labels, _, backlog in parts]
+    lanes += [({**labels, "lane": "history"}, backlog.history_depth) for labels, _, backlog in parts]
+    text = "Seqs that wait for this sink, live or as history; those of kinds that it doesn't carry count, too."
+    yield Family("mumian_sink_lane_depth_seqs", Kind.GAUGE, text, lanes)
     ages = [(labels, backlog.oldest_age_s) for labels, _, backlog in parts]
     text = "How long ago the oldest record that waits for this sink was read; 0 when none does."
     yield Family("mumian_sink_oldest_age_seconds", Kind.GAUGE, text, ages, unit="seconds")
@@ -92,6 +96,8 @@ def _sinks(gateway: Gateway, reporter: Reporter) -> Iterator[Family]:
     yield Family("mumian_sink_in_flight_records", Kind.GAUGE, "Records handed over and not acknowledged.", in_flight)
     taken = [(labels, forwarder.acknowledged) for labels, forwarder, _ in parts]
     yield Family("mumian_sink_acknowledged_records", Kind.COUNTER, "Records acknowledged, repeats included.", taken)
+    historical = [(labels, forwarder.historical) for labels, forwarder, _ in parts]
+    yield Family("mumian_sink_historical_records", Kind.COUNTER, "Records acknowledged that went as history.", historical)
     rejected = [(labels, forwarder.rejected) for labels, forwarder, _ in parts]
     yield Family("mumian_sink_rejected_records", Kind.COUNTER, "Records that this sink can never deliver.", rejected)
     connects = [(labels, forwarder.connects) for labels, forwarder, _ in parts]

@@ -135,7 +135,19 @@ def table(found: Mapping[str, Any]) -> str:
     )
     lines.append("")
     lines += _columns(
-        ["sink", "state", "waiting", "oldest", "in flight", "acknowledged", "per s", "rejected", "connects", "trouble"],
+        [
+            "sink",
+            "state",
+            "waiting",
+            "history",
+            "oldest",
+            "in flight",
+            "acknowledged",
+            "per s",
+            "rejected",
+            "connects",
+            "trouble",
+        ],
         [_sink(name, figures) for name, figures in found["sinks"].items()],
     )
     if found["products"]:
@@ -169,6 +181,7 @@ def _sink(name: str, figures: Mapping[str, Any]) -> list[str]:
         name,
         figures["state"],
         str(figures["depth"]),
+        str(figures.get("history_depth", "-")),
         f"{figures['oldest_age_s']:.1f} s",
         str(figures["in_flight"]),
         str(figures["acknowledged"]),

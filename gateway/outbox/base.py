@@ -1,15 +1,18 @@
 """The outbox contract: where a reading lives from the poll to the acknowledgement.
 
-One process owns an outbox. The engine appends and waits; each sink reads past its own cursor and acknowledges. A record has
-one `seq` for life: (gateway, epoch, seq) lets a consumer drop repeats (invariant I5).
+One process owns an outbox. The engine appends and waits; each sink reads what it hasn't acknowledged and acknowledges it, in
+one lane or in several (invariant I6). A record has one `seq` for life: (gateway, epoch, seq) lets a consumer drop repeats
+(invariant I5).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple, Protocol
+
+from gateway.outbox.ranges import Ranges
 
 
 class RecordKind(IntEnum):
@@ -37,6 +40,8 @@ class Record(NamedTuple):
     seq: int
     kind: RecordKind
     payload: bytes
+    at_ns: int = 0
+    """When it was stored, ns since 1970, UTC, by the gateway's clock; 0 where that isn't known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,10 @@ class Outbox(Protocol):
     def epoch(self) -> str:
         """Made with the outbox, kept for its life: seqs of different epochs are not comparable."""
 
+    @property
+    def last_seq(self) -> int:
+        """The newest durable seq that was given; 0 before the first."""
+
     async def append(self, entries: Sequence[Entry], notes: Mapping[str, bytes] | None = None) -> range:
         """Store entries and notes (small named states that must change together with them) in one durable transaction.
 
@@ -102,8 +111,12 @@ class Outbox(Protocol):
             OutboxFailed: nothing stored; this outbox accepts no more.
         """
 
-    def read(self, after: int, limit: int, kinds: frozenset[RecordKind]) -> list[Record]:
-        """Up to `limit` durable records of those kinds with seq > `after`, ascending. Takes nothing away; microseconds, no await.
+    def read(
+        self, after: int, limit: int, kinds: frozenset[RecordKind], until: int | None = None, *, newest: bool = False
+    ) -> list[Record]:
+        """Up to `limit` durable records of those kinds with `after` < seq <= `until`, ascending: the first, or the newest.
+
+        Takes nothing away; microseconds, no await. Without `until` there is no end.
 
         Where records were dropped before every sink had them, a gap stands in the place of the newest of them, a telemetry
         record by kind. A record whose checksum fails is quarantined and counted as dropped "damaged"; a gap takes its place.
@@ -113,13 +126,25 @@ class Outbox(Protocol):
         """Return once a durable record of those kinds with seq > `after` exists."""
 
     def cursor(self, sink: str) -> int:
-        """The seq through which `sink` has acknowledged; 0 for a new one, which so gets all that is stored."""
+        """The seq through which `sink` has acknowledged all; 0 for a new one, which so gets all that is stored."""
 
-    async def acknowledge(self, sink: str, seq: int) -> None:
-        """Move the cursor of `sink` to `seq` (never back). A record that all sinks that carry its kind have passed goes.
+    def acknowledged(self, sink: str) -> Ranges:
+        """All that `sink` has acknowledged, what lies beyond its cursor too: at most ranges.MOST ranges.
 
-        Which sinks carry which kinds is said when the outbox is made. May be committed a little later than it returns: a crash
-        then costs a repeat, never a loss.
+        Beyond that the shortest is forgotten, and its records are sent again where they are still stored.
+        """
+
+    async def acknowledge(self, sink: str, seq: int, after: int = 0) -> None:
+        """`sink` has everything in (after, seq] for good; from the beginning without `after`. Nothing takes that back.
+
+        A record that all sinks that carry its kind have acknowledged goes. Which sinks carry which kinds is said when the outbox
+        is made. May be committed a little later than it returns: a crash then costs a repeat, never a loss.
+        """
+
+    def fence(self, sink: str, seqs: Iterable[int]) -> None:
+        """Behind each of these seqs begins what `sink` reads, sends or acknowledges apart; until said anew, in memory only.
+
+        A gap never tells of records on both sides of one: its place could else be acknowledged before what it tells of.
         """
 
     async def quarantine(self, sink: str, seq: int, reason: str) -> None:

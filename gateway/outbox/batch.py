@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import chain
 
-from gateway.outbox import gaps
+from gateway.outbox import gaps, standings
 from gateway.outbox.base import RecordKind
 from gateway.outbox.bounds import Bounds, Drop, device_of
 from gateway.outbox.codec import DIGEST_BYTES, Gap
 from gateway.outbox.gaps import Gaps
+from gateway.outbox.ranges import Ranges
+from gateway.outbox.standings import Kept
 
 DAMAGED = "damaged"
 ROWS_AT_ONCE = 32
@@ -44,14 +46,23 @@ class Batch:
     readings: int = 0
     notes: dict[str, bytes] = field(default_factory=dict)
     cursors: dict[str, int] = field(default_factory=dict)
-    all_cursors: dict[str, int] = field(default_factory=dict)
-    """As they are after it, for the seal."""
+    islands: dict[str, Ranges] = field(default_factory=dict)
+    """By sink: what it has acknowledged beyond its cursor, where that has changed."""
+    standings: dict[str, Ranges] = field(default_factory=dict)
+    """All that each has acknowledged after it, for the seal."""
+    edges: Sequence[int] = ()
+    """See Floors.edges: no gap crosses one."""
     refused: list[tuple[int, str, str]] = field(default_factory=list)
     """(seq, sink, reason): a copy is set aside."""
     damaged: list[int] = field(default_factory=list)
     """Seqs whose checksum failed: moved to the quarantine."""
-    trims: dict[RecordKind, tuple[int, int]] = field(default_factory=dict)
-    """By kind: the seqs in (first, second] have been acknowledged by all who carry it."""
+    trims: dict[RecordKind, Ranges] = field(default_factory=dict)
+    """By kind: these seqs have been acknowledged by all who carry it."""
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether acknowledgements, refusals or damaged records wait for it."""
+        return bool(self.cursors or self.refused or self.damaged)
 
 
 @cache
@@ -92,7 +103,7 @@ def commit(connection: sqlite3.Connection, books: Books, batch: Batch, bounds: B
     Raises:
         sqlite3.Error: nothing of it was stored.
     """
-    account = _Account(connection, books)
+    account = _Account(connection, books, batch.edges)
     try:
         _carry_out(connection, account, batch, bounds, now_ns)
     except BaseException:
@@ -108,17 +119,17 @@ def _carry_out(connection: sqlite3.Connection, account: _Account, batch: Batch, 
         for seq in batch.damaged:
             _set_aside(connection, seq, "", DAMAGED)
             account.drop(Drop(DAMAGED, "seq = ?", (seq,)))
-        for kind, span in batch.trims.items():
-            account.remove(kind, span)
+        for kind, released in batch.trims.items():
+            for span in released:
+                account.remove(kind, span)
         if batch.records:
             account.produce(batch)
         bounds.learn(batch.notes)
         account.bound(bounds, now_ns)
         if batch.notes:
             connection.executemany("INSERT OR REPLACE INTO note (key, value) VALUES (?, ?)", batch.notes.items())
-        if batch.cursors:
-            connection.executemany("INSERT OR REPLACE INTO cursor (sink, seq) VALUES (?, ?)", batch.cursors.items())
-        account.write(batch.all_cursors)
+        standings.write(connection, batch.cursors, batch.islands)
+        account.write(standings.kept(batch.standings))
 
 
 def books_of(figures: Sequence[int], dropped: Mapping[str, int], known: Gaps = ()) -> Books:
@@ -127,10 +138,13 @@ def books_of(figures: Sequence[int], dropped: Mapping[str, int], known: Gaps = (
     return Books(produced, removed, stored, stored_bytes, readings, dropped, known)
 
 
-def seal(books: Books, cursors: Mapping[str, int]) -> int:
-    """A checksum over the books and the cursors: an altered cursor would remove what nobody has acknowledged. Never 0."""
+def seal(books: Books, kept: Kept) -> int:
+    """A checksum over the books and what was acknowledged: altered, that would remove what nobody has acknowledged. Never 0."""
     figures = (books.produced, books.removed, books.stored, books.stored_bytes, books.readings)
-    return zlib.crc32(repr((figures, sorted(books.dropped.items()), sorted(cursors.items()))).encode()) or 1
+    sealed = repr((figures, sorted(books.dropped.items()), sorted(kept.cursors.items())))
+    if kept.islands:  # without any it is the seal of a file from before there were islands
+        sealed += repr(kept.islands)
+    return zlib.crc32(sealed.encode()) or 1
 
 
 def _set_aside(connection: sqlite3.Connection, seq: int, sink: str, reason: str) -> None:
@@ -144,8 +158,9 @@ def _set_aside(connection: sqlite3.Connection, seq: int, sink: str, reason: str)
 class _Account:
     """The books during a transaction."""
 
-    def __init__(self, connection: sqlite3.Connection, books: Books) -> None:
+    def __init__(self, connection: sqlite3.Connection, books: Books, edges: Sequence[int]) -> None:
         self._connection = connection
+        self._edges = edges
         self._produced = books.produced
         self._removed = books.removed
         self._stored = books.stored
@@ -171,26 +186,41 @@ class _Account:
     def remove(self, kind: RecordKind, span: tuple[int, int]) -> None:
         """Records that have been acknowledged go; those that a sink refused count as dropped."""
         refused = self._connection.execute(
-            "SELECT reason FROM quarantine WHERE kind = ? AND seq > ? AND seq <= ? "
+            "SELECT reason FROM quarantine WHERE kind = ? AND seq >= ? AND seq <= ? "
             "AND EXISTS (SELECT 1 FROM record WHERE record.seq = quarantine.seq)",
             (int(kind), *span),
         ).fetchall()
-        count = self._delete(f"{of_kind(kind)} AND seq > ? AND seq <= ?", span)
+        count = self._delete(f"{of_kind(kind)} AND seq >= ? AND seq <= ?", span)
         self._dropped.update(counted_as(reason) for (reason,) in refused)
         self._removed += count - len(refused)
         if kind is RecordKind.TELEMETRY:
-            self._gaps = gaps.beyond(self._gaps, span[1])
+            self._gaps = gaps.passed(self._gaps, *span)
 
     def drop(self, drop: Drop) -> None:
-        """Records go before every sink had them: counted, and told by a gap."""
-        extent = f"SELECT min(seq), max(seq), min(at_ns), max(at_ns) FROM record WHERE {drop.condition}"  # noqa: S608
-        first, last, first_ns, last_ns = self._connection.execute(extent, drop.parameters).fetchone()
-        if first is None:
+        """Records go before every sink had them: counted, and told by a gap, or by one between each two edges."""
+        found = self._extent(drop)
+        if found is None:
             return
+        pieces = list(gaps.regions(self._edges, found[0], found[1]))
+        if len(pieces) == 1:
+            self._drop_piece(drop, found)
+            return
+        for piece in pieces:
+            part = Drop(drop.reason, f"({drop.condition}) AND seq >= ? AND seq <= ?", (*drop.parameters, *piece))
+            if (extent := self._extent(part)) is not None:
+                self._drop_piece(part, extent)
+
+    def _extent(self, drop: Drop) -> tuple[int, int, int, int] | None:
+        """Least and greatest seq and time of what goes; None when nothing does."""
+        query = f"SELECT min(seq), max(seq), min(at_ns), max(at_ns) FROM record WHERE {drop.condition}"  # noqa: S608
+        first, last, first_ns, last_ns = self._connection.execute(query, drop.parameters).fetchone()
+        return None if first is None else (first, last, first_ns, last_ns)
+
+    def _drop_piece(self, drop: Drop, extent: tuple[int, int, int, int]) -> None:
         devices = self._devices(drop)
         count = self._delete(drop.condition, drop.parameters)
         self._dropped[drop.reason] += count
-        self._gaps = gaps.add(self._gaps, Gap(first, last, first_ns, last_ns, {drop.reason: count}, devices))
+        self._gaps = gaps.add(self._gaps, Gap(*extent, {drop.reason: count}, devices), self._edges)
 
     def _devices(self, drop: Drop) -> tuple[str, ...]:
         digests = f"SELECT DISTINCT substr(payload, 2, {DIGEST_BYTES}) FROM record WHERE {drop.condition}"  # noqa: S608
@@ -214,10 +244,10 @@ class _Account:
         if (drop := bounds.excessive(self._connection, self._bytes)) is not None:
             self.drop(drop)
 
-    def write(self, cursors: Mapping[str, int]) -> None:
+    def write(self, kept: Kept) -> None:
         self._connection.execute(
             "UPDATE book SET produced = ?, removed = ?, stored = ?, stored_bytes = ?, readings = ?, crc = ?",
-            (self._produced, self._removed, self._stored, self._bytes, self._readings, seal(self.books(), cursors)),
+            (self._produced, self._removed, self._stored, self._bytes, self._readings, seal(self.books(), kept)),
         )
         changed = [(reason, n) for reason, n in self._dropped.items() if n != self._dropped_before.get(reason)]
         if changed:

@@ -1,15 +1,20 @@
-"""What is known of dropped records until every sink has passed them: few gaps, disjoint, ascending. Pure."""
+"""What is known of dropped records until every sink has passed them: few gaps, ascending by their places. Pure.
+
+A gap stands in the place of the newest record that it tells of. Sinks don't pass places in order where they have lanes, so a gap
+tells of records between two edges only (Floors.edges): whoever waits for one of them waits for its place as well, in one lane.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from gateway.outbox.base import Record, RecordKind
 from gateway.outbox.codec import Gap, checksum, encode_gap
 
 MOST = 64
-"""More are not kept: the two that lie nearest become one."""
+"""More are not kept between two edges: the two that lie nearest become one."""
 
 Gaps = tuple[Gap, ...]
 
@@ -27,41 +32,63 @@ def join(one: Gap, other: Gap) -> Gap:
     )
 
 
-def add(gaps: Gaps, new: Gap) -> Gaps:
-    """`gaps` with another one: those that it meets are joined with it."""
-    apart = []
+def add(gaps: Gaps, new: Gap, edges: Sequence[int] = ()) -> Gaps:
+    """`gaps` with another one that crosses no edge: those that it meets between its edges are joined with it."""
+    region = bisect_left(edges, new.last_seq)
+    near, apart = [], []
     for gap in gaps:
-        if gap.last_seq + 1 < new.first_seq or new.last_seq + 1 < gap.first_seq:
+        if bisect_left(edges, gap.last_seq) != region:
             apart.append(gap)
+        elif gap.last_seq + 1 < new.first_seq or new.last_seq + 1 < gap.first_seq:
+            near.append(gap)
         else:
             new = join(gap, new)
-    found = sorted([*apart, new], key=lambda gap: gap.last_seq)
-    if len(found) > MOST:
-        at = min(range(len(found) - 1), key=lambda place: found[place + 1].first_seq - found[place].last_seq)
-        found[at : at + 2] = [join(found[at], found[at + 1])]
-    return tuple(found)
+    near = sorted([*near, new], key=_place)
+    if len(near) > MOST:
+        at = min(range(len(near) - 1), key=lambda place: near[place + 1].first_seq - near[place].last_seq)
+        near[at : at + 2] = [join(near[at], near[at + 1])]
+    return tuple(sorted([*apart, *near], key=_place))
 
 
-def beyond(gaps: Gaps, floor: int) -> Gaps:
-    """Those that end beyond `floor`, through which everybody has read."""
-    return tuple(gap for gap in gaps if gap.last_seq > floor)
+def passed(gaps: Gaps, first: int, last: int) -> Gaps:
+    """Without those whose place is one of `first` to `last`, which everybody has acknowledged."""
+    return tuple(gap for gap in gaps if not first <= gap.last_seq <= last)
 
 
-def weave(records: Sequence[Record], gaps: Gaps, after: int, limit: int) -> list[Record]:
-    """Records read beyond `after`, up to `limit` of them, with the gaps in their places; still no more than `limit`."""
-    through = records[-1].seq if len(records) >= limit else None
-    places = [as_record(gap) for gap in gaps if gap.last_seq > after and (through is None or gap.last_seq < through)]
+def regions(edges: Sequence[int], first: int, last: int) -> Iterator[tuple[int, int]]:
+    """`first` to `last`, cut at the edges within: (first, last) of each piece."""
+    for edge in edges[bisect_left(edges, first) : bisect_right(edges, last - 1)]:
+        yield first, edge
+        first = edge + 1
+    yield first, last
+
+
+def weave(
+    records: Sequence[Record], gaps: Gaps, after: int, limit: int, until: int | None = None, *, newest: bool = False
+) -> list[Record]:
+    """Records read of (after, until], up to `limit`, with the gaps in their places; still no more than `limit`.
+
+    `newest`: they are the last ones, not the first.
+    """
+    if len(records) >= limit:  # more may lie on the other side
+        after, until = (records[0].seq, until) if newest else (after, records[-1].seq)
+    places = [as_record(gap) for gap in gaps if gap.last_seq > after and (until is None or gap.last_seq <= until)]
     if not places:
         return list(records)
-    return sorted([*records, *places], key=lambda record: record.seq)[:limit]
+    woven = sorted([*records, *places], key=lambda record: record.seq)
+    return woven[-limit:] if newest else woven[:limit]
 
 
 def as_record(gap: Gap) -> Record:
     """A gap as sinks get it."""
-    return Record(gap.last_seq, RecordKind.TELEMETRY, encode_gap(gap))
+    return Record(gap.last_seq, RecordKind.TELEMETRY, encode_gap(gap), gap.last_ns)
 
 
 def as_row(gap: Gap) -> tuple[int, int, bytes]:
     """A gap as it is kept: (seq, crc, payload)."""
     payload = encode_gap(gap)
     return gap.last_seq, checksum(gap.last_seq, int(RecordKind.TELEMETRY), payload), payload
+
+
+def _place(gap: Gap) -> int:
+    return gap.last_seq

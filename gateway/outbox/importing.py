@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.outbox import gaps
+from gateway.outbox import gaps, ranges
 from gateway.outbox.archive import Archive, Archived, read_archive, refuse, table_of
 from gateway.outbox.codec import Gap, checksum
 from gateway.outbox.inspection import set_back
@@ -61,8 +61,8 @@ def put_back(connection: sqlite3.Connection, path: Path) -> Imported:
     if archive.epoch == opened.epoch and done.seqs:
         _mend_gaps(connection, opened.books.gaps, done.seqs)
         first = done.seqs[0][0]
-        for sink, cursor in opened.cursors.items():
-            if cursor >= first:
+        for sink, standing in opened.standings.items():
+            if ranges.common(standing, tuple(done.seqs)):
                 done.again[sink] = set_back(connection, sink, first)
     return done
 

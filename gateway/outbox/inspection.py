@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gateway.outbox import ranges, standings
 from gateway.outbox.base import OutboxError, OutboxFailed, RecordKind
 from gateway.outbox.batch import of_kind, transaction
 from gateway.outbox.bounds import device_of
@@ -81,7 +82,7 @@ def changing(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def describe(connection: sqlite3.Connection, now_ns: int, sinks: Iterable[str] = ()) -> dict[str, Any]:
-    """Epoch, books (I4), bytes, ages, and where each sink stands. A depth counts all records beyond the cursor, of any kind.
+    """Epoch, books (I4), bytes, ages, where each sink stands. A depth counts what it hasn't acknowledged, of any kind.
 
     Args:
         sinks: that are configured, whether they have acknowledged anything or not.
@@ -113,12 +114,19 @@ def describe(connection: sqlite3.Connection, now_ns: int, sinks: Iterable[str] =
         "newest_age_s": ages[1],
         "sinks": {
             sink: {
-                "cursor": seq,
-                "depth": connection.execute("SELECT count(*) FROM record WHERE seq > ?", (seq,)).fetchone()[0],
+                "cursor": ranges.through(standing),
+                "beyond": ranges.spelt(ranges.beyond(standing)),
+                "depth": sum(_count(connection, first, last) for first, last in ranges.holes(standing, 1, opened.last_seq)),
             }
-            for sink, seq in sorted({**dict.fromkeys(sinks, 0), **opened.cursors}.items())
+            for sink, standing in sorted({**dict.fromkeys(sinks, ()), **opened.standings}.items())
         },
     }
+
+
+def _count(connection: sqlite3.Connection, first: int, last: int) -> int:
+    """Records with seqs of that range."""
+    row = connection.execute("SELECT count(*) FROM record WHERE seq >= ? AND seq <= ?", (first, last)).fetchone()
+    return int(row[0])
 
 
 def rows(connection: sqlite3.Connection, after: int, limit: int | None) -> Iterator[Stored]:
@@ -141,21 +149,24 @@ class NotStored(OutboxError):
 
 
 def set_back(connection: sqlite3.Connection, sink: str, seq: int) -> int:
-    """Set the cursor of `sink` back to just before `seq`; returns how many records it gets again.
+    """Take back what `sink` has acknowledged from `seq` on; returns how many records it gets again.
 
     Raises:
-        NotStored: no such sink, its cursor isn't beyond there, or nothing is stored in between any more.
+        NotStored
     """
     opened = load(connection)
-    if sink not in opened.cursors:
-        raise NotStored(_no_sink(sink, opened.cursors))
-    cursor = opened.cursors[sink]
-    (count,) = connection.execute("SELECT count(*) FROM record WHERE seq >= ? AND seq <= ?", (seq, cursor)).fetchone()
+    if sink not in opened.standings:
+        raise NotStored(_no_sink(sink, opened.standings))
+    before = opened.standings[sink]
+    again = ranges.common(before, ((seq, opened.last_seq),))
+    count = sum(_count(connection, first, last) for first, last in again)
     if not count:
-        raise NotStored(f"between seq {seq} and the cursor of {sink!r} ({cursor}) nothing is stored any more / 该范围内已无记录")
-    connection.execute("UPDATE cursor SET seq = ? WHERE sink = ?", (seq - 1, sink))
+        gone = f"from seq {seq} on nothing is stored any more that {sink!r} has acknowledged ({ranges.spelt(before)})"
+        raise NotStored(f"{gone} / 该范围内已无记录")
+    kept = standings.kept({sink: ranges.without(before, again)})
+    standings.write(connection, kept.cursors, {sink: tuple((first, last) for _, first, last in kept.islands)})
     reseal(connection)
-    return int(count)
+    return count
 
 
 def _no_sink(sink: str, cursors: Iterable[str]) -> str:

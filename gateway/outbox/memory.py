@@ -6,20 +6,26 @@ import asyncio
 import secrets
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 
-from gateway.outbox import gaps
+from gateway.clock import Clock, SystemClock
+from gateway.outbox import gaps, ranges
 from gateway.outbox.base import Counts, Entry, OutboxError, OutboxFailed, OutboxFull, Record, RecordKind
 from gateway.outbox.batch import counted_as
 from gateway.outbox.bounds import SIZE, Bounds, Limits, WhenFull, table_device
 from gateway.outbox.codec import DIGEST_BYTES, Gap, table_key
 from gateway.outbox.floors import Floors
+from gateway.outbox.ranges import Ranges
 
 
 class MemoryOutbox:
     """The Outbox contract on a list. `refusal`, when set, is raised by append() in place of storing."""
 
-    def __init__(self, carriers: Mapping[str, frozenset[RecordKind]], limits: Limits | None = None) -> None:
+    def __init__(
+        self, carriers: Mapping[str, frozenset[RecordKind]], limits: Limits | None = None, clock: Clock | None = None
+    ) -> None:
+        self._clock = clock or SystemClock()
         self.refusal: OutboxError | None = None
         self._epoch = secrets.token_hex(8)
         self._floors = Floors(carriers)
@@ -41,6 +47,10 @@ class MemoryOutbox:
     def epoch(self) -> str:
         return self._epoch
 
+    @property
+    def last_seq(self) -> int:
+        return self._last_seq
+
     async def append(self, entries: Sequence[Entry], notes: Mapping[str, bytes] | None = None) -> range:
         if self._closed:
             raise OutboxFailed("the outbox is closed")
@@ -49,9 +59,10 @@ class MemoryOutbox:
         if self._bounds.refuses(entries, self._bytes):
             raise OutboxFull(f"max_bytes is {self._bounds.limits.max_bytes}")
         span = range(self._last_seq + 1, self._last_seq + 1 + len(entries))
+        at_ns = self._clock.now_ns()
         for entry in entries:
             self._last_seq += 1
-            self._records.append(Record(self._last_seq, entry.kind, entry.payload))
+            self._records.append(Record(self._last_seq, entry.kind, entry.payload, at_ns))
             self._readings += entry.readings
             self._bytes += len(entry.payload)
         self._produced += len(entries)
@@ -62,14 +73,15 @@ class MemoryOutbox:
         await asyncio.sleep(0)
         return span
 
-    def read(self, after: int, limit: int, kinds: frozenset[RecordKind]) -> list[Record]:
-        found: list[Record] = []
-        for record in self._records[bisect_right(self._records, after, key=lambda record: record.seq) :]:
-            if len(found) == limit:
-                break
-            if record.kind in kinds:
-                found.append(record)
-        return gaps.weave(found, self._gaps, after, limit) if RecordKind.TELEMETRY in kinds else found
+    def read(
+        self, after: int, limit: int, kinds: frozenset[RecordKind], until: int | None = None, *, newest: bool = False
+    ) -> list[Record]:
+        until = self._last_seq if until is None else until
+        begin, end = (bisect_right(self._records, seq, key=lambda record: record.seq) for seq in (after, until))
+        wanted = (record for record in (reversed if newest else iter)(self._records[begin:end]) if record.kind in kinds)
+        found = list(islice(wanted, limit))[:: -1 if newest else 1]
+        known = self._gaps if RecordKind.TELEMETRY in kinds else ()
+        return gaps.weave(found, known, after, limit, until, newest=newest)
 
     async def wait(self, after: int, kinds: frozenset[RecordKind]) -> None:
         while not self.read(after, 1, kinds):
@@ -78,17 +90,24 @@ class MemoryOutbox:
     def cursor(self, sink: str) -> int:
         return self._floors.cursor(sink)
 
-    async def acknowledge(self, sink: str, seq: int) -> None:
-        if not self._floors.advance(sink, seq):
+    def acknowledged(self, sink: str) -> Ranges:
+        return self._floors.acknowledged(sink)
+
+    async def acknowledge(self, sink: str, seq: int, after: int = 0) -> None:
+        if not self._floors.take(sink, after, seq):
             return
         trims = self._floors.trims()
-        for kind, (_, floor) in trims.items():
-            for record in [record for record in self._records if record.kind is kind and record.seq <= floor]:
+        for kind, released in trims.items():
+            for record in [record for record in self._records if record.kind is kind and ranges.has(released, record.seq)]:
                 refusal = self._refused.get(record.seq)
                 self._remove(record, None if refusal is None else counted_as(refusal[1]))
             if kind is RecordKind.TELEMETRY:
-                self._gaps = gaps.beyond(self._gaps, floor)
+                for first, last in released:
+                    self._gaps = gaps.passed(self._gaps, first, last)
         self._floors.trimmed(trims)
+
+    def fence(self, sink: str, seqs: Iterable[int]) -> None:
+        self._floors.fence(sink, seqs)
 
     async def quarantine(self, sink: str, seq: int, reason: str) -> None:
         self._refused.setdefault(seq, (sink, reason))
@@ -116,10 +135,18 @@ class MemoryOutbox:
             self._remove(record, SIZE)
             gone.append(record)
         if gone:
-            devices = {device for record in gone if (device := self._device(record)) is not None}
-            seqs = [record.seq for record in gone]
-            gap = Gap(min(seqs), max(seqs), 0, 0, {SIZE: len(gone)}, tuple(sorted(devices)))
-            self._gaps = gaps.add(self._gaps, gap)
+            self._tell(gone)
+
+    def _tell(self, gone: Sequence[Record]) -> None:
+        edges = self._floors.edges()
+        every = [record.seq for record in gone]
+        for first, last in gaps.regions(edges, min(every), max(every)):
+            part = [record for record in gone if first <= record.seq <= last]
+            if part:
+                devices = {device for record in part if (device := self._device(record)) is not None}
+                seqs = [record.seq for record in part]
+                gap = Gap(min(seqs), max(seqs), 0, 0, {SIZE: len(part)}, tuple(sorted(devices)))
+                self._gaps = gaps.add(self._gaps, gap, edges)
 
     def _device(self, record: Record) -> str | None:
         stored = self._table(record)

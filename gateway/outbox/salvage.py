@@ -9,19 +9,21 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from gateway.outbox import gaps
+from gateway.outbox import gaps, ranges
 from gateway.outbox.batch import DAMAGED, Books, books_of, seal
 from gateway.outbox.carving import Row, carve
 from gateway.outbox.codec import Gap
 from gateway.outbox.mark import Mark
+from gateway.outbox.ranges import Ranges
 from gateway.outbox.schema import APPLICATION_ID, STEPS, VERSION
+from gateway.outbox.standings import Kept, standings
 
 _HEAD = b"SQLite format 3\x00"
 _APPLICATION_ID_AT = 68
@@ -38,7 +40,7 @@ class _Tables:
 
     book: tuple[Any, ...] | None = None
     dropped: dict[str, int] = field(default_factory=dict)
-    cursors: dict[str, int] = field(default_factory=dict)
+    kept: Kept = field(default_factory=lambda: Kept({}, []))
     notes: list[tuple[Any, ...]] = field(default_factory=list)
     quarantine: list[tuple[Any, ...]] = field(default_factory=list)
     last_seq: int = 0
@@ -134,8 +136,9 @@ def _read_tables(path: Path) -> _Tables:
         book = _rows(connection, "SELECT epoch, produced, removed, stored, stored_bytes, readings, crc FROM book")
         dropped = dict(_rows(connection, "SELECT reason, records FROM dropped"))
         cursors = dict(_rows(connection, "SELECT sink, seq FROM cursor"))
-        if book and book[0][-1] == seal(books_of(book[0][1:6], dropped), cursors):
-            tables.book, tables.dropped, tables.cursors = book[0], dropped, cursors
+        kept = Kept(cursors, _rows(connection, "SELECT sink, first, last FROM island ORDER BY sink, first"))
+        if book and book[0][-1] == seal(books_of(book[0][1:6], dropped), kept):
+            tables.book, tables.dropped, tables.kept = book[0], dropped, kept
     return tables
 
 
@@ -164,17 +167,22 @@ def _write(
         "SELECT count(*), coalesce(sum(length(payload)), 0), coalesce(max(seq), 0) FROM record"
     ).fetchone()
     last_seq = max(tables.last_seq, mark.last_seq if mark else 0, newest)
-    floor = min((tables.cursors.get(sink, 0) for sink in telemetry_sinks), default=0)
+    acknowledged = standings(tables.kept)
+    several = [acknowledged.get(sink, ()) for sink in telemetry_sinks]
+    released = ranges.common_to_all(several)
+    edges = sorted({edge for one in several for edge in ranges.edges(one)})
+    floor = ranges.through(released)
     seqs = (seq for (seq,) in connection.execute("SELECT seq FROM record WHERE seq > ? ORDER BY seq", (floor,)))
-    books = _books(tables, stored, stored_bytes, _gaps(seqs, floor, last_seq))
+    books = _books(tables, stored, stored_bytes, _gaps(seqs, last_seq, released, edges))
     connection.execute(
         "INSERT INTO book (epoch, produced, removed, stored, stored_bytes, readings, crc) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (epoch, books.produced, books.removed, stored, stored_bytes, books.readings, seal(books, tables.cursors)),
+        (epoch, books.produced, books.removed, stored, stored_bytes, books.readings, seal(books, tables.kept)),
     )
     connection.execute("DELETE FROM sqlite_sequence")
     connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('record', ?)", (last_seq,))
     connection.executemany("INSERT INTO dropped (reason, records) VALUES (?, ?)", books.dropped.items())
-    connection.executemany("INSERT INTO cursor (sink, seq) VALUES (?, ?)", tables.cursors.items())
+    connection.executemany("INSERT INTO cursor (sink, seq) VALUES (?, ?)", tables.kept.cursors.items())
+    connection.executemany("INSERT INTO island (sink, first, last) VALUES (?, ?, ?)", tables.kept.islands)
     connection.executemany("INSERT OR IGNORE INTO note (key, value) VALUES (?, ?)", tables.notes)
     connection.executemany("INSERT OR IGNORE INTO quarantine VALUES (?, ?, ?, ?, ?, ?)", tables.quarantine)
     connection.executemany("INSERT INTO gap (seq, crc, payload) VALUES (?, ?, ?)", map(gaps.as_row, books.gaps))
@@ -184,13 +192,14 @@ def _write(
     return books
 
 
-def _gaps(seqs: Iterable[int], floor: int, last_seq: int) -> gaps.Gaps:
-    """What is missing among ascending `seqs` from `floor` to `last_seq`."""
+def _gaps(seqs: Iterable[int], last_seq: int, released: Ranges, edges: Sequence[int]) -> gaps.Gaps:
+    """What is missing among ascending `seqs` up to `last_seq` and was not `released`, which is why it would be gone."""
     found: gaps.Gaps = ()
-    before = floor
+    before = ranges.through(released)
     for seq in chain(seqs, (last_seq + 1,)):
-        if seq > before + 1:
-            found = gaps.add(found, Gap(before + 1, seq - 1, 0, 0, {DAMAGED: seq - 1 - before}, ()))
+        for missing in ranges.holes(released, before + 1, seq - 1) if seq > before + 1 else ():
+            for first, last in gaps.regions(edges, *missing):
+                found = gaps.add(found, Gap(first, last, 0, 0, {DAMAGED: last - first + 1}, ()), edges)
         before = seq
     return found
 

@@ -39,6 +39,14 @@ STEPS: tuple[str, ...] = (
     CREATE TABLE gap (seq INTEGER PRIMARY KEY, crc INTEGER NOT NULL, payload BLOB NOT NULL);
     ALTER TABLE book ADD COLUMN crc INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    CREATE TABLE island (
+        sink TEXT NOT NULL,
+        first INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        PRIMARY KEY (sink, first)
+    ) WITHOUT ROWID
+    """,
 )
 
 VERSION = len(STEPS)

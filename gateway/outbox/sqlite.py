@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import TypeVar
 import aiosqlite
 
 from gateway.clock import Clock, SystemClock
-from gateway.outbox import gaps, store
+from gateway.outbox import store
 from gateway.outbox.appends import Append, refuse_excess, take_appends
 from gateway.outbox.base import (
     Counts,
@@ -30,12 +30,14 @@ from gateway.outbox.base import (
     Record,
     RecordKind,
 )
-from gateway.outbox.batch import DAMAGED, Batch, Books, commit, of_kind
+from gateway.outbox.batch import Batch, Books, commit
 from gateway.outbox.bounds import Bounds, Limits
-from gateway.outbox.codec import Gap, checksum
+from gateway.outbox.codec import checksum
 from gateway.outbox.floors import Floors
 from gateway.outbox.lock import take_lock
 from gateway.outbox.mark import Mark, write_mark
+from gateway.outbox.ranges import Ranges
+from gateway.outbox.reader import Reader
 from gateway.outbox.recent import Recent
 from gateway.outbox.salvage import FileDamaged, is_damage
 
@@ -75,7 +77,7 @@ class SqliteOutbox:
         self._lock: int | None = None
         self._writer: aiosqlite.Connection | None = None
         self._raw: sqlite3.Connection | None = None
-        self._reader: sqlite3.Connection | None = None
+        self._reader: Reader | None = None
         self._committing: asyncio.Task[None] | None = None
         self._failure: OutboxFailed | None = None
         self._closing = self._is_suspect = False
@@ -104,7 +106,7 @@ class SqliteOutbox:
             self._raw = raw
             self._writer = aiosqlite.Connection(lambda: raw, 64)
             await self._writer
-            self._reader = store.connect_reader(self._path)
+            self._reader = Reader(self._path, self._take_damaged)
         except (sqlite3.Error, OSError, FileDamaged) as error:
             await self.close()
             raise store.translate(error, self._path) from error
@@ -117,12 +119,16 @@ class SqliteOutbox:
         self._last_of_kind = opened.last_of_kind
         self._books = opened.books
         self._notes = opened.notes
-        self._floors.restore(opened.cursors)
+        self._floors.restore(opened.standings)
         self._committing = asyncio.create_task(self._commit_for_ever(), name="outbox commit")
 
     @property
     def epoch(self) -> str:
         return self._epoch
+
+    @property
+    def last_seq(self) -> int:
+        return self._last_seq
 
     async def append(self, entries: Sequence[Entry], notes: Mapping[str, bytes] | None = None) -> range:
         self._check()
@@ -142,41 +148,28 @@ class SqliteOutbox:
             task.cancel()  # At its next await: the caller hears first what became of its records.
             return waiting.result()
 
-    def read(self, after: int, limit: int, kinds: frozenset[RecordKind]) -> list[Record]:
+    def read(
+        self, after: int, limit: int, kinds: frozenset[RecordKind], until: int | None = None, *, newest: bool = False
+    ) -> list[Record]:
         if self._reader is None:
             raise OutboxFailed(f"{self._path} is closed")
-        if not self._books.gaps and (recent := self._recent.read(after, limit, kinds)) is not None:
-            return recent
-        wanted = " OR ".join(of_kind(kind) for kind in sorted(kinds))
+        known = self._books.gaps
+        if not newest and (not known or known[-1].last_seq <= after):
+            recent = self._recent.read(after, limit, kinds, until)
+            if recent is not None:
+                return recent
         # Not beyond what _settle() has seen: the reader sees a commit before this loop knows the notes stored with it.
-        query = f"SELECT seq, kind, crc, payload FROM record WHERE seq > ? AND seq <= ? AND ({wanted}) ORDER BY seq LIMIT ?"  # noqa: S608
-        records: list[Record] = []
-        first = after
+        through = self._last_seq if until is None else min(until, self._last_seq)
         try:
-            while len(records) < limit:
-                rows = self._reader.execute(query, (after, self._last_seq, limit - len(records))).fetchall()
-                for row in rows:
-                    if self._is_sound(*row):
-                        records.append(Record(row[0], RecordKind(row[1]), row[3]))
-                    elif row[1] == RecordKind.TELEMETRY:
-                        records.append(gaps.as_record(Gap(row[0], row[0], 0, 0, {DAMAGED: 1}, ())))
-                if not rows:
-                    break
-                after = rows[-1][0]
+            return self._reader.read(after, through, limit, kinds, newest=newest)
         except sqlite3.Error as error:
             self._suspect(error)
             raise store.translate(error, self._path) from error
-        if self._books.gaps and RecordKind.TELEMETRY in kinds:
-            return gaps.weave(records, self._books.gaps, first, limit)
-        return records
 
-    def _is_sound(self, seq: int, kind: int, crc: int, payload: bytes) -> bool:
-        if checksum(seq, kind, payload) == crc:
-            return True
+    def _take_damaged(self, seq: int) -> None:
         if seq not in self._batch.damaged and self._failure is None:
             self._batch.damaged.append(seq)
             self._commit_soon(0.0)
-        return False
 
     async def wait(self, after: int, kinds: frozenset[RecordKind]) -> None:
         # The newest seq alone won't do: that record may have been dropped, and the caller would come back at once, for ever.
@@ -186,10 +179,16 @@ class SqliteOutbox:
     def cursor(self, sink: str) -> int:
         return self._floors.cursor(sink)
 
-    async def acknowledge(self, sink: str, seq: int) -> None:
-        if self._floors.advance(sink, seq):
-            self._batch.cursors[sink] = seq
+    def acknowledged(self, sink: str) -> Ranges:
+        return self._floors.acknowledged(sink)
+
+    async def acknowledge(self, sink: str, seq: int, after: int = 0) -> None:
+        if self._floors.take(sink, after, seq):
+            self._batch.cursors[sink] = self._floors.cursor(sink)
             self._commit_soon(LAZY_S)
+
+    def fence(self, sink: str, seqs: Iterable[int]) -> None:
+        self._floors.fence(sink, seqs)
 
     async def quarantine(self, sink: str, seq: int, reason: str) -> None:
         self._batch.refused.append((seq, sink, reason))
@@ -243,15 +242,12 @@ class SqliteOutbox:
             await self._wake.wait()
             self._wake.clear()
             self._gathering = None
-            while self._waiting or (self._is_dirty() and (self._is_due or self._closing)):
+            while self._waiting or (self._batch.is_dirty and (self._is_due or self._closing)):
                 if not await self._commit_once():
                     break
             self._is_due = False
             if self._closing:
                 return
-
-    def _is_dirty(self) -> bool:
-        return bool(self._batch.cursors or self._batch.refused or self._batch.damaged)
 
     async def _commit_once(self) -> bool:
         """One transaction; False when it failed and there is nothing to go on with at once."""
@@ -261,11 +257,13 @@ class SqliteOutbox:
         self._is_due = False
         appends, self._waiting = take_appends(self._waiting, _BATCH_ENTRIES)
         appends = refuse_excess(appends, self._bounds, self._books.stored_bytes)
-        if not appends and not self._is_dirty():
+        if not appends and not self._batch.is_dirty:
             return True
         batch, self._batch = self._batch, Batch()
         batch.trims = self._floors.trims()
-        batch.all_cursors = self._floors.cursors()
+        batch.islands = self._floors.new_islands()
+        batch.standings = self._floors.standings()
+        batch.edges = self._floors.edges()
         spans = self._fill(batch, appends)
         now_ns = self._clock.now_ns()
         try:
@@ -313,13 +311,14 @@ class SqliteOutbox:
         self._books = books
         self._notes.update(batch.notes)
         self._floors.trimmed(batch.trims)
+        self._floors.kept(batch.islands)
         if batch.records:
             self._last_seq = batch.records[-1][0]
-            records = [Record(seq, _KINDS[kind], payload) for seq, kind, _, _, payload in batch.records]
+            records = [Record(seq, _KINDS[kind], payload, at_ns) for seq, kind, at_ns, _, payload in batch.records]
             self._last_of_kind |= {record.kind: record.seq for record in records}
             self._recent.add(records)
         if batch.trims:
-            self._recent.remove({kind: through for kind, (_, through) in batch.trims.items()})
+            self._recent.remove(batch.trims)
         if has_dropped:
             self._recent.forget()
         if batch.records or has_gaps:
@@ -333,7 +332,7 @@ class SqliteOutbox:
             self._batch.cursors = batch.cursors
             self._batch.refused = batch.refused + self._batch.refused
             self._batch.damaged = batch.damaged + self._batch.damaged
-            if self._is_dirty():
+            if self._batch.is_dirty:
                 self._commit_soon(FULL_PAUSE_S)
             told = appends
         else:

@@ -10,17 +10,20 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gateway.outbox import gaps
+from gateway.outbox import gaps, standings
 from gateway.outbox.base import OutboxError, OutboxFailed, OutboxFull, RecordKind
 from gateway.outbox.batch import Books, books_of, of_kind, seal, transaction
 from gateway.outbox.codec import Gap, checksum, decode_gap, table_digest, table_key
 from gateway.outbox.gaps import Gaps
 from gateway.outbox.mark import Mark, read_mark, write_mark
+from gateway.outbox.ranges import Ranges
 from gateway.outbox.salvage import FileDamaged, finish, is_damage, is_outbox, salvage, sync_folder
 from gateway.outbox.schema import APPLICATION_ID, STEPS, VERSION
 
 BUSY_TIMEOUT_S = 5.0
 ROLLED_BACK = "rolled_back"
+_LAST = 2**63 - 1
+"""SQLite has no greater rowid."""
 _WAL_BYTES = 16 * 1024 * 1024
 _LEAST_BYTES = 512
 """SQLite takes a shorter file for an empty one."""
@@ -36,7 +39,8 @@ class Opened:
     last_seq: int
     last_of_kind: dict[RecordKind, int]
     books: Books
-    cursors: dict[str, int]
+    standings: dict[str, Ranges]
+    """What each sink has acknowledged."""
     notes: dict[str, bytes]
     is_used: bool = True
     """Whether it ever gave a seq."""
@@ -112,7 +116,7 @@ def _begin_epoch(connection: sqlite3.Connection, opened: Opened, mark: Mark) -> 
             connection.executemany("INSERT INTO gap (seq, crc, payload) VALUES (?, ?, ?)", map(gaps.as_row, books.gaps))
             connection.execute("DELETE FROM sqlite_sequence")
             connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('record', ?)", (mark.last_seq,))
-        crc = seal(books, opened.cursors)
+        crc = seal(books, standings.read(connection))
         connection.execute("UPDATE book SET epoch = ?, produced = ?, crc = ?", (secrets.token_hex(8), books.produced, crc))
     return load(connection)
 
@@ -183,21 +187,21 @@ def load(connection: sqlite3.Connection) -> Opened:
         raise FileDamaged("its books are gone")
     epoch, *figures, crc = row
     dropped = dict(connection.execute("SELECT reason, records FROM dropped"))
-    cursors = dict(connection.execute("SELECT sink, seq FROM cursor"))
-    if crc and crc != seal(books_of(figures, dropped), cursors):
+    kept = standings.read(connection)
+    if crc and crc != seal(books_of(figures, dropped), kept):
         raise FileDamaged("its books or its cursors are altered")
     sequence = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'record'").fetchone()
     last_of_kind = {}
     for kind in RecordKind:
         row = connection.execute(f"SELECT seq FROM record WHERE {of_kind(kind)} ORDER BY seq DESC LIMIT 1").fetchone()  # noqa: S608
         last_of_kind[kind] = row[0] if row else 0
-    known = _load_gaps(connection)
+    known = load_gaps(connection)
     if known:
         last_of_kind[RecordKind.TELEMETRY] = max(last_of_kind[RecordKind.TELEMETRY], known[-1].last_seq)
     last_seq = sequence[0] if sequence else 0
     books = books_of(figures, dropped, known)
     notes = {key: value for key, value in connection.execute("SELECT key, value FROM note") if _is_sound(key, value)}
-    return Opened(epoch, last_seq, last_of_kind, books, cursors, notes, bool(last_seq or figures[0]))
+    return Opened(epoch, last_seq, last_of_kind, books, standings.standings(kept), notes, bool(last_seq or figures[0]))
 
 
 def _is_sound(key: str, value: bytes) -> bool:
@@ -205,9 +209,10 @@ def _is_sound(key: str, value: bytes) -> bool:
     return not key.startswith("table/") or table_key(table_digest(value)) == key
 
 
-def _load_gaps(connection: sqlite3.Connection) -> Gaps:
-    """Those that are sound; what they told of is in the books all the same."""
-    rows = connection.execute("SELECT seq, crc, payload FROM gap ORDER BY seq").fetchall()
+def load_gaps(connection: sqlite3.Connection, after: int = 0, until: int = _LAST) -> Gaps:
+    """Those in (after, until] that are sound; what the others told of is in the books all the same."""
+    query = "SELECT seq, crc, payload FROM gap WHERE seq > ? AND seq <= ? ORDER BY seq"
+    rows = connection.execute(query, (after, until)).fetchall()
     telemetry = int(RecordKind.TELEMETRY)
     return tuple(decode_gap(payload) for seq, crc, payload in rows if checksum(seq, telemetry, payload) == crc)
 
@@ -216,5 +221,4 @@ def reseal(connection: sqlite3.Connection) -> None:
     """After books or cursors were changed by hand, within a transaction."""
     figures = connection.execute("SELECT produced, removed, stored, stored_bytes, readings FROM book").fetchone()
     dropped = dict(connection.execute("SELECT reason, records FROM dropped"))
-    cursors = dict(connection.execute("SELECT sink, seq FROM cursor"))
-    connection.execute("UPDATE book SET crc = ?", (seal(books_of(figures, dropped), cursors),))
+    connection.execute("UPDATE book SET crc = ?", (seal(books_of(figures, dropped), standings.read(connection)),))

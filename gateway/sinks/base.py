@@ -1,7 +1,7 @@
 """The sink contract: a northbound connection that carries records away.
 
-The forwarder (gateway/forwarder.py) owns cursor, window, order and back-off; a sink only knows its protocol. Any number run at
-once, each with its own cursor; a broken one holds nobody back.
+The forwarder (gateway/forwarder.py) owns lanes, window, order and back-off; a sink only knows its protocol. Any number run at
+once, each with its own place in the outbox; a broken one holds nobody back.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class SinkError(Exception):
     """The root; the class says what the forwarder does next.
 
     SinkError
-    ├── SinkUnreachable   back off with jitter, open() again, resend from the cursor
+    ├── SinkUnreachable   back off with jitter, open() again, resend what is unacknowledged
     └── SinkRefused       the other side says no to us (credentials, rights): say so once, back off long, keep everything
     """
 
@@ -33,7 +33,7 @@ class Sink(Protocol):
     """One northbound connection."""
 
     name: str
-    """The cursor's name in the outbox."""
+    """Under it the outbox keeps what it has acknowledged."""
     kinds: frozenset[RecordKind]
     """Which records it carries."""
     window: int
@@ -49,8 +49,11 @@ class Sink(Protocol):
             SinkUnreachable, SinkRefused
         """
 
-    def send(self, records: Sequence[Record]) -> None:
+    def send(self, records: Sequence[Record], *, historical: bool = False) -> None:
         """Hand records over in order, without waiting; never more than `window` unacknowledged.
+
+        `historical` records come from the lane of what is late. Their order and that of the others stand apart: the sink tells
+        the other side which are which, where its format can, keeps the order within each, and lets neither wait for the other.
 
         A record that the sink doesn't carry by its own selection counts as taken.
 

@@ -21,6 +21,7 @@ class Message:
     since: float = 0.0
     """When it was begun, in seconds of a monotonic clock."""
     part_bytes: int = 0
+    is_historical: bool = False
 
     @property
     def payload(self) -> bytes:
@@ -30,7 +31,10 @@ class Message:
     def split(self) -> list[Message]:
         """Its records each in a message of its own."""
         pairs = zip(self.seqs, self.parts, strict=True)
-        return [Message(self.topic, [seq], [part], self.is_array, part_bytes=len(part)) for seq, part in pairs]
+        return [
+            Message(self.topic, [seq], [part], self.is_array, part_bytes=len(part), is_historical=self.is_historical)
+            for seq, part in pairs
+        ]
 
 
 @dataclass(slots=True)
@@ -43,24 +47,26 @@ class Batcher:
     most_bytes: int = MOST_BYTES
     is_paused: bool = False
     """Each record goes alone."""
-    _open: dict[str, Message] = field(default_factory=dict)
+    _open: dict[tuple[str, bool], Message] = field(default_factory=dict)
+    """By topic, and whether it is historical: the two never share a message."""
 
-    def add(self, topic: str, seq: int, payload: bytes, now: float) -> list[Message]:
+    def add(self, topic: str, seq: int, payload: bytes, now: float, *, historical: bool = False) -> list[Message]:
         """Take a record's message; return those that are ready, in order."""
         if self.records == 1:
-            return [Message(topic, [seq], [payload])]
+            return [Message(topic, [seq], [payload], is_historical=historical)]
         ready = []
-        batch = self._open.get(topic)
+        key = (topic, historical)
+        batch = self._open.get(key)
         if batch is not None and batch.part_bytes + len(payload) > self.most_bytes:
-            ready.append(self._open.pop(topic))
+            ready.append(self._open.pop(key))
             batch = None
         if batch is None:
-            batch = self._open[topic] = Message(topic, [], [], is_array=True, since=now)
+            batch = self._open[key] = Message(topic, [], [], is_array=True, since=now, is_historical=historical)
         batch.seqs.append(seq)
         batch.parts.append(payload)
         batch.part_bytes += len(payload) + 1
         if self.is_paused or len(batch.parts) >= self.records:
-            ready.append(self._open.pop(topic))
+            ready.append(self._open.pop(key))
         return ready
 
     @property

@@ -65,7 +65,8 @@ class EpcisSink:
             await self.close()
             raise SinkUnreachable(f"{self._url} answered {answer.status_code}: {problem_text(answer)}")
 
-    def send(self, records: Sequence[Record]) -> None:
+    def send(self, records: Sequence[Record], *, historical: bool = False) -> None:  # noqa: ARG002
+        """See Sink.send. An event tells its own time: historical or not, it is the same."""
         if self._failure is not None:
             raise self._failure
         if self._http is None:

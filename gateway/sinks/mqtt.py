@@ -1,7 +1,7 @@
 """The MQTT sink: a record is acknowledged by its PUBACK (QoS 2: PUBCOMP) and by nothing else. The one file that knows the client.
 
 The client's own reconnection and persistence are off: the forwarder owns the first, the outbox is the second. Each open() makes a
-new client with a clean start; what was unacknowledged is sent again from the cursor. Publishing and acknowledgements go past the
+new client with a clean start; what was unacknowledged is sent again. Publishing and acknowledgements go past the
 client (gateway/sinks/packets.py, tap.py), for speed.
 
 Sources: MQTT 5.0 (OASIS, 2019) 3.2.2 (CONNACK), 3.4.2.1 (PUBACK reason codes), 4.9 (flow control, Receive Maximum); MQTT 3.1.1.
@@ -78,13 +78,15 @@ class MqttSink:
         self,
         name: str,
         target: MqttTarget,
-        encode: Callable[[Record], list[tuple[str, bytes]]],
+        encode: Callable[[Record, bool], list[tuple[str, bytes]]],
         *,
         window: int,
         clock: Clock,
         fill: Fill | None = None,
     ) -> None:
-        """`encode`: topics and payloads of a record; raises RecordDamaged or RecordUnknown for one that it can't read.
+        """`encode`: topics and payloads of a record, and of one that is historical.
+
+        It raises RecordDamaged or RecordUnknown for one that it can't read.
 
         Args:
             fill: where the texts of the target's options have fields.
@@ -177,29 +179,29 @@ class MqttSink:
         await self.close()
         raise error
 
-    def send(self, records: Sequence[Record]) -> None:
+    def send(self, records: Sequence[Record], *, historical: bool = False) -> None:
         if self._failure is not None:
             raise self._failure
         now = self._clock.monotonic()
         if self._flow.is_empty:
             self._progress_at = now
         for record in records:
-            self._take(record, now)
+            self._take(record, now, historical=historical)
         self._pump()
         self._changed.set()
 
-    def _take(self, record: Record, now: float) -> None:
+    def _take(self, record: Record, now: float, *, historical: bool) -> None:
         flow = self._flow
         if (reason := flow.blame.take_blamed(record.seq)) is not None:
             flow.rejected.append((record.seq, reason))
             self._fit_window()
             return
         try:
-            messages = self._encode(record)
+            messages = self._encode(record, historical)
         except (RecordDamaged, RecordUnknown) as error:
             flow.rejected.append((record.seq, f"unreadable: {error}"))
             return
-        flow.take(record.seq, messages, now)
+        flow.take(record.seq, messages, now, historical=historical)
 
     def _pump(self) -> None:
         """Publish what waits, as far as the window and the transport have room."""

@@ -78,6 +78,7 @@ class Publisher:
         self._correlation = options.correlation if has_properties else None
         self._filled: dict[str, bytes] = {}
         self._first = bytes((_PUBLISH | options.qos << 1 | int(options.is_retained),))
+        self._first_historical = bytes((_PUBLISH | options.qos << 1,))
         self._has_properties = has_properties
         self._properties = _encode_properties(options) if has_properties else b""
         self._aliases_left = min(options.topic_aliases, topic_aliases) if has_properties else 0
@@ -92,8 +93,11 @@ class Publisher:
             properties += _SHORT.size + 1 + len(self._correlation) + _SEQ_BYTES
         return _HEADER_BYTES + len(topic.encode()) + properties + payload_bytes
 
-    def packet(self, topic: str, mid: int, payload: bytes, seq: int = 0) -> bytes:
-        """A PUBLISH with that packet identifier; `seq`: of its first record, for its correlation data."""
+    def packet(self, topic: str, mid: int, payload: bytes, seq: int = 0, *, historical: bool = False) -> bytes:
+        """A PUBLISH with that packet identifier; `seq`: of its first record, for its correlation data.
+
+        What is historical is never retained: the topic's last value is a live one.
+        """
         head = self._heads.get(topic)
         if head is None:
             head = self._prepare(topic)
@@ -103,7 +107,8 @@ class Publisher:
             properties += b"\x09" + _SHORT.pack(len(correlation)) + correlation
             properties = _encode_length(len(properties)) + properties
         rest = len(name) + 2 + len(properties) + len(payload)
-        return b"".join((self._first, _encode_length(rest), name, _SHORT.pack(mid), properties, payload))
+        first = self._first_historical if historical else self._first
+        return b"".join((first, _encode_length(rest), name, _SHORT.pack(mid), properties, payload))
 
     def _prepare(self, topic: str) -> tuple[bytes, bytes]:
         encoded = topic.encode()

@@ -1,14 +1,15 @@
 """A telemetry record as the JSON that subscribers get. Pure; encoded from columns.
 
     {"gateway":"pumpworks-1","epoch":"9f2c...","seq":123,"device":"press","t":1790000000123,
-     "clock":"stepped",
+     "historical":true,"clock":"stepped",
      "values":{"light_red":false,"pulses":1234,"current":null},
      "source_t":{"pressure":1790000000100},
      "status":{"current":"BadTimeout"}}
 
 `t` and `source_t` are integer milliseconds, UTC; `source_t` names only tags with a device timestamp, `status` only tags that
 aren't Good; what is Bad has the value null; `clock` is there only when the gateway's clock was set within the last minute
-(stepped) or isn't synchronised (unsynchronised). The same record always gives the same bytes. The other forms: docs/mqtt.md.
+(stepped) or isn't synchronised (unsynchronised); `historical` only when the record is sent later than live. But for that key
+the same record always gives the same bytes. The other forms: docs/mqtt.md.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from gateway.sinks.topic import fields_of, topic_of
 _BAD = np.uint32(0x8000_0000)
 _MS = 1_000_000
 _DIGEST = slice(1, 17)
+_HISTORICAL = b'"historical":true,'
 
 
 class Form(StrEnum):
@@ -170,8 +172,11 @@ class Messages:
         identity = msgspec.json.encode({"gateway": gateway, "epoch": epoch})
         self._start = identity[:-1] + b',"seq":'
 
-    def __call__(self, record: Record) -> list[tuple[str, bytes]]:
+    def __call__(self, record: Record, historical: bool = False) -> list[tuple[str, bytes]]:
         """Topics and payloads of a record: one, one a tag where the topic has {tag}, or none that is selected.
+
+        Args:
+            historical: it is sent later than live, and says so. A gap is the same either way.
 
         Raises:
             RecordDamaged, RecordUnknown
@@ -182,16 +187,17 @@ class Messages:
             layout = layout_of(payload)
             prepared = None if layout is None else table.layouts.find(layout)
             if prepared is not None:
-                return self._encode_prepared(record.seq, table, prepared.clock, *prepared(payload)) if prepared.size else []
-        return self._encode_plain(record)
+                marks = _HISTORICAL + prepared.clock if historical else prepared.clock
+                return self._encode_prepared(record.seq, table, marks, *prepared(payload)) if prepared.size else []
+        return self._encode_plain(record, historical=historical)
 
-    def _encode_prepared(self, seq: int, table: _Table, clock: bytes, acquired_ns: int, values: bytes) -> list[tuple[str, bytes]]:
-        head = b'%b%d,"device":%b,"t":%d,%b' % (self._start, seq, table.device_json, acquired_ns // _MS, clock)
+    def _encode_prepared(self, seq: int, table: _Table, marks: bytes, acquired_ns: int, values: bytes) -> list[tuple[str, bytes]]:
+        head = b'%b%d,"device":%b,"t":%d,%b' % (self._start, seq, table.device_json, acquired_ns // _MS, marks)
         if self._form is Form.JSON:
             return [(table.topic, b'%b"values":%b}' % (head, values))]
         return [(table.topic, head + values[1:])]
 
-    def _encode_plain(self, record: Record) -> list[tuple[str, bytes]]:
+    def _encode_plain(self, record: Record, *, historical: bool) -> list[tuple[str, bytes]]:
         if is_gap(record.payload):
             device, message = encode_gap_message(self._gateway, self._epoch, record)
             return [(self._topic_of(device, DEVICE), message)]
@@ -211,6 +217,8 @@ class Messages:
             "device": table.table.device,
             "t": _time_ms(telemetry),
         }
+        if historical:
+            head["historical"] = True
         if telemetry.clock:
             head["clock"] = clock_word(telemetry.clock)
         columns = _columns(table, frames)

@@ -82,6 +82,17 @@ class SinkContract(ABC):
         sink.send(self.records(3, 4, 7))
         assert sorted(await self.acknowledged(sink, 3)) == [3, 4, 7]
 
+    async def test_i6_records_of_both_lanes_arrive_and_are_acknowledged_each_lane_in_its_order(
+        self, both: tuple[Sink, OtherSide]
+    ) -> None:
+        sink, other = both
+        await sink.open()
+        sink.send(self.records(8))
+        sink.send(self.records(1, 2), historical=True)
+        sink.send(self.records(9))
+        assert sorted(await self.acknowledged(sink, 4)) == [1, 2, 8, 9]
+        assert sorted(other.received()) == [1, 2, 8, 9]
+
     async def test_records_arrive_each_once(self, both: tuple[Sink, OtherSide]) -> None:
         sink, other = both
         await sink.open()

@@ -239,6 +239,8 @@ class MemorySink:
         self.open_answers: list[SinkError] = []
         self.sent: list[Record] = []
         """Every record ever handed over, repeats included."""
+        self.handed_over: list[tuple[int, bool]] = []
+        """Their seqs, and whether they went as historical."""
         self.in_flight: list[int] = []
         self.most_in_flight = 0
         self.acknowledges_itself = True
@@ -257,14 +259,25 @@ class MemorySink:
         self._is_open, self._failure = True, None
         self.in_flight, self._acknowledged, self._rejected = [], [], []
 
-    def send(self, records: Sequence[Record]) -> None:
+    def send(self, records: Sequence[Record], *, historical: bool = False) -> None:
         if self._failure is not None or not self._is_open:
             raise self._failure or SinkUnreachable("not open")
         self.sent += records
+        self.handed_over += [(record.seq, historical) for record in records]
         self.in_flight += [record.seq for record in records]
         self.most_in_flight = max(self.most_in_flight, len(self.in_flight))
         if self.acknowledges_itself:
             self.acknowledge(*(record.seq for record in records))
+
+    @property
+    def live(self) -> list[int]:
+        """Seqs that went live."""
+        return [seq for seq, historical in self.handed_over if not historical]
+
+    @property
+    def historical(self) -> list[int]:
+        """Seqs that went as historical."""
+        return [seq for seq, historical in self.handed_over if historical]
 
     def acknowledge(self, *seqs: int) -> None:
         """The other side has taken them; or refuses them, when the test said so before."""

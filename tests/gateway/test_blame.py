@@ -87,6 +87,34 @@ def test_records_go_one_by_one_through_the_last_that_was_on_its_way_with_the_sus
     assert not blame.is_probing
 
 
+def test_i6_a_record_in_one_lane_is_found_though_others_pass_in_the_other() -> None:
+    """The broker closes on 7, which waits as history; each connection takes some live records before."""
+    blame, live, closes = Blame(), 100, 0
+    while (reason := blame.take_blamed(7)) is None:
+        assert closes < 20
+        if blame.is_probing:
+            blame.note_passed(live)
+            blame.note_close([7])
+            live += 1
+        else:
+            blame.note_passed(live)
+            blame.note_close([7, 8, live + 1, live + 2])
+            live += 3
+        closes += 1
+    assert reason.startswith("broker closes")
+    assert closes <= CLOSES_TO_DOUBT + CLOSES_TO_BLAME + 1
+
+
+def test_suspects_that_never_come_again_do_not_slow_a_sink_for_ever() -> None:
+    blame = Blame()
+    for _ in range(CLOSES_TO_DOUBT):
+        blame.note_close([3, 4, 5])
+    for seq in range(100, 107):
+        assert blame.is_probing
+        blame.note_passed(seq)
+    assert not blame.is_probing
+
+
 def flow(records: int = 3, age_s: float = 1.0) -> tuple[Flow, Publisher]:
     return Flow(Batcher(records, age_s)), Publisher(PublishOptions(), has_properties=False, topic_aliases=0)
 
@@ -132,6 +160,20 @@ def test_each_topic_has_its_own_batch_and_its_own_order() -> None:
     for seq, topic in ((1, "a"), (2, "b"), (3, "a"), (4, "b")):
         made.take(seq, [(topic, b"%d" % seq)], now=0.0)
     assert payloads(made.publish(publisher, 10, None)) == [b"[1,3]", b"[2,4]"]
+
+
+def test_i6_historical_and_live_records_never_share_a_message() -> None:
+    made, publisher = flow(records=2)
+    for seq, historical in ((11, False), (1, True), (12, False), (2, True)):
+        made.take(seq, [("t", b"%d" % seq)], now=0.0, historical=historical)
+    assert sorted(payloads(made.publish(publisher, 10, None))) == [b"[1,2]", b"[11,12]"]
+
+
+def test_i6_the_many_messages_of_a_historical_record_do_not_hold_up_a_live_one() -> None:
+    made, publisher = flow(records=1)
+    made.take(1, [("t", b"h")] * 50, now=0.0, historical=True)
+    made.take(9, [("t", b"live")] * 2, now=0.0)
+    assert payloads(made.publish(publisher, 5, None)) == [b"live", b"h", b"live", b"h", b"h"]
 
 
 def test_a_batch_that_would_grow_too_large_goes_before() -> None:

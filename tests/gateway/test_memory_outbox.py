@@ -8,9 +8,15 @@ from gateway.outbox.base import OutboxFull
 from gateway.outbox.bounds import Limits
 from gateway.outbox.memory import MemoryOutbox
 from tests.contracts.outbox_contract import CARRIERS, OpenableOutbox, OutboxContract, reading
+from tests.contracts.outbox_lanes import LanesContract
 
 
 class TestMemoryOutbox(OutboxContract):
+    def make(self, folder: Path, limits: Limits | None = None) -> OpenableOutbox:
+        return MemoryOutbox(CARRIERS, limits)
+
+
+class TestMemoryLanes(LanesContract):
     def make(self, folder: Path, limits: Limits | None = None) -> OpenableOutbox:
         return MemoryOutbox(CARRIERS, limits)
 

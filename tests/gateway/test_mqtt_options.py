@@ -49,13 +49,13 @@ async def broker() -> AsyncIterator[ScriptedBroker]:
     await broker.stop()
 
 
-def encode(record: Record) -> list[tuple[str, bytes]]:
+def encode(record: Record, _: bool = False) -> list[tuple[str, bytes]]:
     return [("topic", record.payload)]
 
 
 def make(
     broker: ScriptedBroker,
-    encode: Callable[[Record], list[tuple[str, bytes]]] = encode,
+    encode: Callable[[Record, bool], list[tuple[str, bytes]]] = encode,
     window: int = 100,
     version: int = 5,
     options: PublishOptions | None = None,
@@ -175,7 +175,7 @@ async def test_a_batch_on_which_one_record_is_refused_costs_that_record_alone(br
 
 
 async def test_more_messages_than_the_window_go_as_acknowledgements_come(broker: ScriptedBroker) -> None:
-    def by_tag(one: Record) -> list[tuple[str, bytes]]:
+    def by_tag(one: Record, _: bool) -> list[tuple[str, bytes]]:
         return [(f"t/{tag}", one.payload) for tag in range(20)]
 
     broker.properties = bytes((0x21, 0, 3))

@@ -14,13 +14,15 @@ from config.documents import load
 from config.problems import ConfigError
 from drivers.model import Kind
 from gateway.assembly import Surroundings, assemble, carriers
-from gateway.clock import SystemClock
+from gateway.clock import Clock, SystemClock
+from gateway.lanes import Drain, LanePolicy
+from gateway.mqtt_settings import MqttSettings
 from gateway.outbox.base import Entry, RecordKind
 from gateway.outbox.codec import encode_record, encode_table, table_digest, table_key
 from gateway.outbox.memory import MemoryOutbox
 from gateway.settings import GatewaySettings
 from tests.gateway.broker import ScriptedBroker
-from tests.gateway.fakes import Uniform, frame, table
+from tests.gateway.fakes import FakeClock, Uniform, frame, table
 from tests.repo import tree
 
 GOOD = """\
@@ -73,6 +75,9 @@ def read(folder: Path, more: str, url: str = "mqtt://broker") -> GatewaySettings
         ("payload: values", "tag 't' of 'press' has the name of a key that every message has in this form"),
         ("payload: xml", "payload"),
         ("batch_records: 0", "batch_records"),
+        ("history: {share: 1}", "history.share"),
+        ("history: {after_s: 0}", "history.after_s"),
+        ("history: {drain: latest}", "history.drain"),
     ],
 )
 def test_a_mistake_is_told_with_its_line(more: str, said: str, tmp_path: Path) -> None:
@@ -132,11 +137,11 @@ async def broker() -> AsyncIterator[ScriptedBroker]:
     await broker.stop()
 
 
-async def publish(folder: Path, broker: ScriptedBroker, more: str, count: int) -> None:
+async def publish(folder: Path, broker: ScriptedBroker, more: str, count: int, stored_by: Clock | None = None) -> None:
     """Two records of the press, through everything that the settings say, until `count` messages have come."""
     settings = read(folder, more, url=f"mqtt://127.0.0.1:{broker.port}")
     stored = encode_table(PRESS)
-    outbox = MemoryOutbox(carriers(settings))
+    outbox = MemoryOutbox(carriers(settings), clock=stored_by)
     records = [encode_record(table_digest(stored), [frame([0, 1], [part, 9], dtype=int)]) for part in (17, 18)]
     entries = [Entry(RecordKind.TELEMETRY, record, 2) for record in records]
     await outbox.append(entries, {table_key(table_digest(stored)): stored})
@@ -160,6 +165,21 @@ async def test_a_topic_with_the_tag_has_a_message_for_each_reading(broker: Scrip
         ("东莞/press/part", 17),
         ("东莞/press/part", 18),
     ]
+
+
+async def test_i6_what_is_late_goes_marked_and_is_not_retained(broker: ScriptedBroker, tmp_path: Path) -> None:
+    await publish(tmp_path, broker, "retain: true\nhistory: {after_s: 60}", 2, stored_by=FakeClock())
+    assert [json.loads(publication.payload).get("historical") for publication in broker.publications] == [True, True]
+    assert [publication.flags & 1 for publication in broker.publications] == [0, 0]
+
+
+def test_i6_the_lanes_are_as_the_settings_say_and_have_defaults(tmp_path: Path) -> None:
+    (sink,) = read(tmp_path, "history: {after_s: 30, share: 0.1, drain: newest_first}").sinks
+    assert isinstance(sink, MqttSettings)
+    assert sink.history.policy == LanePolicy(30.0, 0.1, Drain.NEWEST_FIRST)
+    (sink,) = read(tmp_path, "qos: 1").sinks
+    assert isinstance(sink, MqttSettings)
+    assert sink.history.policy == LanePolicy(1.0, 0.5, Drain.OLDEST_FIRST)
 
 
 async def test_records_are_joined_as_the_settings_say(broker: ScriptedBroker, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ async def broker() -> AsyncIterator[ScriptedBroker]:
     await broker.stop()
 
 
-def encode(record: Record) -> list[tuple[str, bytes]]:
+def encode(record: Record, _: bool = False) -> list[tuple[str, bytes]]:
     if record.payload == b"unknown":
         raise RecordUnknown("record version 9")
     return [(f"topic/{record.seq}", record.payload)]

@@ -33,7 +33,7 @@ class Secured:
 
     def sink(self, context: ssl.SSLContext) -> MqttSink:
         target = MqttTarget("127.0.0.1", self.broker.port, "g", tls=context)
-        return MqttSink("broker", target, lambda record: [("t", record.payload)], window=10, clock=SystemClock())
+        return MqttSink("broker", target, lambda record, _: [("t", record.payload)], window=10, clock=SystemClock())
 
     async def deliver(self, context: ssl.SSLContext) -> None:
         """Publish a record and have it acknowledged."""

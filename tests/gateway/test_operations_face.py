@@ -100,6 +100,9 @@ async def test_what_waits_for_a_sink_has_a_depth_and_an_age(
     found = metrics(waiting)
     assert found["mumian_sink_depth_records", "mqtt"] >= 1
     assert found["mumian_sink_in_flight_records", "mqtt"] >= 1
+    assert found["mumian_sink_lane_depth_seqs", "mqtt", "live"] >= 1
+    assert found["mumian_sink_lane_depth_seqs", "mqtt", "history"] >= 0
+    assert found["mumian_sink_historical_records_total", "mqtt"] >= 0
     broker.release()
     await gateway.until("/metrics", lambda reply: metrics(reply)["mumian_sink_oldest_age_seconds", "mqtt"] == 0)
 

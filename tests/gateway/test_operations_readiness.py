@@ -18,7 +18,7 @@ def status() -> dict[str, Any]:
     device = {"state": "online", "trouble": None, "last_good_ms": 999_000, "readings": 7, "readings_per_s": 1.5, "polls": 7}
     device |= {"late": 0, "skipped": 0, "round_trip_ms_p50": 1.2, "round_trip_ms_p99": 3.4, "lateness_ms_p99": 0.1}
     sink = {"state": "online", "trouble": None, "depth": 3, "oldest_age_s": 0.2, "acknowledged_per_s": 9.0, "in_flight": 2}
-    sink |= {"acknowledged": 40, "rejected": 0, "connects": 1}
+    sink |= {"acknowledged": 40, "rejected": 0, "connects": 1, "history_depth": 2}
     rule = {"made": 2, "phase": "idle", "part": "2", "identifier": "88.100.1/P2", "waits": False, "pool_left": 9}
     outbox = {"produced": 9, "removed": 5, "stored": 3, "dropped": {"size": 1}, "full": False}
     outbox |= {"file_bytes": 5_000_000, "disk_free_bytes": 7_000_000_000}
@@ -44,8 +44,8 @@ def test_nothing_is_wrong_with_a_gateway_that_is_well() -> None:
         "device  state   last good  readings/s  polls  late  skipped  round trip p50/p99  trouble",
         "press   online  1.0 s ago  1.5         7      0     0        1.2 / 3.4 ms",
         "",
-        "sink    state   waiting  oldest  in flight  acknowledged  per s  rejected  connects  trouble",
-        "broker  online  3        0.2 s   2          40            9.0    0         1",
+        "sink    state   waiting  history  oldest  in flight  acknowledged  per s  rejected  connects  trouble",
+        "broker  online  3        2        0.2 s   2          40            9.0    0         1",
         "",
         "product  made  last part  identifier   identifiers left",
         "pump     2     2          88.100.1/P2  9",

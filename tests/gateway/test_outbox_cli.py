@@ -45,11 +45,11 @@ async def test_info_tells_the_books_and_the_cursors_beside_a_running_gateway(
     assert main(["gateway", "outbox", "info", str(path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["epoch"], found["produced"], found["stored"], found["quarantined"]) == (outbox.epoch, 4, 4, 1)
-    assert found["sinks"] == {"broker": {"cursor": 2, "depth": 2}}
+    assert found["sinks"] == {"broker": {"cursor": 2, "beyond": "none", "depth": 2}}
     assert found["stored_by_kind"] == {"telemetry": 3, "product": 1}
     assert found["oldest_age_s"] >= found["newest_age_s"] >= 0
     assert main(["gateway", "outbox", "info", str(path)]) == 0
-    assert "  broker: cursor 2, depth 2\n" in capsys.readouterr().out
+    assert "  broker: cursor 2, beyond none, depth 2\n" in capsys.readouterr().out
     await outbox.close()
 
 

@@ -27,6 +27,7 @@ def test_a_publish_of_5_has_a_property_length() -> None:
 
 def test_quality_of_service_and_retain_are_in_the_first_byte() -> None:
     assert publisher(qos=2, is_retained=True).packet("t", 1, b"")[0] == 0x35
+    assert publisher(qos=2, is_retained=True).packet("t", 1, b"", historical=True)[0] == 0x34
 
 
 def test_the_properties_are_those_of_the_standard() -> None:

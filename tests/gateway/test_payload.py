@@ -9,6 +9,7 @@ import pytest
 
 from drivers.model import Frame, Kind, TagTable, bad_frame
 from drivers.status import Status
+from gateway.clock import ClockMark
 from gateway.outbox.base import Record, RecordKind
 from gateway.outbox.codec import RecordUnknown, Telemetry, encode_record, encode_table, table_digest, table_key
 from gateway.sinks.payload import Form, Messages
@@ -167,6 +168,26 @@ def test_a_topic_with_the_tag_makes_a_message_of_each_reading(form: Form) -> Non
     more = {"status": "Uncertain", "source_t": 5} if form is Form.JSON else {}
     assert first == {**head, "tag": "speed", "value": 1, **more}
     assert second == {**head, "tag": "light_red", "value": False}
+
+
+@pytest.mark.parametrize("form", list(Form))
+@pytest.mark.parametrize("topic", ["m/{device}", "m/{device}/{tag}"])
+def test_i6_a_historical_message_differs_by_its_mark_only_whether_its_layout_is_known_or_not(form: Form, topic: str) -> None:
+    messages, one = encoder(form=form, topic=topic), record(frame([0, 1], [0.1, 7.0]))
+    for _ in range(6):
+        for (_, live), (_, late) in zip(messages(one), messages(one, True), strict=True):  # noqa: FBT003
+            assert late == live.replace(b'"t":1790000000000,', b'"t":1790000000000,"historical":true,')
+            assert json.loads(late)["historical"] is True
+            assert "historical" not in json.loads(live)
+
+
+def test_i6_a_marked_clock_is_told_behind_the_mark_of_history() -> None:
+    stored = encode_table(TABLE)
+    payload = encode_record(table_digest(stored), [frame([0], [0.5])], ClockMark.STEPPED)
+    messages, one = encoder(), Record(1, RecordKind.TELEMETRY, payload)
+    for _ in range(6):
+        ((_, made),) = messages(one, True)  # noqa: FBT003
+        assert b'"historical":true,"clock":"stepped","values"' in made
 
 
 def test_only_selected_devices_and_tags_are_told() -> None:

@@ -101,7 +101,7 @@ class TestMqttSink(SinkContract):
         broker = ScriptedBroker()
         await broker.start()
         target = MqttTarget("127.0.0.1", broker.port, "tester")
-        sink = MqttSink("broker", target, lambda record: [("t", record.payload)], window=10, clock=SystemClock())
+        sink = MqttSink("broker", target, lambda record, _: [("t", record.payload)], window=10, clock=SystemClock())
         return sink, BrokerSide(broker)
 
     def record(self, seq: int) -> Record:

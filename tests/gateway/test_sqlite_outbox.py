@@ -90,7 +90,7 @@ async def test_the_reader_cannot_write(path: Path) -> None:
     outbox = await opened(path)
     assert outbox._reader is not None
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        outbox._reader.execute("DELETE FROM record")
+        outbox._reader._connection.execute("DELETE FROM record")
     await outbox.close()
 
 
@@ -403,7 +403,7 @@ async def test_no_space_at_a_write_is_full_and_the_next_append_succeeds(path: Pa
 async def test_a_reader_of_products_uses_the_index_and_not_a_scan_over_the_telemetry(path: Path) -> None:
     outbox = await opened(path)
     assert outbox._reader is not None
-    plan = outbox._reader.execute(
+    plan = outbox._reader._connection.execute(
         "EXPLAIN QUERY PLAN SELECT seq, kind, crc, payload FROM record WHERE seq > 3 AND (kind = 2) ORDER BY seq LIMIT 9"
     ).fetchall()
     assert "record_product" in plan[0][3]

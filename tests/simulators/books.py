@@ -51,6 +51,7 @@ class Message:
     status: Mapping[str, str] = field(default_factory=dict)
     received_ms: int | None = None
     text: str | None = None
+    historical: bool = False
 
 
 def write_ledger(path: Path, services: Sequence[Service], faults: Sequence[Fault] = ()) -> None:
@@ -80,6 +81,7 @@ def payload(message: Message, seq: int) -> str:
         "seq": seq,
         "device": message.device,
         "t": T0_MS + message.t_ms,
+        **({"historical": True} if message.historical else {}),
         "values": message.values,
     }
     if message.source_ms is not None:
