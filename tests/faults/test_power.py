@@ -32,7 +32,7 @@ def test_an_outbox_that_does_not_sync_is_found_out(tmp_path: Path, pragma: str) 
 @pytest.mark.services
 def test_a_salvage_outlives_a_power_cut(tmp_path: Path) -> None:
     salvages = Salvages(tmp_path)
-    for cut in salvages.cuts(4, random.Random(1)):
+    for cut in salvages.cuts(3, random.Random(1)):
         ledger, is_cut, unexplained = cut()
         assert (is_cut, unexplained, ledger.lost, ledger.altered) == (True, [], [], [])
 
