@@ -67,7 +67,7 @@ async def test_info_names_the_configured_sinks_before_their_first_acknowledgemen
         "utf-8",
     )
     assert main(["gateway", "outbox", "info", "--config", str(config), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["sinks"] == {"plant": {"cursor": 0, "depth": 2}}
+    assert json.loads(capsys.readouterr().out)["sinks"] == {"plant": {"cursor": 0, "beyond": "none", "depth": 2}}
     assert main(["gateway", "outbox", "info", str(tmp_path / "outbox.db")]) == 0
     assert "sinks: none has acknowledged anything; --config tells which there are" in capsys.readouterr().out
 

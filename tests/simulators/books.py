@@ -88,7 +88,7 @@ def payload(message: Message, seq: int) -> str:
         document["source_t"] = dict.fromkeys(message.values, T0_MS + message.source_ms)
     if message.status:
         document["status"] = message.status
-    return json.dumps(document)
+    return json.dumps(document, separators=(",", ":"))  # as the gateway spells it
 
 
 def write_delivered(path: Path, messages: Sequence[Message]) -> None:

@@ -74,9 +74,11 @@ def historical(message: Message, seq: int | None = None) -> Message:
 def test_i6_live_and_historical_values_each_have_an_order_of_their_own(tmp_path: Path) -> None:
     one, two, three, four = sent(1.0, 2.0, 3.0, 4.0)
     served = polled(1.0, 2.0, 3.0, 4.0)
-    assert judge(tmp_path, served, [three, historical(one), four, historical(two)]).clean
+    for name in ("in_order", "late"):
+        (tmp_path / name).mkdir()
+    assert judge(tmp_path / "in_order", served, [three, historical(one), four, historical(two)]).clean
     late = [three, historical(two), historical(one), four]
-    assert counts(judge(tmp_path, served, late)) == {"delivered": 4, "reordered": 1}
+    assert counts(judge(tmp_path / "late", served, late)) == {"delivered": 4, "reordered": 1}
 
 
 def test_i6_the_age_is_that_of_live_values(tmp_path: Path) -> None:
@@ -86,9 +88,13 @@ def test_i6_the_age_is_that_of_live_values(tmp_path: Path) -> None:
     assert verdict.age_ms_p99 < 1000
 
 
-def test_i6_what_went_live_and_comes_again_as_history_is_a_repeat_but_not_with_another_value(tmp_path: Path) -> None:
+def test_i6_what_went_live_and_comes_again_as_history_is_a_repeat(tmp_path: Path) -> None:
     one, two = sent(1.0, 2.0)
     assert counts(judge(tmp_path, polled(1.0, 2.0), [one, two, historical(one, seq=1)])) == {"delivered": 2, "repeated": 1}
+
+
+def test_i6_what_comes_again_as_history_with_another_value_is_altered(tmp_path: Path) -> None:
+    one, two = sent(1.0, 2.0)
     other = historical(Message(one.t_ms, {"current": 2.0}), seq=1)
     assert counts(judge(tmp_path, polled(1.0, 2.0), [one, two, other])) == {"delivered": 2, "altered": 1}
 
