@@ -8,15 +8,16 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from config.expansion import Profiled, expand
+from config.expansion import expand
 from config.problems import Location
+from config.profiling import Profiled
 from config.settings import FilePath, Mistake, Name, Settings
 from config.tree import Fault, Node
 from drivers.registry import DeviceSettings
 from gateway.checks import find_mistakes
 from gateway.derived.settings import CalendarSettings, DerivedSettings
 from gateway.mqtt_settings import MqttSettings, free_of, valid_port
-from gateway.processing.settings import CalculatedSettings
+from gateway.processing.settings import CalculatedSettings, ClockSettings
 from gateway.sinks.topic import LEVELS, level_mistake
 
 HttpUrl = Annotated[
@@ -126,15 +127,6 @@ class RuleSettings(Settings):
     """Tags whose count, least, mean, greatest and last value over the cycle go into the event: tag, or device.tag of another."""
     pool: PoolSettings
     """Where the identifiers come from."""
-
-
-class ClockSettings(Settings):
-    """The gateway's own clock, which stamps every record."""
-
-    step_s: float = Field(default=1.0, gt=0, le=3600)
-    """The clock was set when it moves by more than this against the time that passed; records are then marked for a minute."""
-    mark_unsynchronised: bool = True
-    """Mark records while the kernel says that nothing (NTP, PTP) keeps its clock right; Linux only."""
 
 
 def _valid_listen(listen: str) -> str:

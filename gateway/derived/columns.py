@@ -34,7 +34,9 @@ class Tick:
     """Monotonic."""
     wall_ns: int
     dt_s: float
-    """Since the look before; 0 at the first."""
+    """Since the step before; 0 at the first."""
+    silent_s: float
+    """Since the inputs were last looked at, and found to be as at the step before; at most dt_s."""
 
 
 @dataclass(slots=True)
@@ -136,4 +138,5 @@ def column(settings: Sequence[Any], field: str, absent: float = np.nan) -> Reals
 
 def as_signal(values: Reals, status: Codes, since: Reals) -> Signal:
     """A result, whose value is NaN where it is Bad."""
-    return Signal(np.where(status & BAD != 0, np.nan, values), status, since)
+    is_bad = status & BAD
+    return Signal(np.where(is_bad, np.nan, values) if is_bad.any() else values, status, since)

@@ -3,67 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from drivers.model import Frame, Kind
-from gateway.derived.columns import BAD, Group, Reals, Signal, Tick
-from gateway.derived.oee import Closed, Oee
-from gateway.processing.calculation import Calculation, LastValues
+from drivers.model import Frame
+from gateway.derived.columns import BAD, Signal, Tick
+from gateway.derived.member import Expressions, Member, Output
+from gateway.derived.oee import Oee
+from gateway.derived.telling import Telling
+from gateway.derived.watch import Watch, text_of
+from gateway.processing.calculation import LastValues
 
 _NS = 1_000_000_000
-_TEXTS_S = 1.0
-"""Texts that don't change are given to the filter this often, for their heartbeats."""
-Places = npt.NDArray[np.intp]
-
-
-@dataclass(slots=True)
-class Expressions:
-    """The n expressions of one depth."""
-
-    calculation: Calculation
-    """Its tags are the places of the expressions."""
-    n: int
-    sources: list[tuple[LastValues, Places, Places]]
-    """Of each device: its tags that are read, and their places in the list of all that are read."""
-    read: Places
-    """The places in that list, expression by expression."""
-    starts: Places
-    """(n,) where each expression's begin in `read`."""
-
-
-@dataclass(slots=True)
-class Member:
-    """A group, what it reads and where its results go."""
-
-    group: Group
-    names: list[str]
-    """(m,)"""
-    signatures: list[str]
-    """(m,) the settings that the memory belongs to."""
-    inputs: dict[str, Places]
-    """By field: (m,) places of expressions; n, one beyond the last, where there is none."""
-    registers: dict[str, npt.NDArray[np.int32]]
-    """By result: (m,) indexes into the device's last values; -1 where it isn't wanted."""
-    gap_s: Reals
-    orders: dict[int, int] = field(default_factory=dict)
-    """Of an Oee: the index of the order's tag, by place."""
-    texts: npt.NDArray[np.int32] | None = None
-    """Of an Oee: (m,) where the period's name goes; of a State its own register is meant."""
-    names_of_states: list[tuple[str, ...]] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """Numbers of one kind that are reported together."""
-
-    tags: npt.NDArray[np.int32]
-    kind: Kind
-    has_begin: bool
-    """Their source time is when the value began."""
+REST_S = 1.0
+"""Inputs that stay as they are need no more than one look in so long."""
 
 
 class Derivation:
@@ -76,38 +30,50 @@ class Derivation:
         self.turns = 0
         """How often a period of an OEE ended."""
         self.members = [member for _, members in depths for member in members]
+        self._places = {id(member): place for place, member in enumerate(self.members)}
         self._device = device
         self._last = last
         self._depths = depths
-        self._outputs = outputs
         self._since = np.full(len(last.values), np.nan)
+        self._telling = Telling(device, last, self._since, self.members, outputs)
         self._seen = [np.full(sum(len(places) for _, _, places in one.sources) + 1, np.nan) for one, _ in depths]
         self._begun = [np.full(len(seen), -np.inf) for seen in self._seen]
+        reads = [(own, tags) for expressions, _ in depths for own, tags, _ in expressions.sources]
+        results = {tag for member in self.members for tags in member.registers.values() for tag in tags.tolist()}
+        self._watch = Watch(last, reads, results, [tag for member in self.members for tag in member.orders.values()])
+        self._looked_s = self._due_s = -np.inf
+        self._least_gap_s = min((float(member.gap_s.min()) for member in self.members), default=np.inf)
         self._now_s: float | None = None
         self._wall_ns = 0
         self._is_unseen = True
-        self._told_s = -np.inf
-        self._told: dict[int, tuple[Reals, npt.NDArray[np.uint32]]] = {}
         self._kept: tuple[Any, ...] | None = None
 
     def frames(self, acquired_ns: int, now_s: float) -> list[Frame]:
-        """Look at the newest values; everything that is derived, reported or not worth it."""
+        """Look at the newest values; everything that is derived, reported or not worth it.
+
+        Where nothing has changed and nothing is due, there is nothing for REST_S: the time is reckoned at the next look.
+        """
+        is_rest = self._is_at_rest(now_s)
+        is_gap = now_s - self._looked_s > self._least_gap_s
+        if is_rest and not is_gap:
+            self._looked_s = now_s
+            return []
         self._keep()
-        tick = Tick(now_s, acquired_ns, 0.0 if self._now_s is None else max(0.0, now_s - self._now_s))
+        looked_s, self._looked_s = self._looked_s, now_s
         made: list[Frame] = []
-        for place, (expressions, members) in enumerate(self._depths):
-            signal = self._evaluate(expressions, place, tick)
+        stepped: list[int] = []
+        for depth, (expressions, members) in enumerate(self._depths):
+            signal = self._evaluate(expressions, depth, acquired_ns, now_s)
             for member in members:
                 inputs = {
                     name: Signal(signal.values[at], signal.status[at], signal.since[at]) for name, at in member.inputs.items()
                 }
-                unseen = np.ones(len(member.names), np.bool_) if self._is_unseen else tick.dt_s > member.gap_s
-                if isinstance(member.group, Oee):
-                    member.group.orders = {at: self._order(tag) for at, tag in member.orders.items()}
-                made += self._store(member, member.group.step(tick, inputs, unseen), tick)
+                if is_gap or self._is_unseen or self._is_due(member, now_s) or member.differs(inputs):
+                    stepped.append(self._places[id(member)])
+                    made += self._step(member, inputs, acquired_ns, now_s, looked_s)
         self._now_s, self._wall_ns, self._is_unseen = now_s, acquired_ns, False
-        made += [self._frame(output, tick) for output in self._outputs]
-        return made + self._texts(tick)
+        self._due_s = min((member.due_s for member in self.members), default=np.inf)
+        return made + self._telling.frames(Tick(now_s, acquired_ns, 0.0, 0.0), stepped)
 
     def accept(self) -> None:
         """See Report."""
@@ -119,11 +85,12 @@ class Derivation:
         """See Report."""
         if self._kept is None:
             return
-        self._now_s, self._wall_ns, self._is_unseen, walls, labels = self._kept
+        self._now_s, self._looked_s, self._wall_ns, self._is_unseen, walls, labels, steps = self._kept
         self._kept = None
-        self._told.clear()
-        for member in self.members:
+        self._telling.forget()
+        for member, stepped_s in zip(self.members, steps, strict=True):
             member.group.rows.restore()
+            member.stepped_s, member.before = stepped_s, {}
         for group, wall_ns, (told, running) in zip(self._oees(), walls, labels, strict=True):
             group.wall_ns = wall_ns
             for place in range(len(told)):
@@ -133,9 +100,7 @@ class Derivation:
         """When something becomes true though nothing comes, by the wall clock."""
         if self._now_s is None:
             return None
-        due = [member.group.next_s() for member in self.members]
-        first = min(due, default=np.inf)
-        return None if np.isinf(first) else self._wall_ns + max(0, round((first - self._now_s) * _NS))
+        return None if np.isinf(self._due_s) else self._wall_ns + max(0, round((self._due_s - self._now_s) * _NS))
 
     def memories(self) -> tuple[int, list[tuple[str, str, bytes, list[str]]]]:
         """What must outlive us: the wall clock at the last look, and (name, signature, memory, its texts) of each tag."""
@@ -163,9 +128,32 @@ class Derivation:
                 found = held.get(key)
                 if found is not None:
                     member.group.rows.unpack(place, found[0], base_s)
+                    member.stepped_s = base_s
                     if isinstance(member.group, Oee):
                         member.group.recall(place, found[1], looked_ns)
-        self._now_s, self._wall_ns = base_s, looked_ns
+        self._now_s, self._looked_s, self._wall_ns = base_s, base_s, looked_ns
+
+    def _is_at_rest(self, now_s: float) -> bool:
+        """Whether the inputs are what they were at the last look, and that was just now."""
+        if self._now_s is None or self._is_unseen or now_s >= self._due_s or not 0 <= now_s - self._now_s < REST_S:
+            self._watch.has_changed()
+            return False
+        return not self._watch.has_changed()
+
+    def _is_due(self, member: Member, now_s: float) -> bool:
+        """Whether a member must be stepped though its inputs are what they were."""
+        stepped_s = member.stepped_s
+        return stepped_s is None or now_s >= member.due_s or not 0 <= now_s - stepped_s < REST_S or bool(member.orders)
+
+    def _step(self, member: Member, inputs: dict[str, Signal], wall_ns: int, now_s: float, looked_s: float) -> list[Frame]:
+        dt_s = 0.0 if member.stepped_s is None else max(0.0, now_s - member.stepped_s)
+        tick = Tick(now_s, wall_ns, dt_s, min(dt_s, now_s - looked_s))
+        unseen = np.ones(len(member.names), np.bool_) if self._is_unseen else tick.silent_s > member.gap_s
+        if isinstance(member.group, Oee):
+            member.group.orders = {at: text_of(self._last, tag) for at, tag in member.orders.items()}
+        told = member.group.step(tick, inputs, unseen)
+        member.stepped_s, member.due_s, member.before = now_s, member.group.next_s(), inputs
+        return self._store(member, told, tick)
 
     def _oees(self) -> list[Oee]:
         return [member.group for member in self.members if isinstance(member.group, Oee)]
@@ -175,17 +163,18 @@ class Derivation:
             oees = self._oees()
             walls = [group.wall_ns for group in oees]
             labels = [tuple(zip(*(group.memory(place) for place in range(group.rows.m)), strict=True)) for group in oees]
-            self._kept = (self._now_s, self._wall_ns, self._is_unseen, walls, labels)
+            steps = [member.stepped_s for member in self.members]
+            self._kept = (self._now_s, self._looked_s, self._wall_ns, self._is_unseen, walls, labels, steps)
         for member in self.members:
             member.group.rows.keep()
 
-    def _evaluate(self, expressions: Expressions, depth: int, tick: Tick) -> Signal:
+    def _evaluate(self, expressions: Expressions, depth: int, wall_ns: int, now_s: float) -> Signal:
         """(n + 1,) what the expressions come to; the last one stands for inputs that aren't there."""
         n = expressions.n
         values, status, since = np.full(n + 1, np.nan), np.zeros(n + 1, np.uint32), np.full(n + 1, np.nan)
         if not n:
             return Signal(values, status, since)
-        for frame in expressions.calculation.frames(tick.wall_ns):
+        for frame in expressions.calculation.frames(wall_ns):
             assert not isinstance(frame.values, list)
             values[frame.tags] = frame.values
             status[frame.tags] = frame.status
@@ -193,7 +182,7 @@ class Derivation:
         for last, tags, places in expressions.sources:
             now = last.values[tags]
             changed = places[(now != seen[places]) & ~(np.isnan(now) & np.isnan(seen[places]))]
-            begun[changed] = tick.now_s
+            begun[changed] = now_s
             seen[places] = now
             if last is self._last:
                 own = self._since[tags]
@@ -202,111 +191,17 @@ class Derivation:
         values[status & BAD != 0] = np.nan
         return Signal(values, status, since)
 
-    def _order(self, tag: int) -> object | None:
-        if self._last.status[tag] & BAD:
-            return None
-        return self._last.texts[tag] if tag in self._last.texts else float(self._last.values[tag])
-
     def _store(self, member: Member, told: Mapping[str, Signal], tick: Tick) -> list[Frame]:
         """Keep the results where expressions and frames find them; the periods that ended, as frames."""
-        for name, signal in told.items():
-            registers = member.registers.get(name)
-            if registers is None:
-                continue
-            wanted = registers >= 0
-            at = registers[wanted]
-            self._last.values[at] = signal.values[wanted]
-            self._last.status[at] = signal.status[wanted]
-            self._since[at] = signal.since[wanted]
+        values, status, since = self._last.values, self._last.status, self._since
+        for name, (at, wanted) in member.targets.items():
+            signal = told[name]
+            if wanted is None:
+                values[at], status[at], since[at] = signal.values, signal.status, signal.since
+            else:
+                values[at], status[at], since[at] = signal.values[wanted], signal.status[wanted], signal.since[wanted]
         group = member.group
         if not isinstance(group, Oee) or not group.closed:
             return []
         self.turns += 1
-        return [frame for closed in group.closed for frame in self._closed(member, closed, tick)]
-
-    def _closed(self, member: Member, closed: Closed, tick: Tick) -> list[Frame]:
-        by_kind: dict[Kind, list[tuple[npt.NDArray[np.int32], Signal, npt.NDArray[np.int64]]]] = {}
-        for name, signal in closed.figures.items():
-            tags = member.registers.get(name)
-            if tags is None:
-                continue
-            tags = tags[closed.places]
-            wanted = tags >= 0
-            part = Signal(signal.values[wanted], signal.status[wanted], signal.since[wanted])
-            kind = {"count": Kind.INT, "reject": Kind.INT, "closed": Kind.BOOL}.get(name, Kind.FLOAT)
-            by_kind.setdefault(kind, []).append((tags[wanted], part, closed.begins_ns[wanted]))
-        frames = []
-        for kind, parts in by_kind.items():
-            values = np.concatenate([part.values for _, part, _ in parts])
-            status = np.concatenate([part.status for _, part, _ in parts])
-            begins_ns = np.concatenate([begins for _, _, begins in parts])
-            tags = np.concatenate([own for own, _, _ in parts])
-            frames.append(Frame(self._device, tick.wall_ns, tags, _column(values, kind), status, begins_ns))
-        assert member.texts is not None
-        good = np.zeros(len(closed.places), np.uint32)
-        frames.append(Frame(self._device, tick.wall_ns, member.texts[closed.places], list(closed.labels), good, closed.begins_ns))
-        return frames
-
-    def _frame(self, output: Output, tick: Tick) -> Frame:
-        values, status = self._last.values[output.tags], self._last.status[output.tags]
-        source = self._begins_ns(self._since[output.tags], tick) if output.has_begin else None
-        return Frame(self._device, tick.wall_ns, output.tags, _column(values, output.kind), status, source)
-
-    def _begins_ns(self, since: Reals, tick: Tick) -> npt.NDArray[np.int64]:
-        """By the wall clock; 0 where it isn't known."""
-        ages_ns = np.where(np.isfinite(since), (tick.now_s - since) * _NS, tick.wall_ns)
-        return tick.wall_ns - np.rint(ages_ns).astype(np.int64)
-
-    def _texts(self, tick: Tick) -> list[Frame]:
-        is_full = not 0 <= tick.now_s - self._told_s < _TEXTS_S
-        if is_full:
-            self._told_s = tick.now_s
-        frames = []
-        for place, member in enumerate(self.members):
-            if member.names_of_states:
-                frames += self._states(place, member, tick, is_full=is_full)
-            elif isinstance(member.group, Oee):
-                frames += self._periods(member, member.group, tick, is_full=is_full)
-        return frames
-
-    def _states(self, place: int, member: Member, tick: Tick, *, is_full: bool) -> list[Frame]:
-        tags = member.registers[""]
-        codes, status = self._last.values[tags], self._last.status[tags]
-        before = self._told.get(place)
-        self._told[place] = (codes, status)
-        chosen = np.arange(len(tags))
-        if before is not None and not is_full:
-            same = (codes == before[0]) | (np.isnan(codes) & np.isnan(before[0]))
-            chosen = np.flatnonzero(~same | (status != before[1]))
-        if not len(chosen):
-            return []
-        texts: list[object] = [
-            None if code != code else member.names_of_states[at][int(code)]
-            for at, code in zip(chosen.tolist(), codes[chosen].tolist(), strict=True)
-        ]
-        begins_ns = self._begins_ns(self._since[tags[chosen]], tick)
-        return [Frame(self._device, tick.wall_ns, tags[chosen], texts, status[chosen], begins_ns)]
-
-    def _periods(self, member: Member, group: Oee, tick: Tick, *, is_full: bool) -> list[Frame]:
-        begins_ns = group.begins_ns
-        frames = []
-        for kind, names in ((Kind.FLOAT, _REALS), (Kind.INT, ("count", "reject")), (Kind.BOOL, ("closed",))):
-            registers = [member.registers[name] for name in names if name in member.registers]
-            tags = np.concatenate(registers)
-            wanted = tags >= 0
-            tags, begins = tags[wanted], np.tile(begins_ns, len(registers))[wanted]
-            values = _column(self._last.values[tags], kind)
-            frames.append(Frame(self._device, tick.wall_ns, tags, values, self._last.status[tags], begins))
-        if is_full:
-            assert member.texts is not None
-            good = np.where(begins_ns > 0, np.uint32(0), BAD).astype(np.uint32)
-            frames.append(Frame(self._device, tick.wall_ns, member.texts, list(group.labels), good, begins_ns))
-        return frames
-
-
-_REALS = ("", "availability", "performance", "quality", "planned_s", "running_s", "idle_s", "off_s", "fault_s", "unknown_s")
-
-
-def _column(values: Reals, kind: Kind) -> npt.NDArray[np.float64] | npt.NDArray[np.int64]:
-    """Whole numbers and Booleans are 0 where they are Bad."""
-    return values if kind is Kind.FLOAT else np.nan_to_num(values).astype(np.int64)
+        return [frame for closed in group.closed for frame in self._telling.closed(member, closed, tick)]

@@ -53,6 +53,8 @@ class Oee:
     closed: list[Closed] = field(default_factory=list)
     orders: dict[int, object | None] = field(default_factory=dict)
     """By place, for those that are reckoned by order: None where it isn't known, an empty text or 0 for no order."""
+    has_news: bool = False
+    """The figures are told anew in this step."""
     wall_ns: int = 0
     """Of the step before; 0 when there was none."""
     _ideal_s: Reals = field(init=False)
@@ -93,10 +95,13 @@ class Oee:
         """See Group."""
         self.closed = []
         state, rows = inputs["state"], self.rows
-        is_counted = ~state.is_bad & ~unseen & ~np.isnan(rows["code"])
+        is_known = ~np.isnan(rows["code"])
+        is_counted = is_known & ~state.is_bad & ~unseen
+        rest = 0.0 if tick.dt_s == 0 else 1.0 - tick.silent_s / tick.dt_s
+        share = np.where(is_counted, 1.0, np.where(is_known, rest, 0.0))
         for begin_ns, end_ns, lasted_s in self._pieces(tick):
             self._turn(self.calendar.at(begin_ns), begin_ns, tick)
-            self._spend(begin_ns, end_ns, lasted_s, is_counted)
+            self._spend(begin_ns, end_ns, lasted_s * share)
         self._turn(self.calendar.at(tick.wall_ns), tick.wall_ns, tick)
         self._take_orders(tick)
         self._move(state, tick, is_counted)
@@ -166,7 +171,7 @@ class Oee:
             if label:
                 self._begin(one, np.full(self.rows.m, float(tick.wall_ns)), tick)
 
-    def _spend(self, begin_ns: int, end_ns: int, lasted_s: float, is_counted: Flags) -> None:
+    def _spend(self, begin_ns: int, end_ns: int, lasted_s: Reals) -> None:
         shift = self.calendar.at(begin_ns)
         if shift is None:
             return
@@ -178,8 +183,8 @@ class Oee:
         rows = self.rows
         open_ = rows["begin"] > 0
         rows["planned"][open_] += planned_s
-        adds = np.flatnonzero(open_ & is_counted)
-        rows["spent"][adds, rows["code"][adds].astype(np.intp)] += lasted_s
+        adds = np.flatnonzero(open_ & (lasted_s > 0))
+        rows["spent"][adds, rows["code"][adds].astype(np.intp)] += lasted_s[adds]
 
     def _move(self, state: Signal, tick: Tick, is_counted: Flags) -> None:
         """A state that began before it was known: its time was put down to the one before it."""
@@ -207,6 +212,7 @@ class Oee:
     def _tell(self, tick: Tick) -> None:
         rows = self.rows
         due = (rows["begin"] > 0) & (rows["due"] <= tick.now_s)
+        self.has_news = bool(due.any()) or bool(self.closed)
         if not due.any():
             return
         figures, status = self._figures()

@@ -14,8 +14,9 @@ from drivers.model import Kind
 from drivers.settings import TagSettings
 from gateway.derived.columns import Group, column
 from gateway.derived.counting import Count, Rate
-from gateway.derived.derivation import Derivation, Expressions, Member, Output
+from gateway.derived.derivation import Derivation
 from gateway.derived.energy import Energy
+from gateway.derived.member import Expressions, Member, Output
 from gateway.derived.oee import Oee
 from gateway.derived.outline import Entry, Known, Outline, Result, Source
 from gateway.derived.settings import (

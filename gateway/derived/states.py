@@ -12,7 +12,6 @@ from gateway.derived.settings import CycleSettings, MachineState, StateNames, St
 STATES = (MachineState.OFF, MachineState.IDLE, MachineState.RUNNING, MachineState.FAULT)
 """By the number with which they are computed."""
 NAMES = {StateNames.PLAIN: tuple(str(state) for state in STATES), StateNames.PACKML: ("Stopped", "Idle", "Execute", "Aborted")}
-_CLOSE_S = 1e-6
 _RANKED = tuple(reversed(range(len(STATES))))
 
 
@@ -122,7 +121,8 @@ class Stops:
     def __init__(self, settings: Sequence[StopsSettings]) -> None:
         self.rows = Rows(
             len(settings), moments=("begin", "seen"),
-            before=np.nan, seen=np.nan, begin=np.nan, unknown=0.0, excused=0.0, micro=0.0, long=0.0, unclear=0.0, stopped=0.0,
+            before=np.nan, good=0.0, seen=np.nan, begin=np.nan,
+            unknown=0.0, excused=0.0, micro=0.0, long=0.0, unclear=0.0, stopped=0.0,
         )  # fmt: skip
         self._micro_s = column(settings, "micro_s")
 
@@ -131,11 +131,11 @@ class Stops:
         signal, unless, rows = inputs["running"], inputs.get("unless"), self.rows
         before, begin, unknown = rows["before"], rows["begin"], rows["unknown"]
         good = ~signal.is_bad
-        with np.errstate(invalid="ignore"):
-            is_dark = ~good | unseen | (rows["seen"] < tick.now_s - tick.dt_s - _CLOSE_S)
+        was_good = rows["good"] == 1
+        is_dark = ~good | unseen | ~was_good
+        rows["seen"][was_good] = tick.now_s - tick.silent_s
         runs, stands = good & (signal.values != 0), good & (signal.values == 0)
-        rows["unknown"][:] = unknown + np.where(is_dark, tick.dt_s, 0.0)
-        unknown[good & ~unseen & (before == 1) & runs] = 0.0
+        rows["unknown"][:] = unknown + np.where(is_dark, np.where(was_good, tick.silent_s, tick.dt_s), 0.0)
         begins = stands & (before == 1)
         begin[begins] = np.where(unknown[begins] > 0, rows["seen"][begins], np.minimum(signal.since[begins], tick.now_s))
         if unless is not None:
@@ -157,6 +157,7 @@ class Stops:
         begin[ends] = np.nan
         before[good] = signal.values[good]
         rows["seen"][good] = tick.now_s
+        rows["good"][:] = good
         status = np.where(np.isnan(before) & (signal.status & BAD == 0), WAITING, signal.status)
         now = np.full(rows.m, tick.now_s)
         told = {"": "micro", "long": "long", "unclear": "unclear", "stopped_s": "stopped"}

@@ -102,7 +102,7 @@ class Lamp:
         rows["blinks"][:] = is_blinking
         lit = np.where(is_blinking, 1.0, rows["out"])
         turned = (lit != rows["lit"]) & ~np.isnan(lit)
-        rows["lit_since"][turned] = rows["since"][turned]
+        rows["lit_since"][turned] = np.where(starts & turned, edges[:, 2], rows["since"])[turned]
         rows["lit"][:] = lit
         told = _told(rows, signal.status)
         return {
