@@ -26,7 +26,7 @@ class Count:
     def __init__(self, settings: Sequence[CountSettings]) -> None:
         self.rows = Rows(
             len(settings), moments=("counted", "read", "since"),
-            raw=np.nan, total=0.0, resets=0.0, counted=np.nan, read=np.nan, since=np.nan,
+            raw=np.nan, good=0.0, total=0.0, resets=0.0, counted=np.nan, read=np.nan, since=np.nan,
         )  # fmt: skip
         self._values = np.array([one.values for one in settings])
         self._shortest_s = column(settings, "shortest_s", 0.0)
@@ -42,6 +42,8 @@ class Count:
         value, good = signal.values, ~signal.is_bad
         is_first = good & np.isnan(raw)
         grown = np.where(good & ~is_first, value - raw, 0.0)
+        was_good = rows["good"] == 1
+        rows["read"][was_good] = tick.now_s - tick.silent_s  # it was looked at since, and was what it was
         lately = self._fit(tick.now_s - rows["read"]) + 1
         possible = np.minimum(lately, np.where(np.isnan(counted), np.inf, self._fit(tick.now_s - counted)))
         most = _BOUNCES * lately
@@ -61,6 +63,7 @@ class Count:
         counted[has_counted] = tick.now_s
         rows["since"][has_counted | is_first] = tick.now_s
         rows["read"][good] = tick.now_s
+        rows["good"][:] = good
         raw[:] = np.where(good & ~is_glitch, value, raw)
         status = np.where(is_reset & (signal.status == 0), DOUBTFUL, signal.status)
         return {

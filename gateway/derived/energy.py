@@ -33,7 +33,8 @@ class Energy:
         good = ~source.is_bad
         rows["tainted"][self._is_power & (~good | unseen)] = 1.0
         with np.errstate(invalid="ignore"):
-            area = (rows["power"] + source.values) / 2 * tick.dt_s / _HOUR_S
+            rest = rows["power"] * (tick.dt_s - tick.silent_s)  # it stood still until the last look
+            area = (rest + (rows["power"] + source.values) / 2 * tick.silent_s) / _HOUR_S
         adds = self._is_power & good & ~unseen & np.isfinite(area)
         rows["total"][adds] += area[adds]
         meters = ~self._is_power & good

@@ -56,6 +56,19 @@ def test_pulses_that_follow_faster_than_the_machine_can_are_bounce() -> None:
     assert bench.last("parts")[0] == 24
 
 
+def test_bounce_is_told_by_the_last_look_though_nothing_had_to_be_reckoned_since_long() -> None:
+    lamp = {"name": "lamp", "kind": "lamp", "input": "red"}
+    count = {"name": "parts", "kind": "count", "input": "raw", "shortest_s": 2}
+    for polls in range(6, 12):
+        bench = Bench({"raw": "count", "red": "bit"}, [count, lamp])
+        bench.poll(0, 0, after_s=0.75)
+        bench.poll(1, 0, after_s=0.75)
+        for step in range(polls):
+            bench.poll(1, int(step >= polls - 2), after_s=0.75)
+        bench.poll(3, 1, after_s=0.75)  # one part, and its bounce
+        assert bench.last("parts")[0] == 2
+
+
 def test_a_bad_count_is_bad_and_nothing_is_lost() -> None:
     bench = counted([7, 8, None, 12])
     assert bench.of("parts") == [0, 1, None, 5]

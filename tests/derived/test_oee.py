@@ -232,6 +232,14 @@ def test_energy_per_part_of_a_power_and_a_gap_makes_it_uncertain() -> None:
     assert bench.table.units[bench.table.names.index("each.total")] == "KWH"
 
 
+def test_a_power_that_stood_still_and_jumps_is_summed_up_to_the_last_look() -> None:
+    bench = energy({"power": "meter"}, ("real", "KWT"))
+    for _ in range(8):
+        bench.poll(0, 0.0, after_s=0.3)
+    bench.poll(0, 3600.0, after_s=0.3)
+    assert bench.last("each.total")[0] == pytest.approx(0.15)
+
+
 def test_a_meter_that_was_reset_gives_no_figure_for_that_part() -> None:
     bench = energy({"energy": "meter"}, ("real", "KWH"))
     for step, meter in enumerate((10, 11, 12, 0.5, 1.5)):
