@@ -46,6 +46,8 @@ class ParameterSettings(Settings):
 
     def refusal(self, value: object) -> str | None:
         """Why a value can't be taken; None when it can."""
+        if isinstance(value, dict | list):
+            return "must be a single value"
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         fits = {
             ParameterType.INTEGER: is_number and isinstance(value, int),

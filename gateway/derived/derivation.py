@@ -114,24 +114,34 @@ class Derivation:
 
     def resume(
         self, looked_ns: int, memories: Sequence[tuple[str, str, bytes, Sequence[str]]], now_ns: int, now_s: float
-    ) -> None:
+    ) -> list[str]:
         """Go on from what memories() gave in a process that has ended; the time between is a gap. Before the first look.
 
         A tag that isn't the one it was, by its settings, begins anew.
+
+        Returns:
+            The names of those whose memory can't be read, and which begin anew though they are what they were.
         """
         if not looked_ns:
-            return
+            return []
+        unread: list[str] = []
         base_s = now_s - max(0, now_ns - looked_ns) / _NS
         held = {(name, signature): (data, texts) for name, signature, data, texts in memories}
         for member in self.members:
             for place, key in enumerate(zip(member.names, member.signatures, strict=True)):
                 found = held.get(key)
-                if found is not None:
+                if found is None:
+                    continue
+                try:
                     member.group.rows.unpack(place, found[0], base_s)
-                    member.stepped_s = base_s
-                    if isinstance(member.group, Oee):
-                        member.group.recall(place, found[1], looked_ns)
+                except ValueError:
+                    unread.append(key[0])
+                    continue
+                member.stepped_s = base_s
+                if isinstance(member.group, Oee):
+                    member.group.recall(place, found[1], looked_ns)
         self._now_s, self._looked_s, self._wall_ns = base_s, base_s, looked_ns
+        return unread
 
     def _is_at_rest(self, now_s: float) -> bool:
         """Whether the inputs are what they were at the last look, and that was just now."""

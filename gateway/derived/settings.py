@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, StringConstraints
 
 from config.settings import Mistake, Name, Settings
+from gateway.derived.days import Day
 
 Expression = Annotated[str, Field(min_length=1)]
 """In the language of calculated tags; it may read any derived tag of its device too."""
@@ -18,18 +19,6 @@ TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5]
 """Local time, HH:MM."""
 Date = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$")]
 """A day, YYYY-MM-DD."""
-
-
-class Day(StrEnum):
-    """Days of the week."""
-
-    MON = "mon"
-    TUE = "tue"
-    WED = "wed"
-    THU = "thu"
-    FRI = "fri"
-    SAT = "sat"
-    SUN = "sun"
 
 
 class Per(StrEnum):

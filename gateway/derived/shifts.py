@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from config.settings import Mistake
+from gateway.derived.days import Day
 
 if TYPE_CHECKING:
     from gateway.derived.settings import CalendarSettings, ShiftSettings
@@ -89,7 +90,7 @@ class Calendar:
         self._known = (self._utc_ns(today, 0), self._utc_ns(today + _DAY, 0))
 
     def _is_on(self, shift: ShiftSettings, day: date) -> bool:
-        return day.strftime("%a").lower() in shift.days and day.isoformat() not in self._settings.holidays
+        return tuple(Day)[day.weekday()] in shift.days and day.isoformat() not in self._settings.holidays
 
     def _shift(self, shift: ShiftSettings, day: date) -> Shift:
         begin, end = _span(shift.begin, shift.end)
@@ -112,7 +113,7 @@ class Calendar:
 def calendar_mistakes(settings: CalendarSettings) -> Iterator[Mistake]:
     """Shifts that overlap, breaks outside of their shift or across each other."""
     taken: list[tuple[int, int, str]] = []
-    days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+    days = list(Day)
     names: set[str] = set()
     for place, shift in enumerate(settings.shifts):
         if shift.name in names:

@@ -117,7 +117,9 @@ class Keeper:
                 continue
             kept = _decode(raw)
             if kept is None:
-                self._log.alarm(f"what was kept of the windows and swinging doors of {device} is damaged, and lost")
+                self._log.alarm(
+                    f"what was kept of the windows and swinging doors of {device} is damaged, and lost; derived tags begin anew"
+                )
             else:
                 entries += self._entries(device, kept)
             notes[key_of(device)] = b""
@@ -191,7 +193,9 @@ class Keeper:
     def _entries(self, device: str, kept: _Kept) -> list[Entry]:
         if self._pipeline is not None and device == self._device and self._pipeline.stages.derivation is not None:
             now = self._clock.now_ns(), self._clock.monotonic()
-            self._pipeline.stages.derivation.resume(kept.looked_ns, kept.derived, *now)
+            unread = self._pipeline.stages.derivation.resume(kept.looked_ns, kept.derived, *now)
+            if unread:
+                self._log.alarm(f"what was kept of {', '.join(unread)} of {device} is another version's: they begin anew")
         entries = [Entry(RecordKind.TELEMETRY, held.payload, held.readings) for held in kept.held]
         frames: list[Frame] = []
         now_ns = self._clock.now_ns()

@@ -45,8 +45,8 @@ class Deriving(Protocol):
 
     def resume(
         self, looked_ns: int, memories: Sequence[tuple[str, str, bytes, Sequence[str]]], now_ns: int, now_s: float
-    ) -> None:
-        """Go on from what memories() gave in a process that has ended."""
+    ) -> list[str]:
+        """Go on from what memories() gave in a process that has ended; the names of tags whose memory can't be read."""
 
 
 @dataclass(frozen=True, slots=True)

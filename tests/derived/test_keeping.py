@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
+
+import msgspec
+import pytest
 
 from gateway.assembly import Surroundings, assemble
 from gateway.intake import Intake
@@ -98,3 +102,20 @@ async def test_a_device_of_which_nothing_is_derived_any_more_leaves_no_note() ->
     assert process.outbox.note(key_of("saw"))
     await process.start(has_derived=False)
     assert not process.outbox.note(key_of("saw"))
+
+
+async def test_a_memory_of_another_version_is_said_and_the_tag_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
+    process = Process()
+    intake = await process.start()
+    for raw in (10, 12):
+        await process.poll(intake, raw, 1)
+    note = process.outbox.note(key_of("saw"))
+    assert note
+    kept = msgspec.msgpack.decode(note[4:])
+    kept["derived"] = [[name, text, data[8:] if name == "parts" else data, more] for name, text, data, more in kept["derived"]]
+    data = msgspec.msgpack.encode(kept)
+    await process.outbox.append([], {key_of("saw"): zlib.crc32(data).to_bytes(4, "little") + data})
+    intake = await process.start()
+    assert "what was kept of parts of saw is another version's" in caplog.text
+    await process.poll(intake, 20, 1)
+    assert process.last()["parts"] == 0
