@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -35,9 +36,6 @@ devices:
       - {{name: green, area: discrete_input, address: 2}}
       - {{name: door, area: discrete_input, address: 3}}
       - {{name: counter, area: input_register, address: 0}}
-      - {{name: current, area: input_register, address: 1, scale: 0.01, unit: AMP, deadband: 1000}}
-calculated:
-  - {{device: lathe, name: power, unit: WTT, expression: "current * 552", deadband: 1000000}}
 derived:
   - {{device: lathe, name: red_lamp, kind: lamp, input: red, flicker_s: 1.6}}
   - {{device: lathe, name: green_lamp, kind: lamp, input: green, flicker_s: 1.0}}
@@ -50,15 +48,35 @@ derived:
     idle: yellow
     otherwise: "off"
     hold_s: 2
+  - {{device: lathe, name: parts, kind: count, input: counter, bits: 16, shortest_s: 2}}
+  - {{device: lathe, name: stops, kind: stops, running: state.running, micro_s: 60, unless: state.off}}
+  - {{device: lathe, name: oee, kind: oee, state: state, count: parts, ideal_cycle_s: 3}}
+sinks:
+  - {{kind: mqtt, url: "mqtt://broker"}}
+"""
+
+LOAD = """\
+gateway: works
+heartbeat_s: 86400
+devices:
+  - name: lathe
+    driver: modbus
+    address: {lathe}
+    period_ms: 500
+    tags:
+      - {{name: counter, area: input_register, address: 0}}
+      - {{name: current, area: input_register, address: 1, scale: 0.01, unit: AMP, deadband: 1000}}
+calculated:
+  - {{device: lathe, name: power, unit: WTT, expression: "current * 552", deadband: 1000000}}
+derived:
   - {{device: lathe, name: loaded, kind: hysteresis, input: current, on_above: 5.5, off_below: 4.5, unit: A}}
   - {{device: lathe, name: parts, kind: count, input: counter, bits: 16, shortest_s: 2}}
   - {{device: lathe, name: cycle, kind: cycle, input: loaded, longest_s: 10}}
-  - {{device: lathe, name: stops, kind: stops, running: state.running, micro_s: 60, unless: state.off}}
-  - {{device: lathe, name: oee, kind: oee, state: state, count: parts, ideal_cycle_s: 3}}
   - {{device: lathe, name: each, kind: energy_per_part, power: power, count: parts}}
 sinks:
   - {{kind: mqtt, url: "mqtt://broker"}}
 """
+"""What a clamp sees of each cycle."""
 
 
 @dataclass(frozen=True)
@@ -166,14 +184,18 @@ def test_the_door_opens_and_closes_once_though_its_contact_bounces(shift: Shift)
         assert -0.001 <= one.begin_s - at <= POLL_S + 0.08  # the contact bounces for 60 ms
 
 
-def test_cycles_are_seen_in_the_current(shift: Shift) -> None:
-    made = shift.facts("part")
-    assert shift.last("cycle.count").value == pytest.approx(len(made), rel=0.02)
-    times = [one.value for one in shift.told("cycle") if one.value is not None]
-    assert min(times) > 2.5
-    assert max(times) <= 10
-
-
-def test_energy_per_part_adds_up(shift: Shift) -> None:
-    joules = shift.machine.energy_j(ns(SECONDS))
-    assert shift.last("each.total").value * 3600 == pytest.approx(joules, rel=0.03)
+def test_cycles_and_energy_are_seen_in_the_current(tmp_path: Path) -> None:
+    seconds = 1800.0
+    seen = Shift(
+        watch(tmp_path, LOAD, START_NS, seconds, seed=SEED, machines=[{"name": "lathe"}])["lathe"], DumbMachine(SEED, "lathe")
+    )
+    made = seen.facts("part")
+    assert abs(seen.last("cycle.count").value - len(made)) <= 5  # a cycle may be begun and not ended, as each run's last one is
+    running = [one for one in seen.machine.dwells(0, ns(seconds)) if one.state is Truth.RUNNING]
+    longest = max(one.cycle_ns for one in running) / S
+    times = [one.value for one in seen.told("cycle") if one.value is not None]
+    within = [value for value in times if value <= longest + 2 * 0.5]  # others hold a short stop
+    assert len(within) > 0.97 * len(times)
+    assert min(times) >= min(one.cycle_ns for one in running) / S - 2 * 0.5
+    assert seen.last("each.total").value * 3600 == pytest.approx(seen.machine.energy_j(ns(seconds)), rel=0.03)
+    assert len([one for one in seen.told("each") if one.value is not None]) >= len(made) - 1
