@@ -4,11 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from config.problems import Location
 
 Scalar = str | int | float | bool | None
+
+
+class FarLine(int):
+    """A line of another file that was drawn into this one."""
+
+    def __new__(cls, line: int, file: Path, inner: Location, at: Location, drawn_at: int) -> FarLine:
+        """`line` of `file`.
+
+        Args:
+            inner: where in that file.
+            at: where in the document that it was drawn into.
+            drawn_at: the line of this document that asked for it.
+        """
+        self = super().__new__(cls, line)
+        self.file, self.inner, self.at, self.drawn_at = file, inner, at, drawn_at
+        return self
+
+    file: Path
+    inner: Location
+    at: Location
+    drawn_at: int
+
+    def location(self, location: Location) -> Location:
+        """A location of the document as one of that file."""
+        depth = len(self.at)
+        return (*self.inner, *location[depth:]) if location[:depth] == self.at else self.inner or location
 
 
 @dataclass(slots=True)

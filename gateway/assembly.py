@@ -167,10 +167,12 @@ def _poller(
 
 
 def _keeper(gateway: Gateway, reporting: Reporting, around: Surroundings, *, is_first: bool) -> Keeper | None:
-    """What keeps the windows and doors of a device; the first device's speaks for those that have left the settings."""
+    """What keeps the windows, doors and derived tags of a device; the first device's speaks for those that left the settings."""
     own = reporting.table.device
     report = reporting.report
-    pipeline = report if isinstance(report, Pipeline) and (report.stages.windows or report.stages.doors) else None
+    stages = report.stages if isinstance(report, Pipeline) else None
+    has_memory = stages is not None and bool(stages.windows or stages.doors or stages.derivation)
+    pipeline = report if isinstance(report, Pipeline) and has_memory else None
     known = known_devices(gateway.storage.note)
     configured = {device.name for device in gateway.settings.devices}
     others = [name for name in known if name not in configured] if is_first else []

@@ -12,6 +12,7 @@ from typing import TextIO
 
 from config.composer import compose
 from config.documents import load
+from config.drawn import drawn_devices
 from config.places import find
 from config.problems import ConfigError, Problem
 from config.text import read_text
@@ -63,7 +64,8 @@ def check(path: Path, out: TextIO) -> int:
     for doubt in _doubts(path, settings):
         out.write(f"warning: {doubt}\n")
     out.write(f"gateway {settings.gateway}: {len(settings.devices)} devices\n")
-    total = sum([_print_device(device, out) for device in settings.devices])
+    drawn = drawn_devices(path)
+    total = sum([_print_device(device, settings, drawn.get(device.name), out) for device in settings.devices])
     out.write(f"\nin all {total:.4g} requests/s, planned by the settings\n")
     for sink in settings.sinks:
         out.write(f"sink {sink.name}: {sink.kind} {sink.url}\n")
@@ -130,10 +132,11 @@ def _doubts(path: Path, settings: GatewaySettings) -> Iterator[Problem]:
         yield Problem(path, line, dotted(location), message, suggestion)
 
 
-def _print_device(device: DeviceSettings, out: TextIO) -> float:
+def _print_device(device: DeviceSettings, settings: GatewaySettings, drawn: str | None, out: TextIO) -> float:
     """Print a device's plan; returns its requests per second."""
     plan = compile_plan(device)
     out.write(f"\ndevice {device.name}: {device.driver}, {len(plan.tags.names)} tags\n")
+    _print_made(device, settings, drawn, out)
     rate = 0.0
     for scan in plan.scans:
         period_s = scan.period_ns / _NS
@@ -146,6 +149,18 @@ def _print_device(device: DeviceSettings, out: TextIO) -> float:
         for request in requests:
             out.write(f"    {request.text}: {', '.join(request.tags)}\n")
     return rate
+
+
+def _print_made(device: DeviceSettings, settings: GatewaySettings, drawn: str | None, out: TextIO) -> None:
+    """What its profile has come to, and which tags are derived of it."""
+    if drawn is not None:
+        out.write("  by its profile it is:\n")
+        out.writelines(f"    {line}\n" for line in drawn.splitlines())
+    derived = [one for one in settings.derived if one.device == device.name]
+    if derived:
+        from gateway.derived.outline import names_of
+
+        out.writelines(f"  derived, {one.kind}: {', '.join(names_of(one))}\n" for one in derived)
 
 
 def _tell(error: ConfigError) -> None:

@@ -8,11 +8,16 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from config.expansion import expand
+from config.problems import Location
+from config.profiling import Profiled
 from config.settings import FilePath, Mistake, Name, Settings
+from config.tree import Fault, Node
 from drivers.registry import DeviceSettings
-from drivers.settings import TagSettings
 from gateway.checks import find_mistakes
+from gateway.derived.settings import CalendarSettings, DerivedSettings
 from gateway.mqtt_settings import MqttSettings, free_of, valid_port
+from gateway.processing.settings import CalculatedSettings, ClockSettings
 from gateway.sinks.topic import LEVELS, level_mistake
 
 HttpUrl = Annotated[
@@ -124,24 +129,6 @@ class RuleSettings(Settings):
     """Where the identifiers come from."""
 
 
-class ClockSettings(Settings):
-    """The gateway's own clock, which stamps every record."""
-
-    step_s: float = Field(default=1.0, gt=0, le=3600)
-    """The clock was set when it moves by more than this against the time that passed; records are then marked for a minute."""
-    mark_unsynchronised: bool = True
-    """Mark records while the kernel says that nothing (NTP, PTP) keeps its clock right; Linux only."""
-
-
-class CalculatedSettings(TagSettings):
-    """A tag that is calculated from others each time its device is read."""
-
-    device: Name
-    """The device whose tag it becomes; it is calculated when this device is read."""
-    expression: str = Field(min_length=1)
-    """E.g. voltage * current / 1000, if(speed > 5, 1, 0); tags of the device by name, of others as device.tag (last values)."""
-
-
 def _valid_listen(listen: str) -> str:
     if int(listen.rpartition(":")[2]) > _HIGHEST_PORT:
         raise ValueError("the port is not one of 0 to 65535")
@@ -189,12 +176,18 @@ class GatewaySettings(Settings):
     """Where readings are kept until they have been acknowledged."""
     clock: ClockSettings = ClockSettings()
     """When to doubt the gateway's clock."""
-    devices: tuple[DeviceSettings, ...] = Field(min_length=1)
-    """What is read."""
+    profiles: FilePath | None = None
+    """Folder with device profiles of your own (docs/dumb-devices.md); they stand before shipped ones of the same name."""
+    devices: tuple[Annotated[DeviceSettings, Profiled()], ...] = Field(min_length=1)
+    """What is read; `profile` in place of `driver` and `tags` draws them in."""
     sinks: tuple[SinkSettings, ...] = Field(min_length=1)
     """Who gets it."""
     calculated: tuple[CalculatedSettings, ...] = ()
     """Tags made of other tags by an expression."""
+    derived: tuple[DerivedSettings, ...] = ()
+    """States, counts, cycles, stops, OEE and energy of machines that have no data of their own (docs/dumb-devices.md)."""
+    calendar: CalendarSettings = CalendarSettings()
+    """The plant's shifts, for OEE."""
     products: tuple[RuleSettings, ...] = ()
     """How finished parts become products with an identifier."""
     operations: OperationsSettings = OperationsSettings()
@@ -205,6 +198,11 @@ class GatewaySettings(Settings):
         own = self.device_levels.get(device, self.levels)
         found = {level: getattr(own, level) or getattr(self.levels, level) for level in LEVELS}
         return {level: name for level, name in found.items() if name is not None}
+
+    @classmethod
+    def expand(cls, root: Node, folder: Path) -> tuple[Node, list[Fault], list[Location]]:
+        """See config.documents.Expanding."""
+        return expand(root, folder)
 
     def mistakes(self) -> Iterator[Mistake]:
         """Checks across devices, sinks and rules."""

@@ -52,6 +52,13 @@ CREATE TABLE IF NOT EXISTS faults (
     request INTEGER NOT NULL,
     for_ns INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS truth (
+    id INTEGER PRIMARY KEY,
+    device TEXT NOT NULL,
+    at_ns INTEGER NOT NULL,
+    what TEXT NOT NULL,
+    value TEXT NOT NULL
+);
 CREATE TABLE IF NOT EXISTS parts (
     part INTEGER PRIMARY KEY,
     order_number TEXT NOT NULL,
@@ -117,6 +124,7 @@ class _Write(Enum):
     SERVED = "INSERT INTO served (id, device, connection, block, served_ns, fate, readings) VALUES (?, ?, ?, ?, ?, ?, ?)"
     FAULT = "INSERT INTO faults (at_ns, device, kind, detail, request, for_ns) VALUES (?, ?, ?, ?, ?, ?)"
     PROOF = "UPDATE served SET acknowledged = 1 WHERE id = ?"
+    TRUTH = "INSERT INTO truth (device, at_ns, what, value) VALUES (?, ?, ?, ?)"
     PART = "INSERT INTO parts (part, order_number, started_ns, completed_ns) VALUES (?, ?, ?, ?)"
     PART_PROOF = "UPDATE parts SET acknowledged_ns = ? WHERE part = ?"
 
@@ -202,6 +210,10 @@ class Ledger:
     def strike(self, fault: FaultRecord) -> None:
         """A fault of the script has come to pass."""
         self._waiting.append((_Write.FAULT, astuple(fault)))
+
+    def tell(self, device: str, at_ns: int, what: str, value: str) -> None:
+        """Something has really happened: see simulators.truth.Fact."""
+        self._waiting.append((_Write.TRUTH, (device, at_ns, what, value)))
 
     def acknowledge(self, row: int) -> None:
         """The client has proved that it has the row safe."""

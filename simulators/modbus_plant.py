@@ -17,10 +17,12 @@ from simulators.modbus.transports import Listener, SerialLine, TcpListener
 from simulators.modbus_server import ModbusDevice
 from simulators.plant.meter import BenchLoad, Meter
 from simulators.plant.press import Press
-from simulators.registers import METER_MAP, PRESS_MAP, meter_raw, press_raw
+from simulators.plant.workshop import DumbMachine
+from simulators.registers import MACHINE_MAP, METER_MAP, PRESS_MAP, meter_raw, press_raw
 from simulators.replaying import Recording
 from simulators.settings import PlantSettings
 from simulators.transport_settings import AnyTransport, StreamTransport, TlsTransport, TransportKind
+from simulators.truth import Witness
 
 _FRAMINGS = {
     TransportKind.RTU_TCP: FramingKind.RTU,
@@ -40,7 +42,7 @@ def make_devices(
     failed: Callable[[CannotListen], None] | None = None,
     recordings: Mapping[str, Recording] | None = None,
 ) -> dict[str, ModbusDevice]:
-    """The press, the meter and the recorded devices, powered up now; nothing listens yet.
+    """The press, the meter, the recorded devices and the workshop's machines, powered up now; nothing listens yet.
 
     Args:
         recordings: what read_recordings() gave.
@@ -87,7 +89,19 @@ def make_devices(
         )
         for name, recording in recordings.items()
     }
-    return {**plant, **recorded}
+    return {**plant, **recorded, **_make_machines(settings, ledger, clock, failed)}
+
+
+def _make_machines(
+    settings: PlantSettings, ledger: Ledger, clock: Clock, failed: Callable[[CannotListen], None] | None
+) -> dict[str, ModbusDevice]:
+    """The workshop."""
+    made = {}
+    for machine in settings.machines:
+        witness = Witness(machine.name, DumbMachine(settings.seed, machine.name), ledger, clock())
+        lab = lab_for(settings.faults, machine.name, settings.seed, settings.patience_s)
+        made[machine.name] = ModbusDevice(machine.name, MACHINE_MAP, witness.raw, ledger, clock, lab=lab, failed=failed)
+    return made
 
 
 def read_recordings(settings: PlantSettings) -> dict[str, Recording]:
@@ -128,6 +142,7 @@ async def serving_modbus(
     """
     ports = {"press": settings.press_port, "meter": settings.meter_port}
     ports |= {recorded.name: recorded.port for recorded in settings.recordings}
+    ports |= {machine.name: machine.port for machine in settings.machines}
     addresses = {}
     async with AsyncExitStack() as stack:
         for name, device in devices.items():

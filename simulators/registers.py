@@ -12,6 +12,8 @@ from enum import Enum
 
 from simulators.plant.meter import MeterReading
 from simulators.plant.press import CLAMP_A, PressReading
+from simulators.plant.workshop import CLAMP_A as MACHINE_CLAMP_A
+from simulators.plant.workshop import Sensors
 
 UNIT = 1
 """The unit identifier of both devices."""
@@ -159,6 +161,23 @@ def meter_raw(reading: MeterReading) -> tuple[Raw, ...]:
     amperes = (reading.current_l1, reading.current_l2, reading.current_l3)
     return (*volts, *amperes, reading.power_w, reading.frequency_hz, reading.power_factor, reading.energy_kwh)
 
+
+def machine_raw(sensors: Sensors) -> tuple[Raw, ...]:
+    """The values of MACHINE_MAP's points, in order."""
+    return (sensors.red, sensors.yellow, sensors.green, sensors.door_open, sensors.counter, sensors.current)
+
+
+MACHINE_MAP = AddressMap(
+    [
+        Point("red", Table.DISCRETE_INPUTS, 0, Form.BIT),
+        Point("yellow", Table.DISCRETE_INPUTS, 1, Form.BIT),
+        Point("green", Table.DISCRETE_INPUTS, 2, Form.BIT),
+        Point("door_open", Table.DISCRETE_INPUTS, 3, Form.BIT),
+        Point("counter", Table.INPUT_REGISTERS, 0, Form.UINT16),
+        Point("current", Table.INPUT_REGISTERS, 1, Form.UINT16, MACHINE_CLAMP_A),
+    ]
+)
+"""Of each machine of the workshop."""
 
 PRESS_MAP = AddressMap(
     [

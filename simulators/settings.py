@@ -12,7 +12,7 @@ from pydantic import Field
 from config.problems import Location
 from config.settings import FilePath, Mistake, Name, Settings
 from simulators.faults.script import Fault, StuckFault
-from simulators.registers import METER_MAP, PRESS_MAP
+from simulators.registers import MACHINE_MAP, METER_MAP, PRESS_MAP
 from simulators.transport_settings import Transport
 
 DEVICES = {
@@ -20,6 +20,7 @@ DEVICES = {
     "meter": tuple(point.tag for point in METER_MAP.points),
 }
 """The Modbus devices, and the tags of each."""
+MACHINE_TAGS = tuple(point.tag for point in MACHINE_MAP.points)
 _TAKEN = ("bench", "ledger", "control")
 """What the ready line names beside them."""
 
@@ -38,6 +39,15 @@ class RecordedDevice(Settings):
     """Its name, for the ledger and the fault script."""
     file: FilePath
     """The recording."""
+    port: int = Field(default=0, ge=0, le=65535)
+    """Modbus TCP port; 0 takes a free one."""
+
+
+class MachineSettings(Settings):
+    """A dumb machine of the workshop: seen through a stack light, a clamp, a counter and a door contact (docs/simulators.md)."""
+
+    name: Name
+    """Its name, for the ledger and the fault script; with the seed it decides what the machine does."""
     port: int = Field(default=0, ge=0, le=65535)
     """Modbus TCP port; 0 takes a free one."""
 
@@ -69,6 +79,8 @@ class PlantSettings(Settings):
     """Further ways to the Modbus devices: serial frames over TCP, pseudo terminals, TLS."""
     recordings: tuple[RecordedDevice, ...] = ()
     """Further Modbus TCP devices, replayed from recordings of real ones."""
+    machines: tuple[MachineSettings, ...] = ()
+    """A workshop of dumb machines, whose true states, parts and doors the ledger tells."""
     faults: tuple[Fault, ...] = ()
     """What goes wrong with which Modbus device, and when."""
     patience_s: float = Field(default=0.0, ge=0, le=3600)
@@ -94,6 +106,7 @@ class PlantSettings(Settings):
         ]
         ports += [(("transports", index, "port"), getattr(way, "port", 0)) for index, way in enumerate(self.transports)]
         ports += [(("recordings", index, "port"), recorded.port) for index, recorded in enumerate(self.recordings)]
+        ports += [(("machines", index, "port"), machine.port) for index, machine in enumerate(self.machines)]
         for index, (place, port) in enumerate(ports):
             earlier = next((other for other, used in ports[:index] if used == port != 0), None)
             if earlier:
@@ -106,6 +119,10 @@ class PlantSettings(Settings):
             if recorded.name in (*known, *_TAKEN):
                 yield ("recordings", index, "name"), f"{recorded.name!r} is taken", None
             known[recorded.name] = None
+        for index, machine in enumerate(self.machines):
+            if machine.name in (*known, *_TAKEN):
+                yield ("machines", index, "name"), f"{machine.name!r} is taken", None
+            known[machine.name] = MACHINE_TAGS
         names = ", ".join(known)
         for index, fault in enumerate(self.faults):
             if fault.device not in known:

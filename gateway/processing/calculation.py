@@ -45,11 +45,17 @@ class LastValues:
     def __init__(self, n: int) -> None:
         self.values = np.full(n, np.nan)
         self.status = np.full(n, Status.BAD_WAITING_FOR_INITIAL_DATA, np.uint32)
+        self.watched: set[int] = set()
+        """Tags whose texts are kept."""
+        self.texts: dict[int, object] = {}
 
     def take(self, frame: Frame) -> None:
-        """`frame` is the newest of its tags. Of texts only the status is kept."""
+        """`frame` is the newest of its tags. Of texts that aren't watched only the status is kept."""
         if not isinstance(frame.values, list):
             self.values[frame.tags] = frame.values
+        elif self.watched:
+            pairs = zip(frame.tags.tolist(), frame.values, strict=True)
+            self.texts.update((tag, text) for tag, text in pairs if tag in self.watched)
         self.status[frame.tags] = frame.status
 
 

@@ -12,7 +12,7 @@ from drivers.model import Kind, TagTable
 from gateway.processing.expression import ExpressionMistake, Operand, Step, judge, parse
 
 if TYPE_CHECKING:
-    from gateway.settings import CalculatedSettings
+    from gateway.processing.settings import CalculatedSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """What the windows and doors of a device have taken and not reported yet, kept in the outbox: a stop or a kill loses none untold.
 
 A note of the device changes in the transaction that reports, opens or closes anything, else within KEEP_S. It is made of what
-another process needs: whole records of the held readings, and the windows' state with the settings that it belongs to.
+another process needs: whole records of the held readings, and the windows' state with the settings that it belongs to. So is the
+memory of derived tags.
 """
 
 from __future__ import annotations
@@ -58,6 +59,10 @@ class _Kept(msgspec.Struct, frozen=True):
     doors: list[int] = []
     """Tags whose doors had seen something."""
     windows: list[_Counted] = []
+    looked_ns: int = 0
+    """When the derived tags were last looked at."""
+    derived: list[tuple[str, str, bytes, list[str]]] = []
+    """See Deriving.memories()."""
 
 
 def key_of(device: str) -> str:
@@ -86,7 +91,7 @@ class Keeper:
         log: Log,
         others: Sequence[str] = (),
     ) -> None:
-        """`digest`: of the device's tag table; `pipeline`: None when the device has neither windows nor doors (any more).
+        """`digest`: of the device's tag table; `pipeline`: None when the device has nothing to keep (any more).
 
         Args:
             others: devices that the settings don't know any more, for whose notes this one speaks.
@@ -112,7 +117,9 @@ class Keeper:
                 continue
             kept = _decode(raw)
             if kept is None:
-                self._log.alarm(f"what was kept of the windows and swinging doors of {device} is damaged, and lost")
+                self._log.alarm(
+                    f"what was kept of the windows and swinging doors of {device} is damaged, and lost; derived tags begin anew"
+                )
             else:
                 entries += self._entries(device, kept)
             notes[key_of(device)] = b""
@@ -169,17 +176,26 @@ class Keeper:
         assert self._pipeline is not None
         doors = self._pipeline.stages.doors
         held = [] if doors is None or records is None else records(doors.held())
+        derivation = self._pipeline.stages.derivation
+        looked_ns, derived = (0, []) if derivation is None else derivation.memories()
         kept = _Kept(
             self._digest,
             is_whole,
             [_Held(entry.payload, entry.readings) for entry in held],
             [] if doors is None else doors.seen().tolist(),
             [_Counted(windows.dtype.str, _settings_of(windows), windows.state()) for windows in self._pipeline.stages.windows],
+            looked_ns,
+            derived,
         )
         data = msgspec.msgpack.encode(kept)
         return zlib.crc32(data).to_bytes(_CRC_BYTES, "little") + data
 
     def _entries(self, device: str, kept: _Kept) -> list[Entry]:
+        if self._pipeline is not None and device == self._device and self._pipeline.stages.derivation is not None:
+            now = self._clock.now_ns(), self._clock.monotonic()
+            unread = self._pipeline.stages.derivation.resume(kept.looked_ns, kept.derived, *now)
+            if unread:
+                self._log.alarm(f"what was kept of {', '.join(unread)} of {device} is another version's: they begin anew")
         entries = [Entry(RecordKind.TELEMETRY, held.payload, held.readings) for held in kept.held]
         frames: list[Frame] = []
         now_ns = self._clock.now_ns()

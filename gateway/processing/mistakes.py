@@ -35,6 +35,8 @@ def processing_mistakes(settings: GatewaySettings, tables: Mapping[str, TagTable
                     yield (*here, *where), what, hint
     if settings.calculated:
         yield from _calculated_mistakes(settings, tables)
+    if settings.derived:
+        yield from _derived_mistakes(settings, tables)
     yield from _repeated_derived(settings)
 
 
@@ -102,8 +104,29 @@ def _calculated_mistakes(settings: GatewaySettings, tables: Mapping[str, TagTabl
             yield ("calculated", place, *where), what, hint
 
 
+def _derived_mistakes(settings: GatewaySettings, tables: Mapping[str, TagTable]) -> Iterator[Mistake]:
+    from gateway.derived.outline import Known, Outline, outline_mistakes
+    from gateway.processing.formulas import Formulas
+
+    formulas = Formulas(settings.calculated, tables).ordered
+    known = {}
+    for name, table in tables.items():
+        own = sorted((one for one in formulas if one.settings.device == name), key=lambda formula: formula.place)
+        kinds = [Kind.BOOL if one.operand.is_bool else Kind.FLOAT for one in own]
+        units = [one.operand.unit for one in own]
+        names = [one.settings.name for one in own]
+        known[name] = Known((*table.names, *names), (*table.kinds, *kinds), (*table.units, *units))
+    devices = [device.name for device in settings.devices]
+    yield from outline_mistakes(settings.derived, devices, Outline(settings.derived, known))
+    for place, one in enumerate(settings.derived):
+        if one.kind == "oee" and not settings.calendar.shifts:
+            yield ("derived", place, "kind"), "OEE is reckoned over planned time, and there is none", "add calendar: shifts:"
+
+
 def _repeated_derived(settings: GatewaySettings) -> Iterator[Mistake]:
-    """Names that a calculated tag or an aggregate shares with another tag of its device."""
+    """Names that a calculated tag, a derived one or an aggregate shares with another tag of its device."""
+    if settings.derived:
+        from gateway.derived.outline import names_of
     for index, device in enumerate(settings.devices):
         taken = {tag.name for tag in device.tags}
         for place, one in enumerate(settings.calculated):
@@ -111,6 +134,12 @@ def _repeated_derived(settings: GatewaySettings) -> Iterator[Mistake]:
                 if one.name in taken:
                     yield ("calculated", place, "name"), f"device {device.name!r} has a tag {one.name!r} already", None
                 taken.add(one.name)
+        for place, derived in enumerate(settings.derived):
+            if derived.device == device.name:
+                for name in names_of(derived):
+                    if name in taken:
+                        yield ("derived", place, "name"), f"device {device.name!r} has a tag {name!r} already", None
+                    taken.add(name)
         yield from _aggregates_in(device.tags, ("devices", index, "tags"), taken)
         own = [one if one.device == device.name else None for one in settings.calculated]
         yield from _aggregates_in(own, ("calculated",), taken)

@@ -1,12 +1,13 @@
 """The way of one device's readings from the driver to what is stored, where the settings ask for more than the filter.
 
-driver -> stale values are marked -> calculated tags are added -> windows count -> swinging doors, or the filter
+driver -> stale values are marked -> calculated tags are added -> derived ones -> windows count -> swinging doors, or the filter
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,33 @@ from gateway.processing.windows import Windows
 _MOST_ROUTES = 64
 
 
+class Deriving(Protocol):
+    """What looks at last values and makes tags of them: gateway.derived, which isn't loaded where nothing is derived."""
+
+    turns: int
+    """How often something happened that must be kept at once."""
+
+    def frames(self, acquired_ns: int, now_s: float) -> list[Frame]:
+        """Everything that is derived now; `now_s`: monotonic."""
+
+    def accept(self) -> None:
+        """See Report."""
+
+    def take_back(self) -> None:
+        """See Report."""
+
+    def next_ns(self) -> int | None:
+        """When something becomes true though nothing comes, by the wall clock."""
+
+    def memories(self) -> tuple[int, list[tuple[str, str, bytes, list[str]]]]:
+        """When it was last looked, and what must outlive the process: name, settings, memory and texts of each tag."""
+
+    def resume(
+        self, looked_ns: int, memories: Sequence[tuple[str, str, bytes, Sequence[str]]], now_ns: int, now_s: float
+    ) -> list[str]:
+        """Go on from what memories() gave in a process that has ended; the names of tags whose memory can't be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stages:
     """What there is to do beside the filter; None or empty where nothing asks for it."""
@@ -33,6 +61,7 @@ class Stages:
     last: LastValues | None = None
     """Where calculations, of other devices too, find this one's values."""
     calculation: Calculation | None = None
+    derivation: Deriving | None = None
 
 
 class _Route:
@@ -78,6 +107,7 @@ class Pipeline:
         self._repeated: list[Frame] = []
         self._made: list[Frame] = []
         self._closed: list[Frame] = []
+        self._looked: list[Frame] = []
         self.derived: list[Frame] = []
         """See Report."""
 
@@ -88,9 +118,9 @@ class Pipeline:
 
     @property
     def turns(self) -> int:
-        """How often a window opened or closed, or a door reported something."""
-        doors = self.stages.doors
-        return sum(windows.turns for windows in self.stages.windows) + (0 if doors is None else doors.turns)
+        """How often a window opened or closed, a door reported something, or the period of an OEE ended."""
+        others = [one.turns for one in (self.stages.doors, self.stages.derivation) if one is not None]
+        return sum(windows.turns for windows in self.stages.windows) + sum(others)
 
     @property
     def stale_tags(self) -> int:
@@ -100,14 +130,14 @@ class Pipeline:
     def pick(self, frames: Sequence[Frame]) -> list[Frame]:
         """See Report."""
         if frames is self._repeats:
-            picked = [*self._made, *self._closed, *self._filter.pick(self._repeated)]
-            self.derived = self._closed
-            self._repeats, self._repeated, self._made, self._closed = None, [], [], []
+            picked = [*self._made, *self._closed, *self._filter.pick(self._looked), *self._filter.pick(self._repeated)]
+            self.derived = [*self._closed, *self._looked]
+            self._repeats, self._repeated, self._made, self._closed, self._looked = None, [], [], [], []
             return picked
         picked = []
         self.derived = []
-        for frame in self._derive(frames):
-            picked += self._compress(frame)
+        for frame, is_derived in self._derive(frames):
+            picked += self._filter.pick([frame]) if is_derived else self._compress(frame)
         return picked
 
     def accept(self) -> None:
@@ -115,16 +145,18 @@ class Pipeline:
         self._filter.accept()
         for windows in self.stages.windows:
             windows.accept()
-        if self.stages.doors is not None:
-            self.stages.doors.accept()
+        for stage in (self.stages.doors, self.stages.derivation):
+            if stage is not None:
+                stage.accept()
 
     def take_back(self) -> None:
         """See Report."""
         self._filter.take_back()
         for windows in self.stages.windows:
             windows.take_back()
-        if self.stages.doors is not None:
-            self.stages.doors.take_back()
+        for stage in (self.stages.doors, self.stages.derivation):
+            if stage is not None:
+                stage.take_back()
 
     def repeats(self, now_ns: int) -> list[Frame]:
         """See Report. They are no readings: no window counts them and no calculation follows from them."""
@@ -133,7 +165,12 @@ class Pipeline:
         self._made = [] if self.stages.doors is None else self.stages.doors.repeats(now_ns)
         for windows in self.stages.windows:
             self._closed += windows.pass_time(now_ns)
-        self._repeats = [*self._repeated, *self._made, *self._closed]
+        derivation = self.stages.derivation
+        self._looked = [] if derivation is None else derivation.frames(now_ns, self._monotonic())
+        if self._looked:  # what was looked at just now must not be followed by what it was before
+            newer = np.concatenate([frame.tags for frame in self._looked])
+            self._repeated = [select(frame, ~np.isin(frame.tags, newer)) for frame in self._repeated]
+        self._repeats = [*self._repeated, *self._made, *self._closed, *self._looked]
         return self._repeats
 
     def next_heartbeat_ns(self) -> int | None:
@@ -141,25 +178,39 @@ class Pipeline:
         times = [self._filter.next_heartbeat_ns(), *(windows.next_end_ns() for windows in self.stages.windows)]
         if self.stages.doors is not None:
             times.append(self.stages.doors.next_heartbeat_ns())
+        if self.stages.derivation is not None:
+            times.append(self.stages.derivation.next_ns())
         return min((time for time in times if time is not None), default=None)
 
-    def _derive(self, frames: Sequence[Frame]) -> Sequence[Frame]:
-        """The readings, and what is calculated of them."""
+    def _derive(self, frames: Sequence[Frame]) -> Iterator[tuple[Frame, bool]]:
+        """The readings, what is calculated of them, and what is derived (true)."""
         stages = self.stages
         if stages.stale is not None:
             now_s = self._monotonic()
             frames = [stages.stale.mark(frame, now_s) for frame in frames]
+        for batch in [frames] if stages.derivation is None else _looks(frames):
+            for frame in (*batch, *self._calculate(batch)):
+                yield frame, False
+            if stages.derivation is not None:
+                looked = stages.derivation.frames(batch[-1].acquired_ns, self._monotonic())
+                self.derived += looked
+                for frame in looked:
+                    yield frame, True
+
+    def _calculate(self, frames: Sequence[Frame]) -> list[Frame]:
+        """Note the readings as the newest; what is calculated of them."""
+        stages = self.stages
         if stages.last is not None:
             for frame in frames:
                 stages.last.take(frame)
-        if stages.calculation is not None and frames:
-            calculated = stages.calculation.frames(frames[-1].acquired_ns)
-            if stages.last is not None:
-                for frame in calculated:
-                    stages.last.take(frame)
-            self.derived += calculated
-            frames = [*frames, *calculated]
-        return frames
+        if stages.calculation is None or not frames:
+            return []
+        calculated = stages.calculation.frames(frames[-1].acquired_ns)
+        if stages.last is not None:
+            for frame in calculated:
+                stages.last.take(frame)
+        self.derived += calculated
+        return calculated
 
     def _compress(self, frame: Frame) -> list[Frame]:
         if isinstance(frame.values, list) or not len(frame.tags):
@@ -186,6 +237,21 @@ class Pipeline:
                     self._routes.clear()
                 self._routes[id(tags)] = route
         return route
+
+
+def _looks(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
+    """Frames in which no tag comes twice: what is derived must not overlook a pulse that came and went."""
+    batch: list[Frame] = []
+    tags: set[int] = set()
+    for frame in frames:
+        own = set(frame.tags.tolist()) if len(frames) > 1 else set()
+        if batch and not tags.isdisjoint(own):
+            yield batch
+            batch, tags = [], set()
+        batch.append(frame)
+        tags |= own
+    if batch:
+        yield batch
 
 
 def _places(n: int, tags: npt.NDArray[np.int32] | None) -> npt.NDArray[np.int32]:

@@ -13,13 +13,14 @@ from drivers.model import Kind, TagTable
 from drivers.settings import Aggregate, AggregateSettings, StaleBy, TagSettings, TimeBase
 from gateway.filter import Filter
 from gateway.processing.calculation import Calculated, Calculation, Input, LastValues
-from gateway.processing.pipeline import Pipeline, Stages
+from gateway.processing.pipeline import Deriving, Pipeline, Stages
 from gateway.processing.report import Report
 from gateway.processing.stale import StaleWatch
 from gateway.processing.swinging import SwingingDoors
 from gateway.processing.windows import Window, Windows
 
 if TYPE_CHECKING:
+    from gateway.derived.plan import Registers
     from gateway.processing.formulas import Formula
     from gateway.settings import GatewaySettings
 
@@ -47,12 +48,12 @@ class Reporting:
 
 @dataclass(slots=True)
 class _Draft:
-    """A device's tags while the table grows: the driver's, the calculated ones, the aggregates."""
+    """A device's tags while the table grows: the driver's, the calculated ones, the derived ones, the aggregates."""
 
     device: str
     heartbeat_s: float
     tags: list[TagSettings]
-    """Of the driver's and the calculated tags."""
+    """Of all but the aggregates."""
     names: list[str]
     kinds: list[Kind]
     units: list[str | None]
@@ -92,11 +93,48 @@ def plan_reports(
                 draft.priorities.append(formula.settings.priority)
         drafts[device.name] = draft
     read = {reference.device for formula in formulas for reference in formula.references.values()}
-    last = {name: LastValues(len(draft.names)) for name, draft in drafts.items() if name in read}
+    derive = _Deriving(settings, drafts) if settings.derived else None
+    read |= set() if derive is None else derive.read
+    sizes = {name: len(draft.names) for name, draft in drafts.items()} | ({} if derive is None else derive.registers.sizes)
+    last = {name: LastValues(sizes[name]) for name in drafts if name in read}
     return {
-        name: _reported(draft, tables[name], [one for one in formulas if one.settings.device == name], last, monotonic)
+        name: _reported(
+            draft,
+            tables[name],
+            [one for one in formulas if one.settings.device == name],
+            last,
+            None if derive is None else derive.of(name, last),
+            monotonic,
+        )
         for name, draft in drafts.items()
     }
+
+
+class _Deriving:
+    """The derived tags; the drafts grow by those that are reported."""
+
+    def __init__(self, settings: GatewaySettings, drafts: Mapping[str, _Draft]) -> None:
+        from gateway.derived.outline import Known, Outline
+        from gateway.derived.plan import Registers, read_devices
+
+        known = {name: Known(tuple(draft.names), tuple(draft.kinds), tuple(draft.units)) for name, draft in drafts.items()}
+        self._settings = settings
+        self._outline = Outline(settings.derived, known)
+        self.registers: Registers = Registers(self._outline, known)
+        self.read = read_devices(self._outline)
+        for name, draft in drafts.items():
+            for one in self.registers.reported[name]:
+                draft.tags.append(one.settings)
+                draft.names.append(one.name)
+                draft.kinds.append(one.result.kind)
+                draft.units.append(one.result.unit)
+                draft.priorities.append(one.settings.priority)
+
+    def of(self, name: str, last: Mapping[str, LastValues]) -> Deriving | None:
+        from gateway.derived.plan import derivation_of
+
+        device = next(device for device in self._settings.devices if device.name == name)
+        return derivation_of(self._settings, device, self._outline, self.registers, last)
 
 
 def make_filter(table: TagTable, tags: Sequence[TagSettings], heartbeat_s: float) -> Filter:
@@ -126,7 +164,12 @@ def _formulas(settings: GatewaySettings, tables: Mapping[str, TagTable]) -> list
 
 
 def _reported(
-    draft: _Draft, own: TagTable, formulas: Sequence[Formula], last: Mapping[str, LastValues], monotonic: Callable[[], float]
+    draft: _Draft,
+    own: TagTable,
+    formulas: Sequence[Formula],
+    last: Mapping[str, LastValues],
+    derivation: Deriving | None,
+    monotonic: Callable[[], float],
 ) -> Reporting:
     windows = _windows(draft)
     doors = [index for index, tag in enumerate(draft.tags) if tag.swinging_door is not None]
@@ -135,7 +178,7 @@ def _reported(
     table = draft.table()
     priorities = tuple(draft.priorities) if any(priority is not None for priority in draft.priorities) else None
     report = make_filter(table, draft.tags, draft.heartbeat_s)
-    if not (windows or doors or is_watched or own_last is not None or formulas):
+    if not (windows or doors or is_watched or own_last is not None or formulas or derivation):
         return Reporting(own, report, priorities)
     door_tags = np.array(doors, np.int32)
     stages = Stages(
@@ -145,6 +188,7 @@ def _reported(
         stale=_stale(draft) if is_watched else None,
         last=own_last,
         calculation=_calculation(draft.device, len(own.names), formulas, last) if formulas else None,
+        derivation=derivation,
     )
     return Reporting(table, Pipeline(table, report, stages, monotonic), priorities)
 

@@ -1,0 +1,142 @@
+"""What derived tags are computed with: columns over all tags of one kind, and their memory, which can be kept and taken back.
+
+Durations are by the monotonic clock, so that a step of the wall clock makes no time; `since` says by it when a value began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from drivers.status import Status
+from gateway.processing.savepoint import Savepoint
+
+Reals = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.uint32]
+Flags = npt.NDArray[np.bool_]
+
+BAD = np.uint32(0x8000_0000)
+WAITING = np.uint32(Status.BAD_WAITING_FOR_INITIAL_DATA)
+NO_DATA = np.uint32(Status.BAD_NO_DATA)
+DOUBTFUL = np.uint32(Status.UNCERTAIN_SUB_NORMAL)
+GOOD = np.uint32(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One look at the inputs."""
+
+    now_s: float
+    """Monotonic."""
+    wall_ns: int
+    dt_s: float
+    """Since the step before; 0 at the first."""
+    silent_s: float
+    """Since the inputs were last looked at, and found to be as at the step before; at most dt_s."""
+
+
+@dataclass(slots=True)
+class Signal:
+    """A column of m inputs or results."""
+
+    values: Reals
+    """(m,) Booleans as 0 and 1; NaN where the status is Bad."""
+    status: Codes
+    """(m,)"""
+    since: Reals
+    """(m,) monotonic seconds at which the value began, as well as it is known."""
+
+    @property
+    def is_bad(self) -> Flags:
+        """(m,)"""
+        is_bad: Flags = self.status & BAD != 0
+        return is_bad
+
+
+class Group(Protocol):
+    """All derived tags of one kind and depth of one device."""
+
+    rows: Rows
+
+    def step(self, tick: Tick, inputs: Mapping[str, Signal], unseen: Flags) -> dict[str, Signal]:
+        """Take one look.
+
+        Args:
+            inputs: by field, (m,) each.
+            unseen: (m,) the time since the look before is a gap: nothing is known of it.
+
+        Returns:
+            By result: "" for the tag itself, else what follows its name and a dot.
+        """
+
+    def next_s(self) -> float:
+        """When, by the monotonic clock, there is something to tell though nothing comes; infinite for never."""
+
+
+class Rows:
+    """The memory of m tags: columns by name. Those named in `moments` hold monotonic seconds and are kept as ages."""
+
+    def __init__(self, m: int, *, moments: Sequence[str] = (), **columns: float | tuple[int, float]) -> None:
+        """`columns`: what each begins with; (width, value) for one of more than one number per tag."""
+        self.m = m
+        self._moments = moments
+        self._columns: dict[str, Reals] = {}
+        for name, first in columns.items():
+            width, value = first if isinstance(first, tuple) else (0, first)
+            self._columns[name] = np.full((m, width) if width else m, value, np.float64)
+        self._savepoint = Savepoint(*self._columns.values())
+
+    def __getitem__(self, name: str) -> Reals:
+        return self._columns[name]
+
+    def pack(self, now_s: float) -> list[bytes]:
+        """Each tag's memory."""
+        parts = [
+            (column - now_s if name in self._moments else column).reshape(self.m, -1) for name, column in self._columns.items()
+        ]
+        whole = np.concatenate(parts, axis=1)
+        return [row.tobytes() for row in whole]
+
+    def unpack(self, place: int, data: bytes, now_s: float) -> None:
+        """A tag's memory as pack() gave it; `now_s`: what is now the instant at which it was packed.
+
+        Raises:
+            ValueError: it isn't the memory of such a tag.
+        """
+        row = np.frombuffer(data, np.float64)
+        if len(row) != sum(column[place].size for column in self._columns.values()):
+            raise ValueError("the memory of another kind of tag")
+        at = 0
+        for name, column in self._columns.items():
+            size = column[place].size
+            part = row[at : at + size].reshape(column[place].shape)
+            column[place] = part + now_s if name in self._moments else part
+            at += size
+
+    def keep(self) -> None:
+        """From here on changes can be taken back."""
+        self._savepoint.keep()
+
+    def release(self) -> None:
+        """The changes stand."""
+        self._savepoint.release()
+
+    def restore(self) -> None:
+        """Take them back."""
+        self._savepoint.restore()
+
+
+def column(settings: Sequence[Any], field: str, absent: float = np.nan) -> Reals:
+    """(m,) a field of each; `absent` for None."""
+    values = [getattr(one, field) for one in settings]
+    return np.array([absent if value is None else float(value) for value in values], np.float64)
+
+
+def as_signal(values: Reals, status: Codes, since: Reals) -> Signal:
+    """A result, whose value is NaN where it is Bad."""
+    is_bad = status & BAD
+    return Signal(np.where(is_bad, np.nan, values) if is_bad.any() else values, status, since)

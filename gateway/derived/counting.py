@@ -1,0 +1,120 @@
+"""Counters and how fast they grow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from gateway.derived.columns import BAD, DOUBTFUL, WAITING, Flags, Reals, Rows, Signal, Tick, as_signal, column
+from gateway.derived.settings import CountSettings, Per, RateSettings
+
+_GLITCH = 2
+"""A counter that falls by no more than this hasn't been reset: it was read amid a change, or its contact bounced."""
+_BOUNCES = 4
+"""How many pulses a contact's bounce may make of one."""
+_SHARE = 16
+"""Where nothing limits a step: a roll-over is one of less than this part of the counter."""
+_SLOTS = 8
+_CLOSE = 1e-9
+SECONDS = {Per.SECOND: 1.0, Per.MINUTE: 60.0, Per.HOUR: 3600.0}
+
+
+class Count:
+    """See Group. A gap costs nothing: the counter has counted on."""
+
+    def __init__(self, settings: Sequence[CountSettings]) -> None:
+        self.rows = Rows(
+            len(settings), moments=("counted", "read", "since"),
+            raw=np.nan, good=0.0, total=0.0, resets=0.0, counted=np.nan, read=np.nan, since=np.nan,
+        )  # fmt: skip
+        self._values = np.array([one.values for one in settings])
+        self._shortest_s = column(settings, "shortest_s", 0.0)
+        self._max_step = column(settings, "max_step", np.inf)
+        self._has_end = np.isfinite(self._values)
+        self._most_rolled = np.where(np.isinf(self._max_step), self._values / _SHARE, self._max_step)
+
+    def step(self, tick: Tick, inputs: Mapping[str, Signal], unseen: Flags) -> dict[str, Signal]:
+        """See Group."""
+        del unseen  # the counter has counted on
+        signal, rows = inputs["input"], self.rows
+        raw, counted = rows["raw"], rows["counted"]
+        value, good = signal.values, ~signal.is_bad
+        is_first = good & np.isnan(raw)
+        grown = np.where(good & ~is_first, value - raw, 0.0)
+        was_good = rows["good"] == 1
+        rows["read"][was_good] = tick.now_s - tick.silent_s  # it was looked at since, and was what it was
+        lately = self._fit(tick.now_s - rows["read"]) + 1
+        possible = np.minimum(lately, np.where(np.isnan(counted), np.inf, self._fit(tick.now_s - counted)))
+        most = _BOUNCES * lately
+        most = np.minimum(self._max_step, most)
+        fell = grown < 0
+        with np.errstate(invalid="ignore"):
+            rolled = fell & self._has_end & (grown + self._values <= np.minimum(self._most_rolled, most))
+        is_glitch = fell & ~rolled & (-grown <= _GLITCH) & (value > 0)
+        is_reset = (fell & ~rolled & ~is_glitch) | (grown > most)
+        parts = np.where(rolled, grown + self._values, grown)
+        since_reset = np.where(fell & (value <= np.where(np.isinf(most), raw / _SHARE, most)), value, 0.0)
+        parts = np.where(is_glitch, 0.0, np.where(is_reset, since_reset, parts))
+        accepted = np.minimum(parts, possible)
+        rows["total"][:] += accepted
+        rows["resets"][:] += is_reset
+        has_counted = accepted > 0
+        counted[has_counted] = tick.now_s
+        rows["since"][has_counted | is_first] = tick.now_s
+        rows["read"][good] = tick.now_s
+        rows["good"][:] = good
+        raw[:] = np.where(good & ~is_glitch, value, raw)
+        status = np.where(is_reset & (signal.status == 0), DOUBTFUL, signal.status)
+        return {
+            "": as_signal(rows["total"].copy(), status, rows["since"].copy()),
+            "resets": as_signal(rows["resets"].copy(), signal.status.copy(), rows["since"].copy()),
+        }
+
+    def next_s(self) -> float:
+        """See Group."""
+        return np.inf
+
+    def _fit(self, span_s: Reals) -> Reals:
+        """(m,) how many parts a span has room for; infinite where the shortest time for one isn't known."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            fit: Reals = np.floor(span_s / self._shortest_s + _CLOSE)
+        return np.where((self._shortest_s > 0) & ~np.isnan(fit), fit, np.inf)
+
+
+class Rate:
+    """See Group. Uncertain until half of the window has been seen; a gap, or a Bad input, begins it anew."""
+
+    def __init__(self, settings: Sequence[RateSettings]) -> None:
+        m = len(settings)
+        self.rows = Rows(m, moments=("times",), times=(_SLOTS, np.nan), values=(_SLOTS, np.nan))
+        self._window_s = column(settings, "window_s")
+        self._per_s = np.array([SECONDS[one.per] for one in settings])
+
+    def step(self, tick: Tick, inputs: Mapping[str, Signal], unseen: Flags) -> dict[str, Signal]:
+        """See Group."""
+        signal = inputs["input"]
+        times, values = self.rows["times"], self.rows["values"]
+        lost = signal.is_bad | unseen
+        times[lost] = np.nan
+        values[lost] = np.nan
+        newest = times[:, 0]
+        with np.errstate(invalid="ignore"):
+            is_due = ~signal.is_bad & (np.isnan(newest) | (tick.now_s - newest >= self._window_s / _SLOTS))
+        if is_due.any():
+            for ring, new in ((times, np.full(len(newest), tick.now_s)), (values, signal.values)):
+                ring[is_due, 1:] = ring[is_due, :-1]
+                ring[is_due, 0] = new[is_due]
+        oldest = np.maximum(np.count_nonzero(~np.isnan(times), axis=1) - 1, 0)
+        at = np.arange(len(oldest))
+        span_s = tick.now_s - times[at, oldest]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            rate = (signal.values - values[at, oldest]) / span_s * self._per_s
+            is_short = span_s < self._window_s / 2
+        status = np.where(is_short & (signal.status == 0), DOUBTFUL, signal.status)
+        status = np.where(~np.isfinite(rate) & (status & BAD == 0), WAITING, status)
+        return {"": as_signal(rate, status, np.full(len(rate), tick.now_s))}
+
+    def next_s(self) -> float:
+        """See Group."""
+        return np.inf

@@ -1,0 +1,253 @@
+"""From an outline to the derived tags of each device at work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from drivers.model import Kind
+from drivers.settings import TagSettings
+from gateway.derived.columns import Group, column
+from gateway.derived.counting import Count, Rate
+from gateway.derived.derivation import Derivation
+from gateway.derived.energy import Energy
+from gateway.derived.member import Expressions, Member, Output
+from gateway.derived.oee import Oee
+from gateway.derived.outline import Entry, Known, Outline, Result, Source
+from gateway.derived.settings import (
+    CountSettings,
+    CycleSettings,
+    DebounceSettings,
+    EnergySettings,
+    HysteresisSettings,
+    LampSettings,
+    OeeSettings,
+    RateSettings,
+    StateSettings,
+    StopsSettings,
+)
+from gateway.derived.shifts import Calendar
+from gateway.derived.states import NAMES, Cycle, State, Stops
+from gateway.derived.switching import Debounce, Hysteresis, Lamp
+from gateway.processing.calculation import Calculated, Calculation, Input, LastValues
+from gateway.processing.expression import Step
+
+if TYPE_CHECKING:
+    from drivers.registry import DeviceSettings
+    from gateway.settings import GatewaySettings
+
+_MADE: Mapping[type, Any] = {
+    DebounceSettings: Debounce,
+    HysteresisSettings: Hysteresis,
+    LampSettings: Lamp,
+    CountSettings: Count,
+    RateSettings: Rate,
+    StateSettings: State,
+    StopsSettings: Stops,
+    EnergySettings: Energy,
+}
+_BEGUN = (DebounceSettings, HysteresisSettings, LampSettings, CycleSettings)
+"""Kinds whose results bear the time at which they began."""
+_GAP_PERIODS = 3
+_GAP_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """One result of an entry of a device, with its register."""
+
+    entry: Entry
+    result: Result
+    register: int
+
+    @property
+    def name(self) -> str:
+        """The tag's."""
+        name = self.entry.settings.name
+        return f"{name}.{self.result.suffix}" if self.result.suffix else name
+
+    @property
+    def settings(self) -> TagSettings:
+        """How it is reported."""
+        one = self.entry.settings
+        return TagSettings(
+            name=self.name, unit=self.result.unit, deadband=one.deadband if self.result.kind is Kind.FLOAT else 0.0,
+            heartbeat_s=one.heartbeat_s, priority=one.priority,
+        )  # fmt: skip
+
+
+class Registers:
+    """Where each device's derived results stand among its last values: the reported ones are the next tags of its table."""
+
+    def __init__(self, outline: Outline, known: Mapping[str, Known]) -> None:
+        self.reported: dict[str, list[Placed]] = {}
+        self.sizes: dict[str, int] = {}
+        """How many registers each device needs in all."""
+        self._found: dict[tuple[int, str], int] = {}
+        for device, tags in known.items():
+            own = [entry for _, entry in sorted(outline.entries.items()) if entry.settings.device == device]
+            results = [(entry, result) for entry in own for result in entry.results]
+            results.sort(key=lambda pair: not pair[1].is_reported)
+            placed = [Placed(entry, result, len(tags.names) + at) for at, (entry, result) in enumerate(results)]
+            self.reported[device] = [one for one in placed if one.result.is_reported]
+            self.sizes[device] = len(tags.names) + len(placed)
+            self._found.update({(one.entry.place, one.result.suffix): one.register for one in placed})
+
+    def of(self, source: Source) -> int:
+        """The register of what a name means."""
+        return source.tag if source.tag is not None else self._found[(source.place, source.suffix)]
+
+    def at(self, entry: Entry, suffix: str) -> int:
+        """The register of a result, -1 where there is none."""
+        return self._found.get((entry.place, suffix), -1)
+
+
+def read_devices(outline: Outline) -> set[str]:
+    """Those whose last values are needed."""
+    found = {entry.settings.device for entry in outline.entries.values()}
+    return found | {source.device for entry in outline.entries.values() for source in entry.sources.values()}
+
+
+def derivation_of(
+    settings: GatewaySettings, device: DeviceSettings, outline: Outline, registers: Registers, last: Mapping[str, LastValues]
+) -> Derivation | None:
+    """None for a device of which nothing is derived."""
+    entries = [entry for _, entry in sorted(outline.entries.items()) if entry.settings.device == device.name]
+    if not entries:
+        return None
+    entries.sort(key=lambda entry: (entry.depth, entry.settings.kind, entry.place))
+    gap_s = _gap_s(device)
+    depths = []
+    for _, level in groupby(entries, key=lambda entry: entry.depth):
+        held = list(level)
+        expressions, places = _expressions(device.name, held, registers, last)
+        kinds = [list(kind) for _, kind in groupby(held, key=lambda entry: entry.settings.kind)]
+        members = [_member(settings, kind, places, registers, last[device.name], gap_s) for kind in kinds]
+        depths.append((expressions, members))
+    return Derivation(device.name, last[device.name], depths, _outputs(registers.reported[device.name]))
+
+
+def _expressions(
+    device: str, entries: Sequence[Entry], registers: Registers, last: Mapping[str, LastValues]
+) -> tuple[Expressions, dict[tuple[int, str], int]]:
+    """The expressions of one depth, and the place of each by (entry, field)."""
+    calculated: list[Calculated] = []
+    places: dict[tuple[int, str], int] = {}
+    read: list[list[tuple[str, int]]] = []
+    for entry in entries:
+        wanted = {name: (steps, entry.operands[name].is_bool) for name, steps in entry.steps.items()}
+        for name, (steps, is_bool) in wanted.items():
+            used = {step.name: entry.sources[step.name] for step in steps if step.op == "tag"}
+            inputs: dict[str, Input | int] = {
+                text: Input(last[source.device], registers.of(source)) for text, source in used.items()
+            }
+            places[(entry.place, name)] = len(calculated)
+            calculated.append(Calculated(len(calculated), is_bool, steps, inputs))
+            read.append([(source.device, registers.of(source)) for source in used.values()])
+        if isinstance(entry.settings, OeeSettings):
+            source = entry.sources[entry.settings.state]
+            register = registers.of(source)
+            places[(entry.place, "state")] = len(calculated)
+            steps = (Step("tag", (), 1, name=entry.settings.state),)
+            own_input = {entry.settings.state: Input(last[device], register)}
+            calculated.append(Calculated(len(calculated), is_bool=False, steps=steps, inputs=own_input))
+            read.append([(device, register)])
+    distinct = sorted({one for own in read for one in own})
+    at = {one: place for place, one in enumerate(distinct)}
+    sources = [
+        (last[name], _places([tag for _, tag in own]), _places([at[one] for one in own]))
+        for name, group in groupby(distinct, key=lambda one: one[0])
+        if (own := list(group))
+    ]
+    flat = [[at[one] for one in own] or [len(distinct)] for own in read]  # a constant has begun before all time
+    starts = np.cumsum([0, *(len(own) for own in flat)])[:-1].astype(np.intp)
+    calculation = Calculation(device, calculated)
+    return Expressions(calculation, len(calculated), sources, _places([one for own in flat for one in own]), starts), places
+
+
+def _member(
+    settings: GatewaySettings,
+    entries: Sequence[Entry],
+    places: Mapping[tuple[int, str], int],
+    registers: Registers,
+    last: LastValues,
+    gap_s: float,
+) -> Member:
+    own = [entry.settings for entry in entries]
+    fields = sorted({name for entry in entries for name in (*entry.steps, *(("state",) if "state" in _fields(entry) else ()))})
+    absent = len(places)
+    inputs = {name: _places([places.get((entry.place, name), absent) for entry in entries]) for name in fields}
+    suffixes = {result.suffix for entry in entries for result in entry.results if result.kind is not Kind.TEXT}
+    if isinstance(own[0], StateSettings):
+        suffixes.add("")
+    member = Member(
+        _group(settings, entries),
+        [one.name for one in own],
+        [_signature(settings, one) for one in own],
+        inputs,
+        {suffix: _fixed([registers.at(entry, suffix) for entry in entries]) for suffix in suffixes},
+        column(own, "gap_s", gap_s),
+    )
+    if isinstance(own[0], OeeSettings):
+        member.texts = _fixed([registers.at(entry, "period") for entry in entries])
+        for place, entry in enumerate(entries):
+            if isinstance(entry.settings, OeeSettings) and entry.settings.order is not None:
+                member.orders[place] = registers.of(entry.sources[entry.settings.order])
+                last.watched.add(member.orders[place])
+    member.names_of_states = [NAMES[one.names] for one in own if isinstance(one, StateSettings)]
+    return member
+
+
+def _fields(entry: Entry) -> tuple[str, ...]:
+    return ("state",) if isinstance(entry.settings, OeeSettings) else ()
+
+
+def _group(settings: GatewaySettings, entries: Sequence[Entry]) -> Group:
+    own = [entry.settings for entry in entries]
+    group: Group
+    if isinstance(own[0], OeeSettings):
+        group = Oee([one for one in own if isinstance(one, OeeSettings)], Calendar(settings.calendar))
+    elif isinstance(own[0], CycleSettings):
+        group = Cycle(
+            [one for one in own if isinstance(one, CycleSettings)], [not entry.operands["input"].is_bool for entry in entries]
+        )
+    else:
+        group = _MADE[type(own[0])](own)
+    return group
+
+
+def _signature(settings: GatewaySettings, one: Any) -> str:
+    """What must not have changed for the memory to be good: not how it is reported."""
+    text: str = one.model_dump_json(exclude={"deadband", "heartbeat_s", "priority", "gap_s"})
+    return text + settings.calendar.model_dump_json() if isinstance(one, OeeSettings) else text
+
+
+def _outputs(reported: Sequence[Placed]) -> list[Output]:
+    by_kind: dict[tuple[Kind, bool], list[int]] = {}
+    for one in reported:
+        if one.result.kind is not Kind.TEXT and not isinstance(one.entry.settings, OeeSettings):
+            by_kind.setdefault((one.result.kind, isinstance(one.entry.settings, _BEGUN)), []).append(one.register)
+    return [Output(_fixed(tags), kind, has_begin) for (kind, has_begin), tags in sorted(by_kind.items())]
+
+
+def _gap_s(device: DeviceSettings) -> float:
+    """Three periods and a second; infinite for a device that pushes."""
+    if device.driver != "modbus":
+        return float("inf")
+    periods_ms = [device.period_ms, *(tag.period_ms or 0 for tag in device.tags)]
+    return _GAP_PERIODS * max(periods_ms) / 1000 + _GAP_S
+
+
+def _places(numbers: Sequence[int]) -> npt.NDArray[np.intp]:
+    return np.array(numbers, np.intp)
+
+
+def _fixed(numbers: Sequence[int]) -> npt.NDArray[np.int32]:
+    array = np.array(numbers, np.int32)
+    array.flags.writeable = False
+    return array

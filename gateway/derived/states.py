@@ -1,0 +1,168 @@
+"""What the machine does, its cycles and its stops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from gateway.derived.columns import BAD, DOUBTFUL, NO_DATA, WAITING, Flags, Rows, Signal, Tick, as_signal, column
+from gateway.derived.settings import CycleSettings, MachineState, StateNames, StateSettings, StopsSettings
+
+STATES = (MachineState.OFF, MachineState.IDLE, MachineState.RUNNING, MachineState.FAULT)
+"""By the number with which they are computed."""
+NAMES = {StateNames.PLAIN: tuple(str(state) for state in STATES), StateNames.PACKML: ("Stopped", "Idle", "Execute", "Aborted")}
+_RANKED = tuple(reversed(range(len(STATES))))
+
+
+class State:
+    """See Group. A Bad condition makes the state Bad unless one that stands before it holds."""
+
+    def __init__(self, settings: Sequence[StateSettings]) -> None:
+        m = len(settings)
+        self.rows = Rows(m, moments=("since", "pending_since"), code=np.nan, since=np.nan, pending=np.nan, pending_since=np.nan)
+        self._hold_s = column(settings, "hold_s")
+        self._otherwise = np.array([np.nan if one.otherwise is None else STATES.index(one.otherwise) for one in settings])
+
+    def step(self, tick: Tick, inputs: Mapping[str, Signal], unseen: Flags) -> dict[str, Signal]:
+        """See Group."""
+        code, status, since = self._decide(inputs)
+        begin = np.where(unseen | ~(since <= tick.now_s), tick.now_s, since)
+        rows = self.rows
+        is_known = ~np.isnan(code)
+        is_first = is_known & np.isnan(rows["code"])
+        differs = is_known & ~is_first & (code != rows["code"])
+        goes_on = differs & (code == rows["pending"]) & ~unseen
+        pending_since = np.where(differs, np.where(goes_on, rows["pending_since"], begin), np.nan)
+        with np.errstate(invalid="ignore"):
+            counts = is_first | (differs & (tick.now_s - pending_since >= self._hold_s))
+        rows["since"][:] = np.where(counts, np.where(is_first, begin, pending_since), rows["since"])
+        rows["code"][:] = np.where(counts, code, rows["code"])
+        rows["pending"][:] = np.where(differs & ~counts, code, np.nan)
+        rows["pending_since"][:] = np.where(differs & ~counts, pending_since, np.nan)
+        held, since = rows["code"].copy(), rows["since"].copy()
+        told = {"": as_signal(held, status, since)}
+        for number, state in enumerate(STATES):
+            told[str(state)] = as_signal((held == number).astype(np.float64), status, since)
+        return told
+
+    def _decide(self, inputs: Mapping[str, Signal]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Code (NaN: none), status, and since when it may hold."""
+        m = self.rows.m
+        code, status, since = self._otherwise.copy(), np.zeros(m, np.uint32), np.full(m, -np.inf)
+        is_open = np.ones(m, np.bool_)
+        for number in _RANKED:
+            signal = inputs.get(str(STATES[number]))
+            if signal is None:
+                continue
+            is_asked = is_open & ~np.isnan(signal.since)
+            since = np.where(is_asked, np.fmax(since, signal.since), since)
+            status = np.where(is_asked, np.maximum(status, signal.status), status)
+            holds = is_asked & ~signal.is_bad & (signal.values != 0)
+            code = np.where(holds, float(number), np.where(is_asked & signal.is_bad, np.nan, code))
+            is_open &= ~(holds | (is_asked & signal.is_bad))
+        status = np.where(np.isnan(code) & (status & BAD == 0), NO_DATA, status)
+        return code, status, since
+
+    def next_s(self) -> float:
+        """See Group."""
+        waits = ~np.isnan(self.rows["pending"])
+        return float((self.rows["pending_since"][waits] + self._hold_s[waits]).min(initial=np.inf))
+
+
+class Cycle:
+    """See Group."""
+
+    def __init__(self, settings: Sequence[CycleSettings], are_counts: Sequence[bool]) -> None:
+        self.rows = Rows(
+            len(settings), moments=("edge",), before=np.nan, edge=np.nan, count=0.0, time=np.nan, doubt=0.0, tainted=1.0
+        )
+        self._is_count = np.array(are_counts, np.bool_)
+        self._shortest_s = np.where(self._is_count, 0.0, column(settings, "shortest_s"))
+        self._longest_s = column(settings, "longest_s", np.inf)
+
+    def step(self, tick: Tick, inputs: Mapping[str, Signal], unseen: Flags) -> dict[str, Signal]:
+        """See Group."""
+        signal, rows = inputs["input"], self.rows
+        before, edge = rows["before"], rows["edge"]
+        good = ~signal.is_bad
+        rows["tainted"][~good | unseen] = 1.0
+        with np.errstate(invalid="ignore"):
+            rises = good & (signal.values > before)
+            at = np.where(self._is_count | unseen | (signal.since > tick.now_s), tick.now_s, signal.since)
+            is_bounce = rises & (at - edge < self._shortest_s)
+        ends = rises & ~is_bounce
+        n = np.where(self._is_count, signal.values - before, 1.0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            took = (at - edge) / n
+            is_told = ends & (took <= self._longest_s)
+        rows["time"][is_told] = took[is_told]
+        rows["doubt"][is_told] = rows["tainted"][is_told]
+        rows["count"][ends] += n[ends]
+        rows["tainted"][ends] = 0.0
+        edge[ends] = at[ends]
+        before[good] = signal.values[good]
+        status = np.where((rows["doubt"] == 1) & (signal.status == 0), DOUBTFUL, signal.status)
+        status = np.where(np.isnan(rows["time"]) & (status & BAD == 0), WAITING, status)
+        since = edge.copy()
+        return {
+            "": as_signal(rows["time"].copy(), status, since),
+            "count": as_signal(rows["count"].copy(), signal.status.copy(), since),
+        }
+
+    def next_s(self) -> float:
+        """See Group."""
+        return np.inf
+
+
+class Stops:
+    """See Group. Known stops only: what began or ended within a gap is unclear unless it is long or short in any case."""
+
+    def __init__(self, settings: Sequence[StopsSettings]) -> None:
+        self.rows = Rows(
+            len(settings), moments=("begin", "seen"),
+            before=np.nan, good=0.0, seen=np.nan, begin=np.nan,
+            unknown=0.0, excused=0.0, micro=0.0, long=0.0, unclear=0.0, stopped=0.0,
+        )  # fmt: skip
+        self._micro_s = column(settings, "micro_s")
+
+    def step(self, tick: Tick, inputs: Mapping[str, Signal], unseen: Flags) -> dict[str, Signal]:
+        """See Group."""
+        signal, unless, rows = inputs["running"], inputs.get("unless"), self.rows
+        before, begin, unknown = rows["before"], rows["begin"], rows["unknown"]
+        good = ~signal.is_bad
+        was_good = rows["good"] == 1
+        is_dark = ~good | unseen | ~was_good
+        rows["seen"][was_good] = tick.now_s - tick.silent_s
+        runs, stands = good & (signal.values != 0), good & (signal.values == 0)
+        rows["unknown"][:] = unknown + np.where(is_dark, np.where(was_good, tick.silent_s, tick.dt_s), 0.0)
+        begins = stands & (before == 1)
+        begin[begins] = np.where(unknown[begins] > 0, rows["seen"][begins], np.minimum(signal.since[begins], tick.now_s))
+        if unless is not None:
+            is_excused = ~np.isnan(unless.since) & ~unless.is_bad & (unless.values != 0)
+            rows["excused"][is_excused & ~runs] = 1.0
+        ends = runs & (before == 0)
+        counts = ends & ~np.isnan(begin) & (rows["excused"] == 0)
+        end = np.where(is_dark | (signal.since > tick.now_s), tick.now_s, signal.since)
+        with np.errstate(invalid="ignore"):
+            lasted = end - begin
+            is_micro = counts & (lasted <= self._micro_s)
+            is_long = counts & (lasted - unknown > self._micro_s)
+        rows["micro"][is_micro] += 1
+        rows["long"][is_long] += 1
+        rows["unclear"][counts & ~is_micro & ~is_long] += 1
+        rows["stopped"][counts] += lasted[counts]
+        for name in ("unknown", "excused"):
+            rows[name][runs] = 0.0
+        begin[ends] = np.nan
+        before[good] = signal.values[good]
+        rows["seen"][good] = tick.now_s
+        rows["good"][:] = good
+        status = np.where(np.isnan(before) & (signal.status & BAD == 0), WAITING, signal.status)
+        now = np.full(rows.m, tick.now_s)
+        told = {"": "micro", "long": "long", "unclear": "unclear", "stopped_s": "stopped"}
+        return {result: as_signal(rows[name].copy(), status.copy(), now) for result, name in told.items()}
+
+    def next_s(self) -> float:
+        """See Group."""
+        return np.inf

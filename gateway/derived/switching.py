@@ -1,0 +1,124 @@
+"""Booleans that take their time: debounce, hysteresis, lamps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from gateway.derived.columns import BAD, WAITING, Codes, Flags, Reals, Rows, Signal, Tick, as_signal, column
+from gateway.derived.settings import DebounceSettings, HysteresisSettings, LampSettings
+
+_MOMENTS = ("since", "pending")
+
+
+def _switch(rows: Rows, tick: Tick, target: Reals, signal: Signal, unseen: Flags, on_s: Reals, off_s: Reals) -> None:
+    """Follow `target` (NaN: no opinion) once it has stayed; nothing that wasn't seen counts as having stayed."""
+    out, since, pending = rows["out"], rows["since"], rows["pending"]
+    is_known = ~signal.is_bad & ~np.isnan(target)
+    begin = np.where(unseen | (signal.since > tick.now_s), tick.now_s, signal.since)
+    is_first = is_known & np.isnan(out)
+    differs = is_known & ~is_first & (target != out)
+    went_on = differs & ~np.isnan(pending) & ~unseen
+    pending[:] = np.where(differs, np.where(went_on, pending, begin), np.nan)
+    with np.errstate(invalid="ignore"):
+        has_stayed = differs & (tick.now_s - pending >= np.where(target != 0, on_s, off_s))
+    since[:] = np.where(is_first, begin, np.where(has_stayed, pending, since))
+    out[:] = np.where(is_first | has_stayed, target, out)
+    pending[has_stayed] = np.nan
+
+
+def _told(rows: Rows, status: Codes) -> Signal:
+    status = np.where(np.isnan(rows["out"]) & (status & BAD == 0), WAITING, status)
+    return as_signal(rows["out"].copy(), status, rows["since"].copy())
+
+
+class Debounce:
+    """See Group."""
+
+    def __init__(self, settings: Sequence[DebounceSettings]) -> None:
+        self.rows = Rows(len(settings), moments=_MOMENTS, out=np.nan, since=np.nan, pending=np.nan)
+        self._on_s, self._off_s = column(settings, "on_s"), column(settings, "off_s")
+
+    def step(self, tick: Tick, inputs: Mapping[str, Signal], unseen: Flags) -> dict[str, Signal]:
+        """See Group."""
+        signal = inputs["input"]
+        _switch(self.rows, tick, signal.values, signal, unseen, self._on_s, self._off_s)
+        return {"": _told(self.rows, signal.status)}
+
+    def next_s(self) -> float:
+        """See Group."""
+        return _next_s(self.rows, self._on_s, self._off_s)
+
+
+class Hysteresis:
+    """See Group. Between the thresholds at the start, the value is unknown."""
+
+    def __init__(self, settings: Sequence[HysteresisSettings]) -> None:
+        self.rows = Rows(len(settings), moments=_MOMENTS, out=np.nan, since=np.nan, pending=np.nan)
+        self._above, self._below = column(settings, "on_above"), column(settings, "off_below")
+        self._on_s, self._off_s = column(settings, "on_s"), column(settings, "off_s")
+
+    def step(self, tick: Tick, inputs: Mapping[str, Signal], unseen: Flags) -> dict[str, Signal]:
+        """See Group."""
+        signal = inputs["input"]
+        target = np.where(signal.values > self._above, 1.0, np.where(signal.values < self._below, 0.0, np.nan))
+        begun = Signal(signal.values, signal.status, np.full(len(target), tick.now_s))
+        _switch(self.rows, tick, target, begun, unseen, self._on_s, self._off_s)
+        return {"": _told(self.rows, signal.status)}
+
+    def next_s(self) -> float:
+        """See Group."""
+        return _next_s(self.rows, self._on_s, self._off_s)
+
+
+class Lamp:
+    """See Group. A lamp is lit at once, dark after flicker_s, and blinks from its third change within blink_s on."""
+
+    def __init__(self, settings: Sequence[LampSettings]) -> None:
+        self.rows = Rows(
+            len(settings),
+            moments=(*_MOMENTS, "edges", "lit_since", "blink_since"),
+            out=np.nan, since=np.nan, pending=np.nan, edges=(3, -np.inf),
+            lit=np.nan, lit_since=np.nan, blinks=0.0, blink_since=-np.inf,
+        )  # fmt: skip
+        self._none = np.zeros(len(settings))
+        self._flicker_s, self._blink_s = column(settings, "flicker_s"), column(settings, "blink_s")
+
+    def step(self, tick: Tick, inputs: Mapping[str, Signal], unseen: Flags) -> dict[str, Signal]:
+        """See Group."""
+        signal, rows = inputs["input"], self.rows
+        before = rows["out"].copy()
+        _switch(rows, tick, signal.values, signal, unseen, self._none, self._flicker_s)
+        edges = rows["edges"]
+        edges[unseen | signal.is_bad] = -np.inf
+        changed = (rows["out"] != before) & ~np.isnan(before)
+        edges[changed, 1:] = edges[changed, :-1]
+        edges[changed, 0] = rows["since"][changed]
+        is_blinking = (tick.now_s - edges[:, 2] < self._blink_s) & ~np.isnan(rows["out"])
+        starts, ends = is_blinking & (rows["blinks"] == 0), ~is_blinking & (rows["blinks"] == 1)
+        rows["blink_since"][starts] = edges[starts, 2]
+        rows["blink_since"][ends] = np.where(np.isfinite(edges[ends, 0]), edges[ends, 0], tick.now_s)
+        rows["blinks"][:] = is_blinking
+        lit = np.where(is_blinking, 1.0, rows["out"])
+        turned = (lit != rows["lit"]) & ~np.isnan(lit)
+        rows["lit_since"][turned] = np.where(starts & turned, edges[:, 2], rows["since"])[turned]
+        rows["lit"][:] = lit
+        told = _told(rows, signal.status)
+        return {
+            "": as_signal(lit, told.status, rows["lit_since"].copy()),
+            "blinking": as_signal(is_blinking.astype(np.float64), told.status, rows["blink_since"].copy()),
+        }
+
+    def next_s(self) -> float:
+        """See Group."""
+        blinking = self.rows["blinks"] == 1
+        ends = self.rows["edges"][blinking, 2] + self._blink_s[blinking]
+        return min(_next_s(self.rows, self._none, self._flicker_s), float(ends.min(initial=np.inf)))
+
+
+def _next_s(rows: Rows, on_s: Reals, off_s: Reals) -> float:
+    pending, out = rows["pending"], rows["out"]
+    waits = ~np.isnan(pending)
+    due = pending[waits] + np.where(out[waits] == 0, on_s[waits], off_s[waits])
+    return float(due.min(initial=np.inf))
