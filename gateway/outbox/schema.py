@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+from functools import cache
+
 APPLICATION_ID = 0x4D554D49
 """PRAGMA application_id: "MUMI"."""
 
@@ -51,3 +55,17 @@ STEPS: tuple[str, ...] = (
 
 VERSION = len(STEPS)
 """PRAGMA user_version of a file that all steps have been applied to."""
+
+
+def tables_of(connection: sqlite3.Connection) -> list[tuple[str, str, str | None]]:
+    """(kind, name, statement) of each table and index, by name."""
+    return connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY type, name").fetchall()
+
+
+@cache
+def tables_at(version: int) -> list[tuple[str, str, str | None]]:
+    """As tables_of() finds them in a file of that version."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        for step in STEPS[:version]:
+            connection.executescript(step)
+        return tables_of(connection)

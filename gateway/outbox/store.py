@@ -18,7 +18,7 @@ from gateway.outbox.gaps import Gaps
 from gateway.outbox.mark import Mark, read_mark, write_mark
 from gateway.outbox.ranges import Ranges
 from gateway.outbox.salvage import FileDamaged, finish, is_damage, is_outbox, salvage, sync_folder
-from gateway.outbox.schema import APPLICATION_ID, STEPS, VERSION
+from gateway.outbox.schema import APPLICATION_ID, STEPS, VERSION, tables_at, tables_of
 
 BUSY_TIMEOUT_S = 5.0
 ROLLED_BACK = "rolled_back"
@@ -148,6 +148,7 @@ def connect_reader(path: Path) -> sqlite3.Connection:
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     application = connection.execute("PRAGMA application_id").fetchone()[0]
+    _check_tables(connection, path, version, application)
     if application not in (0, APPLICATION_ID) or (application == 0 and version):
         raise OutboxFailed(f"{path} is an SQLite file of another program; name another outbox path")
     if version > VERSION:
@@ -165,6 +166,17 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute("INSERT INTO book (epoch) VALUES (?)", (secrets.token_hex(8),))
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _check_tables(connection: sqlite3.Connection, path: Path, version: int, application: int) -> None:
+    """Flipped bits may leave tables that SQLite takes for sound, but of other names; or the right ones under a wrong version."""
+    tables = tables_of(connection)
+    is_ours = application == APPLICATION_ID
+    if tables == tables_at(VERSION):
+        if version != VERSION or not is_ours:
+            raise FileDamaged(f"{path} says of itself what it isn't")
+    elif is_ours and 0 < version <= VERSION and tables != tables_at(version):
+        raise FileDamaged(f"the tables of {path} are altered")
 
 
 def translate(error: Exception, path: Path) -> OutboxError:

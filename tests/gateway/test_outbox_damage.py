@@ -173,6 +173,21 @@ async def test_damage_met_while_running_ends_it_and_the_next_start_salvages(path
     await outbox.close()
 
 
+async def test_an_altered_description_of_the_tables_costs_no_record(path: Path) -> None:
+    whole = path.read_bytes()
+    begin, end = whole.index(b"tablebook"), whole.index(b"tablebook") + 500
+    places = [whole.index(b"at_ns", whole.index(b"TABLE record")), whole.index(b"crc INTEGER"), *range(begin, end, 23)]
+    for place in (63, 71, *places):  # the last bytes of the user version and of the application id, then names
+        data = bytearray(whole)
+        data[place] ^= 0x02
+        path.write_bytes(data)
+        missing, outbox = await verdict(path)
+        assert (place, missing) == (place, set())
+        await outbox.close()
+        for file in path.parent.glob("outbox.db*damaged-*"):
+            file.unlink()
+
+
 async def test_a_salvage_that_was_cut_short_is_finished_at_the_next_start(path: Path) -> None:
     whole = path.with_name("outbox.db.salvaged")
     shutil.copy(path, whole)
