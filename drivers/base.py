@@ -118,6 +118,14 @@ class Subscriber(Protocol):
 
 
 @runtime_checkable
+class Resumable(Protocol):
+    """A driver whose device keeps something for us while the link is broken, that the next connect() takes up again."""
+
+    async def suspend(self) -> None:
+        """Give the link up and nothing else; close() gives up the rest. Safe twice, and before any connect()."""
+
+
+@runtime_checkable
 class Writer(Protocol):
     """A driver that can write. Only the handshake of a production rule does so, and only to the tag that the rule names."""
 

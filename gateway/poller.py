@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Mapping
 from enum import StrEnum
 from typing import TypeVar
 
-from drivers.base import DevicePlan, Driver, Learner, Subscriber, Writer
+from drivers.base import DevicePlan, Driver, Learner, Resumable, Subscriber, Writer
 from drivers.errors import DeviceRefused, DriverError
 from drivers.model import bad_frame
 from drivers.status import Status
@@ -233,7 +233,7 @@ class Poller:
             self._backoff.reset()
         state = DeviceState.REFUSED if isinstance(error, DeviceRefused) else DeviceState.LOST
         self._intake.forget()
-        await self._driver.close()
+        await (self._driver.suspend() if isinstance(self._driver, Resumable) else self._driver.close())
         if state is not self.state:
             if state is DeviceState.REFUSED:
                 self._log.alarm(f"refused: {text}", event="state", state=state.value, error=kind)

@@ -11,11 +11,14 @@ import numpy as np
 from asyncua import ua
 
 from drivers.base import DevicePlan, Notification, ReadPlan
-from drivers.errors import DeviceRefused, DeviceUnreachable
+from drivers.errors import DeviceRefused, DeviceUnreachable, DriverError
 from drivers.model import Frame, bad_frame
+from drivers.opcua.continuity import Continuity
 from drivers.opcua.failures import status_error, translated
+from drivers.opcua.following import Following, Hands
+from drivers.opcua.mending import Mender
 from drivers.opcua.plan import Item, OpcuaReadPlan
-from drivers.opcua.publishing import Publisher, Receipt
+from drivers.opcua.publishing import Message, Publisher, Receipt
 from drivers.opcua.session import SESSION_TIMEOUT_S, Session, open_session
 from drivers.opcua.settings import OpcuaSettings, ValueType
 from drivers.opcua.values import Reading, frames_of, has_overflowed
@@ -24,6 +27,8 @@ from drivers.status import Status
 
 ITEMS_PER_REQUEST = 500
 NOTIFICATIONS_PER_MESSAGE = 1000
+_MOST_RESUMES = 3
+"""Attempts to take up a session at an address before another address is tried."""
 _WRITTEN_AS = {
     ValueType.FLOAT: ua.VariantType.Double,
     ValueType.INT: ua.VariantType.Int64,
@@ -35,30 +40,73 @@ _WRITTEN_AS = {
 
 
 class OpcuaDriver:
-    """One session with one OPC UA server (Driver, Subscriber, Writer)."""
+    """One session with one OPC UA server (Driver, Subscriber, Writer, Resumable)."""
 
     def __init__(self, settings: OpcuaSettings, plan: DevicePlan, *, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._settings = settings
         self._table = plan.tags
         self._clock_ns = clock_ns
         self._session: Session | None = None
-        self._publisher: Publisher | None = None
+        self._is_connected = False
+        self._following: Following | None = None
+        self._is_following = False
+        """Whether the subscriptions are on the present connection."""
+        self._may_transfer = False
+        self._addresses = settings.urls
+        self._address = 0
+        """Which of them is in use; the next one is tried when it fails."""
+        self._failures = 0
+        self._continuity = Continuity(plan.tags)
+        self.mender = Mender(plan.tags, self._frames, self._continuity, clock_ns)
+        self._item_ids: dict[int, int] = {}
         self._variant_types: dict[int, Any] = {}
         self.overflows = 0
         """Readings that came with the word that changes before them were lost in the server's queue."""
 
     async def connect(self) -> None:
-        """See Driver.connect."""
-        await self.close()
-        self._session = await open_session(self._settings)
+        """See Driver.connect. After suspend() the server's session is taken up again."""
+        await self.suspend()
+        former = self._session
+        try:
+            if former is None or not await former.resume(self._settings):
+                self._session = None
+                self._session = session = await open_session(self._settings, self._addresses[self._address])
+                self._may_transfer = former is not None and session.is_same_server(former)
+        except DriverError:
+            self._failures += 1
+            if len(self._addresses) > 1 and self._failures >= (1 if self._session is None else _MOST_RESUMES):
+                # Another server of the set has neither our session nor our subscriptions.
+                self._address = (self._address + 1) % len(self._addresses)
+                self._session, self._failures = None, 0
+            raise
+        self._is_connected, self._failures = True, 0
+
+    async def suspend(self) -> None:
+        """See Resumable.suspend."""
+        self._is_connected = self._is_following = False
+        if self._following is not None:
+            await self._following.pause()
+            if self._following.publisher.is_deaf:
+                # A session that was taken up and stays dumb isn't taken up a second time.
+                await self._end()
+        if self._session is not None:
+            await self._session.suspend()
 
     async def close(self) -> None:
         """See Driver.close."""
-        publisher, self._publisher = self._publisher, None
+        await self._end()
+        self._continuity.clear()
+        self.mender.clear()
+
+    async def _end(self) -> None:
+        """Give session and subscriptions up, but not what is known of the readings."""
+        self._is_connected = self._is_following = False
+        following, self._following = self._following, None
         session, self._session = self._session, None
         self._variant_types.clear()
-        if publisher is not None:
-            await publisher.stop()
+        self._item_ids.clear()
+        if following is not None:
+            await following.pause()
         if session is not None:
             await session.close()
 
@@ -80,37 +128,27 @@ class OpcuaDriver:
         return frames + self._bad_frames(acquired_ns, [(tag, Status.BAD_NODE_ID_UNKNOWN) for tag in unknown])
 
     async def subscribe(self, plans: Sequence[ReadPlan]) -> list[Frame]:
-        """See Subscriber.subscribe; one subscription per plan."""
+        """See Subscriber.subscribe; one subscription per plan, taken up where there is one already."""
         session = self._open_session()
-        if self._publisher is not None:
+        if self._is_following:
             raise DeviceUnreachable(f"{self._settings.name}: subscribed already; connect() comes first")
-        publisher = Publisher(session, self._settings.name, self._settings.timeout_ms / 1000, self._clock_ns)
-        self._publisher = publisher
-        refused: list[tuple[int, int]] = []
-        for plan in map(_own, plans):
-            with translated(f"{self._settings.name}: subscribing"):
-                subscription = await session.services.create_subscription(self._parameters(plan), callback=_ignore)
-                keepalive_s = subscription.RevisedPublishingInterval * subscription.RevisedMaxKeepAliveCount / 1000
-                publisher.follow(subscription.SubscriptionId, keepalive_s + self._settings.timeout_ms / 1000)
-                for items in _chunks(plan.items):
-                    refused += await self._monitor(session, subscription.SubscriptionId, items, plan.queue_size)
-        return self._bad_frames(self._clock_ns(), refused)
+        if self._following is None:
+            timeout_s = self._settings.timeout_ms / 1000
+            publisher = Publisher(session, self._settings.name, timeout_s, self._clock_ns)
+            self._following = Following(self._hands(), publisher, self.mender, self._continuity, timeout_s)
+        self._is_following = True
+        return await self._following.begin(session, [_own(plan) for plan in plans], self._may_transfer)
 
     async def receive(self) -> Notification:
         """See Subscriber.receive. May be cancelled without losing readings."""
-        if self._publisher is None:
+        if self._following is None or not self._is_following:
             raise DeviceUnreachable(f"{self._settings.name}: not subscribed")
-        while True:
-            message = await self._publisher.next()
-            readings = [(item.ClientHandle, item.Value) for item in message.items if item.ClientHandle < len(self._table.names)]
-            if readings:
-                return Notification(self._frames(message.acquired_ns, readings), message.receipt)
-            self._publisher.acknowledge(message.receipt)
+        return await self._following.receive()
 
     async def acknowledge(self, receipt: object) -> None:
         """See Subscriber.acknowledge."""
-        if self._publisher is not None and isinstance(receipt, Receipt):
-            self._publisher.acknowledge(receipt)
+        if self._following is not None and isinstance(receipt, Receipt):
+            self._following.publisher.acknowledge(receipt)
 
     async def write(self, tag: int, value: object) -> None:
         """See Writer.write."""
@@ -130,9 +168,32 @@ class OpcuaDriver:
             raise status_error(doing, status.value)
 
     def _open_session(self) -> Session:
-        if self._session is None:
+        if self._session is None or not self._is_connected:
             raise DeviceUnreachable(f"{self._settings.name}: not connected")
         return self._session
+
+    def _hands(self) -> Hands:
+        return Hands(
+            self._settings.name,
+            self._parameters,
+            self._monitor_all,
+            self._item_ids,
+            self._message_frames,
+            lambda refused: self._bad_frames(self._clock_ns(), refused),
+            self._clock_ns,
+        )
+
+    def _message_frames(self, message: Message) -> list[Frame]:
+        readings = [(item.ClientHandle, item.Value) for item in message.items if item.ClientHandle < len(self._table.names)]
+        return self._frames(message.acquired_ns, readings)
+
+    async def _monitor_all(
+        self, session: Session, subscription: int, items: Sequence[Item], queue_size: int
+    ) -> list[tuple[int, int]]:
+        refused: list[tuple[int, int]] = []
+        for some in _chunks(items):
+            refused += await self._monitor(session, subscription, some, queue_size)
+        return refused
 
     def _parameters(self, plan: OpcuaReadPlan) -> Any:
         interval_ms = plan.publishing_interval_ms
@@ -167,6 +228,9 @@ class OpcuaDriver:
         results = await session.services.create_monitored_items(
             ua.CreateMonitoredItemsParameters(subscription, ua.TimestampsToReturn.Source, requests)
         )
+        for (item, _), result in zip(known, results, strict=True):
+            if not result.StatusCode.is_bad():
+                self._item_ids[item.tag] = result.MonitoredItemId
         refused += [
             (item.tag, result.StatusCode.value)
             for (item, _), result in zip(known, results, strict=True)
@@ -204,10 +268,6 @@ def _own(plan: ReadPlan) -> OpcuaReadPlan:
 def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
     for start in range(0, len(items), ITEMS_PER_REQUEST):
         yield items[start : start + ITEMS_PER_REQUEST]
-
-
-def _ignore(_publication: object) -> None:
-    """asyncua wants a callback for its own publish loop, which doesn't run."""
 
 
 def _variant(doing: str, value: object, kind: Any) -> Any:

@@ -84,6 +84,8 @@ class OpcuaSettings(Settings):
     """Always opcua."""
     endpoint: Endpoint
     """Address of the server: opc.tcp://host:port/path; port 4840 when left out."""
+    backup_endpoints: tuple[Endpoint, ...] = Field(default=(), max_length=8)
+    """Other servers with the same variables, tried in turn when the one in use can't be reached."""
     security: Security
     """none, sign or sign_and_encrypt (policy Basic256Sha256). There is no default: an open connection is written by name."""
     certificate_file: FilePath | None = None
@@ -112,10 +114,12 @@ class OpcuaSettings(Settings):
     @property
     def url(self) -> str:
         """The endpoint with its port."""
-        scheme, _, rest = self.endpoint.partition("//")
-        authority, slash, path = rest.partition("/")
-        port = "" if authority.rpartition(":")[2].isdigit() and not authority.endswith("]") else ":4840"
-        return f"{scheme}//{authority}{port}{slash}{path}"
+        return _with_port(self.endpoint)
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """All endpoints with their ports, in the order in which they are tried."""
+        return tuple(dict.fromkeys(map(_with_port, (self.endpoint, *self.backup_endpoints))))
 
     def mistakes(self) -> Iterator[Mistake]:
         """Checks across the device."""
@@ -131,3 +135,10 @@ class OpcuaSettings(Settings):
             yield ("user",), "a user needs a password_file", "add password_file"
         if self.user is None and self.password_file is not None:
             yield ("password_file",), "a password_file needs a user", "add user"
+
+
+def _with_port(endpoint: str) -> str:
+    scheme, _, rest = endpoint.partition("//")
+    authority, slash, path = rest.partition("/")
+    port = "" if authority.rpartition(":")[2].isdigit() and not authority.endswith("]") else ":4840"
+    return f"{scheme}//{authority}{port}{slash}{path}"

@@ -13,7 +13,6 @@ from asyncua import ua
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.errors import DeviceUnreachable
 from drivers.model import Kind
 from drivers.opcua.sequence import LAST_NUMBER, MOST_MISSING, SequenceTracker, successor
 from drivers.opcua.values import frames_of, has_overflowed, source_time_ns, understand
@@ -168,6 +167,8 @@ def test_numbers_wrap_around_to_one() -> None:
     assert successor(LAST_NUMBER) == 1
 
 
-def test_a_number_far_off_ends_it() -> None:
-    with pytest.raises(DeviceUnreachable):
-        SequenceTracker().missing_before(MOST_MISSING + 2)
+def test_a_number_far_off_is_not_asked_for() -> None:
+    tracker = SequenceTracker()
+    assert not tracker.is_beyond_reach(MOST_MISSING + 1)
+    assert tracker.is_beyond_reach(MOST_MISSING + 2)
+    assert not tracker.is_beyond_reach(LAST_NUMBER)

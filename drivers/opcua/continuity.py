@@ -1,0 +1,106 @@
+"""What was read last of each tag, so that a stream goes on where it broke off. Pure; columns, since it sees every reading."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from drivers.model import Column, Frame, TagTable, select
+from drivers.status import is_bad
+
+_OBJECTS = "list"
+
+
+class Continuity:
+    """The last reading of each tag, and how far history has filled it up."""
+
+    def __init__(self, table: TagTable) -> None:
+        count = len(table.names)
+        self._device = table.device
+        self._status = np.zeros(count, np.uint32)
+        self._source_ns = np.zeros(count, np.int64)
+        self._filled_ns = np.zeros(count, np.int64)
+        self._is_filled = False
+        self._keys: list[str] = []
+        self._key = np.full(count, -1, np.int8)
+        """Which store holds a tag's value; -1 before its first reading."""
+        self._stores: list[Any] = []
+
+    def note(self, frames: Sequence[Frame]) -> None:
+        """These readings have been passed on, in this order."""
+        for frame in frames:
+            tags = frame.tags
+            key, store = self._store(frame.values)
+            if isinstance(frame.values, list):
+                for tag, value in zip(tags.tolist(), frame.values, strict=True):
+                    store[tag] = value
+            else:
+                store[tags] = frame.values
+            self._key[tags] = key
+            self._status[tags] = frame.status
+            self._source_ns[tags] = 0 if frame.source_ns is None else frame.source_ns
+
+    def clear(self) -> None:
+        """Nothing has been read yet."""
+        self._key[:] = -1
+        self._filled_ns[:] = 0
+
+    def has_read(self, tag: int) -> bool:
+        """Whether there has been a reading."""
+        return bool(self._key[tag] >= 0)
+
+    def is_bad(self, tag: int) -> bool:
+        """Whether the last reading was Bad."""
+        return is_bad(int(self._status[tag]))
+
+    def source_ns(self, tag: int) -> int:
+        """The device's own time of the last reading, ns since the epoch; 0 where it has none."""
+        return int(self._source_ns[tag])
+
+    def again(self, tags: Sequence[int], acquired_ns: int) -> list[Frame]:
+        """The last readings of those of `tags` that have one, once more: they hold still."""
+        wanted = np.array(tags, np.int32)
+        frames = []
+        for key, store in enumerate(self._stores):
+            own = wanted[self._key[wanted] == key]
+            if len(own):
+                values: Column = [store[tag] for tag in own.tolist()] if isinstance(store, list) else store[own]
+                frames.append(Frame(self._device, acquired_ns, own, values, self._status[own], self._source_ns[own]))
+        return frames
+
+    def fill(self, tag: int, through_ns: int) -> None:
+        """History has given all of a tag's readings through that time; what a subscription still has of them is a repetition."""
+        self._filled_ns[tag] = max(through_ns, self._filled_ns[tag])
+        self._is_filled = True
+
+    def fresh(self, frames: list[Frame]) -> list[Frame]:
+        """`frames` without what history has given."""
+        if not self._is_filled:
+            return frames
+        left = []
+        for frame in frames:
+            source_ns = frame.source_ns if frame.source_ns is not None else np.zeros(len(frame.tags), np.int64)
+            is_new = (source_ns > self._filled_ns[frame.tags]) | (source_ns == 0)
+            self._filled_ns[frame.tags[is_new]] = 0
+            if is_new.all():
+                left.append(frame)
+            elif is_new.any():
+                left.append(select(frame, is_new))
+        self._is_filled = bool(self._filled_ns.any())
+        return left
+
+    def _store(self, values: Column) -> tuple[int, Any]:
+        name = _OBJECTS if isinstance(values, list) else values.dtype.str
+        if name not in self._keys:
+            count = len(self._key)
+            self._keys.append(name)
+            self._stores.append([None] * count if isinstance(values, list) else _zeros(count, values))
+        key = self._keys.index(name)
+        return key, self._stores[key]
+
+
+def _zeros(count: int, like: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.zeros(count, like.dtype)
