@@ -1,4 +1,4 @@
-"""One door to Mumian: `mumian demo | gateway | idnode | simulate | proxy | record | verify | config`. Nothing but wiring.
+"""One door to Mumian: `mumian demo | gateway | pki | idnode | simulate | proxy | record | verify | config`. Nothing but wiring.
 
 Each command imports its room only when it is called, so that a gateway doesn't carry the idnode in memory.
 """
@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from gateway.opcua_commands import add_browse, add_pki
 
 VERSION = "0.1.0"
 EXIT_OK = 0
@@ -215,8 +217,11 @@ def _parser() -> argparse.ArgumentParser:
     identify.add_argument("--unit", type=int, default=None, metavar="N", help="with host[:port]: its unit identifier (default 1)")
     identify.set_defaults(call=_gateway_identify)
     _outbox_commands(gateway)
+    add_browse(gateway)
 
     _operations_commands(gateway)
+
+    add_pki(commands)
 
     idnode = commands.add_parser("idnode", help="the identifier node").add_subparsers(required=True, metavar="COMMAND")
     _file_command(idnode, "serve", "serve until SIGTERM or Ctrl-C", _idnode_serve)

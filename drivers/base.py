@@ -126,6 +126,15 @@ class Resumable(Protocol):
 
 
 @runtime_checkable
+class Certified(Protocol):
+    """A driver whose link rests on certificates."""
+
+    @property
+    def certificates_end_ns(self) -> Mapping[str, int]:
+        """By whose it is ("own", "server"): when the certificate in use ends, ns since the epoch. Empty while none is in use."""
+
+
+@runtime_checkable
 class Writer(Protocol):
     """A driver that can write. Only the handshake of a production rule does so, and only to the tag that the rule names."""
 

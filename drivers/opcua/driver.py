@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ _WRITTEN_AS = {
 
 
 class OpcuaDriver:
-    """One session with one OPC UA server (Driver, Subscriber, Writer, Resumable)."""
+    """One session with one OPC UA server (Driver, Subscriber, Writer, Resumable, Certified)."""
 
     def __init__(self, settings: OpcuaSettings, plan: DevicePlan, *, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._settings = settings
@@ -70,7 +70,7 @@ class OpcuaDriver:
         try:
             if former is None or not await former.resume(self._settings):
                 self._session = None
-                self._session = session = await open_session(self._settings, self._addresses[self._address])
+                self._session = session = await open_session(self._settings, self._addresses[self._address], self._clock_ns())
                 self._may_transfer = former is not None and session.is_same_server(former)
         except DriverError:
             self._failures += 1
@@ -80,6 +80,11 @@ class OpcuaDriver:
                 self._session, self._failures = None, 0
             raise
         self._is_connected, self._failures = True, 0
+
+    @property
+    def certificates_end_ns(self) -> Mapping[str, int]:
+        """See Certified."""
+        return {} if self._session is None else self._session.expires_ns
 
     async def suspend(self) -> None:
         """See Resumable.suspend."""

@@ -15,10 +15,10 @@ from typing import Any
 
 from asyncua import Client, ua
 
-from drivers.errors import DeviceUnreachable, DriverError
+from drivers.errors import DriverError
 from drivers.opcua.failures import translated
 from drivers.opcua.nodes import node_id
-from drivers.opcua.security import explain_refusal, secure_client, user_password
+from drivers.opcua.security import distrust_hint, explain_refusal, secure_client, user_password
 from drivers.opcua.settings import OpcuaSettings
 
 SESSION_TIMEOUT_S = 60.0
@@ -47,6 +47,8 @@ class Session:
         self._has_session = False
         self._resumes = 0
         self.namespaces: tuple[str, ...] = ()
+        self.expires_ns: dict[str, int] = {}
+        """By whose certificate it is ("own", "server"): when it ends."""
         self.server_started: Any = None
         """When the server says that it was started; None where it doesn't say."""
 
@@ -132,7 +134,7 @@ class Session:
 
     async def _activate(self, settings: OpcuaSettings) -> None:
         client = self._client
-        await client.activate_session(username=settings.user, password=user_password(settings, client))
+        await client.activate_session(settings.user, user_password(settings, client), client.user_certificate)
 
     def is_same_server(self, other: Session) -> bool:
         """Whether the other session is with the same run of the same server, as far as that is known."""
@@ -186,7 +188,7 @@ class Session:
         self._renew_at_s = self._loop.time() + 0.75 * self._client.secure_channel_timeout / 1000
 
 
-async def open_session(settings: OpcuaSettings, url: str) -> Session:
+async def open_session(settings: OpcuaSettings, url: str, now_ns: int) -> Session:
     """Connect, open the secure channel, create and activate a session, read the server's namespaces.
 
     Raises:
@@ -202,17 +204,24 @@ async def open_session(settings: OpcuaSettings, url: str) -> Session:
     session = Session(client, url)
     try:
         with translated(f"{url}: connecting"):
-            # Six requests, each bounded by itself; this bounds them together.
-            async with asyncio.timeout(3 * timeout_s):
-                await secure_client(client, settings)
+            # Some nine requests, each bounded by itself; this bounds them together.
+            async with asyncio.timeout(5 * timeout_s):
+                session.expires_ns = (await secure_client(client, settings, url, now_ns)).expires_ns
                 await session.establish(settings)
-    except DeviceUnreachable as error:
-        refusal = await explain_refusal(settings) if session.was_shut_out else None
+    except DriverError as error:
+        refusal = await explain_refusal(settings, url) if session.was_shut_out else None
         await session.close()
         if refusal is not None:
             raise refusal from error
+        if session.was_shut_out or _is_distrust(error):
+            raise type(error)(f"{error}{distrust_hint(settings)}") from error
         raise
     except BaseException:
         await session.close()
         raise
     return session
+
+
+def _is_distrust(error: DriverError) -> bool:
+    name = type(error.__cause__).__name__
+    return name.startswith("BadCertificate") or name == "BadSecurityChecksFailed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -26,11 +27,19 @@ NodeText = Annotated[
 
 
 class Security(StrEnum):
-    """Message security; the policy is Basic256Sha256."""
+    """Message security."""
 
     NONE = "none"
     SIGN = "sign"
     SIGN_AND_ENCRYPT = "sign_and_encrypt"
+
+
+class Policy(StrEnum):
+    """Security policies that still count as safe, by the standard's names (Part 7)."""
+
+    AES256_SHA256_RSAPSS = "Aes256_Sha256_RsaPss"
+    AES128_SHA256_RSAOAEP = "Aes128_Sha256_RsaOaep"
+    BASIC256SHA256 = "Basic256Sha256"
 
 
 class ValueType(StrEnum):
@@ -87,17 +96,27 @@ class OpcuaSettings(Settings):
     backup_endpoints: tuple[Endpoint, ...] = Field(default=(), max_length=8)
     """Other servers with the same variables, tried in turn when the one in use can't be reached."""
     security: Security
-    """none, sign or sign_and_encrypt (policy Basic256Sha256). There is no default: an open connection is written by name."""
+    """none, sign or sign_and_encrypt. There is no default: an open connection is written by name."""
+    security_policy: Policy | None = None
+    """Left out, the strongest that the server offers; with server_certificate_file, Basic256Sha256."""
+    pki_folder: FilePath = Path("pki")
+    """Folder of certificates: trusted, issuers, rejected and own, which is made at the first need. See `mumian pki`."""
     certificate_file: FilePath | None = None
-    """The gateway's certificate, PEM or DER, for sign and sign_and_encrypt; its URI is given as the application's."""
+    """The gateway's certificate, PEM or DER, in place of that of pki_folder; its URI is given as the application's."""
     private_key_file: FilePath | None = None
     """The key of that certificate, PEM or DER without a password, not readable by others."""
     server_certificate_file: FilePath | None = None
-    """The server's certificate, PEM or DER; a server that shows another one is refused."""
+    """The server's certificate, PEM or DER, in place of the trusted ones of pki_folder; with another one it is refused."""
+    server_name: str | None = Field(default=None, min_length=1, max_length=255)
+    """The host that the server's certificate names, where that isn't the one of the endpoint."""
     user: str | None = None
-    """User name; left out, the session is anonymous."""
+    """User name; left out, the session is anonymous, unless there is a user_certificate_file."""
     password_file: FilePath | None = None
     """File that holds the user's password and nothing else, not readable by others."""
+    user_certificate_file: FilePath | None = None
+    """A user's X.509 certificate, PEM or DER, in place of user and password."""
+    user_key_file: FilePath | None = None
+    """The key of user_certificate_file, PEM or DER without a password, not readable by others."""
     publishing_interval_ms: float = Field(default=500, ge=10, le=3_600_000)
     """How often the server sends what has changed."""
     sampling_interval_ms: float = Field(default=100, ge=0, le=86_400_000)
@@ -124,13 +143,15 @@ class OpcuaSettings(Settings):
     def mistakes(self) -> Iterator[Mistake]:
         """Checks across the device."""
         yield from repeated_names(self.tags)
-        files = ("certificate_file", "private_key_file", "server_certificate_file")
-        for field in files:
-            given = getattr(self, field) is not None
-            if given and self.security is Security.NONE:
+        for field in ("certificate_file", "private_key_file", "server_certificate_file", "server_name", "security_policy"):
+            if getattr(self, field) is not None and self.security is Security.NONE:
                 yield (field,), f"{field} has no use with security: none", "set security: sign_and_encrypt"
-            elif not given and self.security is not Security.NONE:
-                yield ("security",), f"security: {self.security.value} needs {field}", f"add {field}"
+        for one, other in (("certificate_file", "private_key_file"), ("user_certificate_file", "user_key_file")):
+            for given, absent in ((one, other), (other, one)):
+                if getattr(self, given) is not None and getattr(self, absent) is None:
+                    yield (given,), f"{given} needs {absent}", f"add {absent}"
+        if self.user_certificate_file is not None and self.user is not None:
+            yield ("user",), "a user is either a name or a certificate", "leave user or user_certificate_file out"
         if self.user is not None and self.password_file is None:
             yield ("user",), "a user needs a password_file", "add password_file"
         if self.user is None and self.password_file is not None:
