@@ -218,11 +218,9 @@ def _parser() -> argparse.ArgumentParser:
     identify.set_defaults(call=_gateway_identify)
     _outbox_commands(gateway)
     add_browse(gateway)
-
     _operations_commands(gateway)
 
     add_pki(commands)
-
     idnode = commands.add_parser("idnode", help="the identifier node").add_subparsers(required=True, metavar="COMMAND")
     _file_command(idnode, "serve", "serve until SIGTERM or Ctrl-C", _idnode_serve)
 

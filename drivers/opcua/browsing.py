@@ -1,4 +1,4 @@
-"""Looks through a server for its variables and suggests a tag for each (OPC UA Part 4, 5.8.2; Part 8, 5.3 for units and ranges)."""
+"""Looks through a server for its variables and suggests a tag for each (OPC UA Part 4, 5.8.2; Part 8 for units and ranges)."""
 
 from __future__ import annotations
 

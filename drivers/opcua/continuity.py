@@ -24,6 +24,8 @@ class Continuity:
         self._source_ns = np.zeros(count, np.int64)
         self._filled_ns = np.zeros(count, np.int64)
         self._is_filled = False
+        self._may_repeat = np.zeros(count, np.bool_)
+        self._has_repeats = False
         self._keys: list[str] = []
         self._key = np.full(count, -1, np.int8)
         """Which store holds a tag's value; -1 before its first reading."""
@@ -47,6 +49,7 @@ class Continuity:
         """Nothing has been read yet."""
         self._key[:] = -1
         self._filled_ns[:] = 0
+        self._may_repeat[:] = False
 
     def has_read(self, tag: int) -> bool:
         """Whether there has been a reading."""
@@ -61,8 +64,10 @@ class Continuity:
         return int(self._source_ns[tag])
 
     def again(self, tags: Sequence[int], acquired_ns: int) -> list[Frame]:
-        """The last readings of those of `tags` that have one, once more: they hold still."""
+        """The last readings of those of `tags` that have one, once more: they hold still. The server may say the same."""
         wanted = np.array(tags, np.int32)
+        self._may_repeat[wanted] = self._source_ns[wanted] != 0
+        self._has_repeats = True
         frames = []
         for key, store in enumerate(self._stores):
             own = wanted[self._key[wanted] == key]
@@ -77,7 +82,9 @@ class Continuity:
         self._is_filled = True
 
     def fresh(self, frames: list[Frame]) -> list[Frame]:
-        """`frames` without what history has given."""
+        """`frames` without what history has given, or again() and the server once more after it."""
+        if self._has_repeats:
+            frames = self._without_repeats(frames)
         if not self._is_filled:
             return frames
         left = []
@@ -90,6 +97,27 @@ class Continuity:
             elif is_new.any():
                 left.append(select(frame, is_new))
         self._is_filled = bool(self._filled_ns.any())
+        return left
+
+    def _without_repeats(self, frames: list[Frame]) -> list[Frame]:
+        left = []
+        for frame in frames:
+            tags = frame.tags
+            key, store = self._store(frame.values)
+            if isinstance(frame.values, list):
+                pairs = zip(tags.tolist(), frame.values, strict=True)
+                is_equal = np.array([store[tag] == value for tag, value in pairs], np.bool_)
+            else:
+                is_equal = store[tags] == frame.values
+            source_ns = 0 if frame.source_ns is None else frame.source_ns
+            is_same = is_equal & (self._key[tags] == key) & (self._status[tags] == frame.status)
+            is_repeat = self._may_repeat[tags] & is_same & (self._source_ns[tags] == source_ns)
+            self._may_repeat[tags[~is_repeat]] = False
+            if not is_repeat.any():
+                left.append(frame)
+            elif not is_repeat.all():
+                left.append(select(frame, ~is_repeat))
+        self._has_repeats = bool(self._may_repeat.any())
         return left
 
     def _store(self, values: Column) -> tuple[int, Any]:

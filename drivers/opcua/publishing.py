@@ -24,6 +24,8 @@ from drivers.opcua.session import Session
 
 WINDOW = 3
 """Publish requests kept waiting at the server."""
+_TRANSFERRED = 0x002D_0000
+"""GoodSubscriptionTransferred: some servers tell it to who has asked for the transfer. Whoever lost one notices by the silence."""
 MOST_OUTSTANDING = 2 * WINDOW
 """With those that only carry an acknowledgement."""
 
@@ -254,7 +256,7 @@ class Publisher:
         for data in message.NotificationData:
             if isinstance(data, ua.DataChangeNotification):
                 items += data.MonitoredItems
-            elif isinstance(data, ua.StatusChangeNotification):
+            elif isinstance(data, ua.StatusChangeNotification) and data.Status.value != _TRANSFERRED:
                 # What came with it is still delivered; the failure is raised after it.
                 self.forget(subscription)
                 self._fail(DeviceUnreachable(f"{self._device}: the server ended the subscription ({data.Status.name})"))
