@@ -121,9 +121,9 @@ def opcua_at(url: str, security: str, folder: Path) -> OpcuaSettings:
 
 
 def connection_lines(settings: ModbusSettings | OpcuaSettings) -> list[tuple[str, object]]:
-    """What a device's settings say besides name and tags, as it would be written; paths as they are."""
+    """What a device's settings say besides name and tags, as it would be written; paths are absolute."""
     return [
-        (key, str(value) if isinstance(value, Path) else value)
+        (key, str(value.absolute()) if isinstance(value, Path) else value)
         for key, value in settings.model_dump(mode="python", exclude={"name", "tags"}, exclude_unset=True).items()
     ]
 

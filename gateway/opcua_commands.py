@@ -44,9 +44,7 @@ def add_pki(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def add_browse(gateway: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """`mumian gateway browse`."""
-    browse = gateway.add_parser(
-        "browse", help="look through an OPC UA server, write a file that runs as it stands"
-    )
+    browse = gateway.add_parser("browse", help="look through an OPC UA server, write a file that runs as it stands")
     browse.add_argument("device", metavar="DEVICE", help="opc.tcp://host:port/path, or with --config the name of a device")
     browse.add_argument("--config", type=Path, default=None, metavar="FILE", help="the gateway's file")
     browse.add_argument(

@@ -29,7 +29,6 @@ _UNSUPPORTED = frozenset(
 )
 """Of a whole request: there is no history to be had here."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FOREVER = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +38,7 @@ class Hole:
     tag: int
     node: Any
     after_ns: int
-    before_ns: int | None = None
-    """None: through the newest that there is."""
+    before_ns: int
 
 
 @dataclass(slots=True)
@@ -55,14 +53,14 @@ class Page:
     """What is left of holes whose answer was as long as it may be, without a word of more."""
 
 
-async def read_holes(services: Any, holes: Sequence[Hole], now_ns: int) -> AsyncIterator[Page]:
+async def read_holes(services: Any, holes: Sequence[Hole]) -> AsyncIterator[Page]:
     """Fill holes, page by page.
 
     Raises:
         What asyncua and the system raise; the page under way is lost, the pages before it are good.
     """
     for group in _groups(holes):
-        async for page in _read_group(services, group, now_ns):
+        async for page in _read_group(services, group):
             yield page
 
 
@@ -82,13 +80,13 @@ def _groups(holes: Sequence[Hole]) -> list[list[Hole]]:
     ]
 
 
-async def _read_group(services: Any, group: list[Hole], now_ns: int) -> AsyncIterator[Page]:
+async def _read_group(services: Any, group: list[Hole]) -> AsyncIterator[Page]:
     start_ns = min(hole.after_ns for hole in group)
-    end_ns = max((hole.before_ns or 0 for hole in group), default=0) if all(hole.before_ns for hole in group) else None
+    end_ns = max(hole.before_ns for hole in group)
     details = ua.ReadRawModifiedDetails(
         IsReadModified=False,
         StartTime=_time(start_ns),
-        EndTime=_time(max(now_ns, start_ns)) + _FOREVER if end_ns is None else _time(end_ns) + timedelta(microseconds=1),
+        EndTime=_time(end_ns) + timedelta(microseconds=1),
         NumValuesPerNode=VALUES_PER_NODE,
         ReturnBounds=False,
     )
@@ -110,7 +108,7 @@ async def _read_group(services: Any, group: list[Hole], now_ns: int) -> AsyncIte
     middle = len(left) // 2
     for half in (left[:middle], left[middle:]) if left is group else (left,):
         if half:
-            async for page in _read_group(services, half, now_ns):
+            async for page in _read_group(services, half):
                 yield page
 
 
@@ -157,8 +155,7 @@ def _readings(hole: Hole, result: Any) -> list[Reading]:
         return []
     values = getattr(result.HistoryData, "DataValues", None) or ()
     timed = sorted(((source_time_ns(value), value) for value in values), key=lambda pair: pair[0])
-    before_ns = hole.before_ns
-    return [(hole.tag, value) for at, value in timed if at > hole.after_ns and (before_ns is None or at < before_ns)]
+    return [(hole.tag, value) for at, value in timed if hole.after_ns < at < hole.before_ns]
 
 
 def _time(ns: int) -> datetime:

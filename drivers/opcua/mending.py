@@ -106,7 +106,7 @@ class Mender:
             if job.failures >= MOST_FAILURES:
                 job.unkept.update(hole.tag for hole in holes)
                 holes = []
-            job.pages = read_holes(session.services, holes, self._clock_ns())
+            job.pages = read_holes(session.services, holes)
         page = await anext(job.pages, None)
         if page is None:
             frames = await self._tell(session, job)
@@ -135,7 +135,7 @@ class Mender:
         holes = []
         for tag, value in job.present:
             if last[tag] and source_time_ns(value) > last[tag]:
-                holes.append(Hole(tag, job.nodes[tag], last[tag]))
+                holes.append(Hole(tag, job.nodes[tag], last[tag], source_time_ns(value) + 1))
             else:
                 job.unkept.add(tag)
         return holes

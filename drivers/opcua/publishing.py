@@ -25,7 +25,7 @@ from drivers.opcua.session import Session
 WINDOW = 3
 """Publish requests kept waiting at the server."""
 _TRANSFERRED = 0x002D_0000
-"""GoodSubscriptionTransferred: some servers tell it to who has asked for the transfer. Whoever lost one notices by the silence."""
+"""GoodSubscriptionTransferred: some servers tell it to who asked for the transfer. Who lost one notices by the silence."""
 MOST_OUTSTANDING = 2 * WINDOW
 """With those that only carry an acknowledgement."""
 

@@ -1,4 +1,4 @@
-"""node-opcua's server as a process, told what to do by JSON lines. Installed once into the user's cache, as the lock file says."""
+"""node-opcua as a process, told what to do by JSON lines. Installed once into the user's cache, as the lock file says."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _INSTALL_S = 400
 
 
 def modules() -> Path:
-    """The folder of the packages, installed when they aren't there; the test is skipped where they can't be, but in CI it fails."""
+    """Folder of the packages, installed when they are not there. Where they can't be, the test is skipped; in CI it fails."""
     npm = require_service("npm")
     require_service("node")
     mark = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()[:16]

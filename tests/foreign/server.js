@@ -10,14 +10,31 @@ const ua = load("node-opcua");
 const SECURE = [ua.SecurityPolicy.Basic256Sha256, ua.SecurityPolicy.Aes128_Sha256_RsaOaep, ua.SecurityPolicy.Aes256_Sha256_RsaPss];
 const say = (answer) => process.stdout.write(`@${JSON.stringify(answer)}\n`);
 
-async function main() {
+let server;
+let variables;
+let space;
+let own;
+let folder;
+
+const add = (name, dataType, value, more = {}) => {
+  variables[name] = own.addVariable({
+    organizedBy: folder,
+    browseName: name,
+    nodeId: `s=${name}`,
+    dataType,
+    value: { dataType: ua.DataType[dataType], value },
+    ...more,
+  });
+};
+
+async function start(port) {
   const manager = (name) =>
     new ua.OPCUACertificateManager({
       rootFolder: `${options.folder}/${name}`,
       automaticallyAcceptUnknownCertificate: options.trustClients,
     });
-  const server = new ua.OPCUAServer({
-    port: options.port,
+  server = new ua.OPCUAServer({
+    port,
     hostname: "localhost",
     allowAnonymous: true,
     securityPolicies: [ua.SecurityPolicy.None, ...SECURE],
@@ -32,20 +49,10 @@ async function main() {
     isAuditing: false,
   });
   await server.initialize();
-  const space = server.engine.addressSpace;
-  const own = space.registerNamespace("urn:mumian:test");
-  const folder = own.addFolder(space.rootFolder.objects, { browseName: "Plant" });
-  const variables = {};
-  const add = (name, dataType, value, more = {}) => {
-    variables[name] = own.addVariable({
-      organizedBy: folder,
-      browseName: name,
-      nodeId: `s=${name}`,
-      dataType,
-      value: { dataType: ua.DataType[dataType], value },
-      ...more,
-    });
-  };
+  space = server.engine.addressSpace;
+  own = space.registerNamespace("urn:mumian:test");
+  folder = own.addFolder(space.rootFolder.objects, { browseName: "Plant" });
+  variables = {};
   add("level", "Double", 1.5);
   add("count", "Int32", -7);
   add("kept", "Double", 0.5);
@@ -59,35 +66,55 @@ async function main() {
     value: { dataType: ua.DataType.Double, value: 4.2 },
   });
   space.installHistoricalDataNode(variables.kept, { maxOnlineValues: 10000 });
-  const commands = {
-    put: ({ name, values }) => {
-      for (const [value, at] of values) {
-        const kind = variables[name].readValue().value.dataType;
-        variables[name].setValueFromSource({ dataType: kind, value }, ua.StatusCodes.Good, new Date(at));
-      }
-      return {};
-    },
-    add: ({ name, value }) => (add(name, "Double", value), {}),
-    remove: ({ name }) => (space.deleteNode(variables[name]), {}),
-    count: () => ({ sessions: server.engine.currentSessionCount, subscriptions: server.engine.currentSubscriptionCount }),
-    // The session ends as by its timeout: its subscriptions live on.
-    orphan: () => {
-      for (const session of Object.values(server.engine._sessions)) server.engine.closeSession(session.authenticationToken, false, "Timeout");
-      return {};
-    },
-    // The session ends with its subscriptions.
-    end: () => {
-      for (const session of Object.values(server.engine._sessions)) server.engine.closeSession(session.authenticationToken, true, "Terminated");
-      return {};
-    },
-    // Forget the messages that wait for an acknowledgement.
-    forget: () => {
-      for (const session of Object.values(server.engine._sessions))
-        for (const subscription of session.publishEngine.subscriptions) subscription._sent_notification_messages.length = 0;
-      return {};
-    },
-  };
   await server.start();
+}
+
+const sessions = () => Object.values(server.engine._sessions);
+const commands = {
+  put: ({ name, values }) => {
+    for (const [value, at] of values) {
+      const kind = variables[name].readValue().value.dataType;
+      variables[name].setValueFromSource({ dataType: kind, value }, ua.StatusCodes.Good, new Date(at));
+    }
+    return {};
+  },
+  add: ({ name, value }) => (add(name, "Double", value), {}),
+  remove: ({ name }) => (space.deleteNode(variables[name]), {}),
+  count: () => ({ sessions: server.engine.currentSessionCount, subscriptions: server.engine.currentSubscriptionCount }),
+  // The session ends as by its timeout: its subscriptions live on.
+  orphan: () => {
+    for (const session of sessions()) server.engine.closeSession(session.authenticationToken, false, "Timeout");
+    return {};
+  },
+  // The session ends with its subscriptions.
+  end: () => {
+    for (const session of sessions()) server.engine.closeSession(session.authenticationToken, true, "Terminated");
+    return {};
+  },
+  // Everything is gone, as after a power cut, but the process.
+  restart: async () => {
+    const { port } = server.endpoints[0];
+    await server.shutdown(0);
+    await start(port);
+    return {};
+  },
+  // Answers when a message waits for an acknowledgement.
+  sent: async () => {
+    const waiting = () => sessions().some((session) =>
+      session.publishEngine.subscriptions.some((subscription) => subscription._sent_notification_messages.length > 0));
+    while (!waiting()) await new Promise((resolve) => setTimeout(resolve, 5));
+    return {};
+  },
+  // Forget the messages that wait for an acknowledgement.
+  forget: () => {
+    for (const session of sessions())
+      for (const subscription of session.publishEngine.subscriptions) subscription._sent_notification_messages.length = 0;
+    return {};
+  },
+};
+
+async function main() {
+  await start(options.port);
   say({ port: server.endpoints[0].port });
   readline.createInterface({ input: process.stdin }).on("line", async (line) => {
     try {
