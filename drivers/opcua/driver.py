@@ -11,14 +11,16 @@ import numpy as np
 from asyncua import ua
 
 from drivers.base import DevicePlan, Notification, ReadPlan
-from drivers.errors import DeviceRefused, DeviceUnreachable
+from drivers.errors import DeviceMisbehaved, DeviceRefused, DeviceUnreachable
 from drivers.model import Frame, bad_frame
+from drivers.opcua.columns import DataValues
 from drivers.opcua.failures import status_error, translated
+from drivers.opcua.notification import decode_read
 from drivers.opcua.plan import Item, OpcuaReadPlan
 from drivers.opcua.publishing import Publisher, Receipt
 from drivers.opcua.session import SESSION_TIMEOUT_S, Session, open_session
 from drivers.opcua.settings import OpcuaSettings, ValueType
-from drivers.opcua.values import Reading, frames_of, has_overflowed
+from drivers.opcua.values import FrameMaker, overflows_of
 from drivers.settings import Access
 from drivers.status import Status
 
@@ -40,6 +42,7 @@ class OpcuaDriver:
     def __init__(self, settings: OpcuaSettings, plan: DevicePlan, *, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._settings = settings
         self._table = plan.tags
+        self._maker = FrameMaker(plan.tags.device, plan.tags.kinds)
         self._clock_ns = clock_ns
         self._session: Session | None = None
         self._publisher: Publisher | None = None
@@ -66,18 +69,38 @@ class OpcuaDriver:
         """See Driver.read; a plain Read of the plan's variables, apart from any subscription."""
         plan, session = _own(plan), self._open_session()
         await session.renew()
-        readings: list[Reading] = []
+        groups: list[DataValues] = []
         unknown: list[int] = []
+        place = 0
         for items in _chunks(plan.items):
             nodes = [(item.tag, session.resolve(item.node)) for item in items]
             unknown += [tag for tag, node in nodes if node is None]
             known = [(tag, node) for tag, node in nodes if node is not None]
-            with translated(f"{self._settings.name}: reading"):
-                values = await session.services.read_attributes([node for _, node in known], ua.AttributeIds.Value)
-            readings += [(tag, value) for (tag, _), value in zip(known, values, strict=True)]
+            for group in await self._read_values(session, [node for _, node in known]):
+                group.handles = np.array([tag for tag, _ in known], np.uint32)[group.places]
+                group.places = group.places + place
+                groups.append(group)
+            place += len(known)
         acquired_ns = self._clock_ns()
-        frames = self._frames(acquired_ns, readings)
+        frames = self._frames(acquired_ns, groups)
         return frames + self._bad_frames(acquired_ns, [(tag, Status.BAD_NODE_ID_UNKNOWN) for tag in unknown])
+
+    async def _read_values(self, session: Session, nodes: Sequence[Any]) -> list[DataValues]:
+        """The Value attribute of each node, in one request."""
+        doing = f"{self._settings.name}: reading"
+        if not nodes:
+            return []
+        request = ua.ReadRequest()
+        request.Parameters.TimestampsToReturn = ua.TimestampsToReturn.Source
+        request.Parameters.NodesToRead = [ua.ReadValueId(NodeId=node, AttributeId=ua.AttributeIds.Value) for node in nodes]
+        with translated(doing):
+            values = decode_read(await session.request(request))
+        if isinstance(values, int):
+            raise status_error(doing, values)
+        count = sum(len(group.places) for group in values)
+        if count != len(nodes):
+            raise DeviceMisbehaved(f"{doing}: {count} values came of {len(nodes)}")
+        return values
 
     async def subscribe(self, plans: Sequence[ReadPlan]) -> list[Frame]:
         """See Subscriber.subscribe; one subscription per plan."""
@@ -102,9 +125,9 @@ class OpcuaDriver:
             raise DeviceUnreachable(f"{self._settings.name}: not subscribed")
         while True:
             message = await self._publisher.next()
-            readings = [(item.ClientHandle, item.Value) for item in message.items if item.ClientHandle < len(self._table.names)]
-            if readings:
-                return Notification(self._frames(message.acquired_ns, readings), message.receipt)
+            frames = self._frames(message.acquired_ns, message.data)
+            if frames:
+                return Notification(frames, message.receipt)
             self._publisher.acknowledge(message.receipt)
 
     async def acknowledge(self, receipt: object) -> None:
@@ -183,9 +206,9 @@ class OpcuaDriver:
             self._variant_types[tag] = present.Value.VariantType
         return self._variant_types[tag]
 
-    def _frames(self, acquired_ns: int, readings: list[Reading]) -> list[Frame]:
-        self.overflows += sum(has_overflowed(value) for _, value in readings)
-        return frames_of(self._table.device, acquired_ns, self._table.kinds, readings)
+    def _frames(self, acquired_ns: int, groups: Sequence[DataValues]) -> list[Frame]:
+        self.overflows += overflows_of(groups)
+        return self._maker.frames(acquired_ns, groups)
 
     def _bad_frames(self, acquired_ns: int, refused: Sequence[tuple[int, int]]) -> list[Frame]:
         frames = []

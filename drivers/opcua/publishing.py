@@ -15,7 +15,9 @@ from typing import Any
 from asyncua import ua
 
 from drivers.errors import DeviceTimeout, DeviceUnreachable, DriverError
-from drivers.opcua.failures import driver_error, translated
+from drivers.opcua.columns import DataValues
+from drivers.opcua.failures import driver_error, status_error, translated
+from drivers.opcua.notification import NotificationMessage, decode_publish, decode_republish
 from drivers.opcua.sequence import SequenceTracker
 from drivers.opcua.session import Session
 
@@ -39,8 +41,10 @@ class Message:
     """One notification message with data."""
 
     acquired_ns: int
-    items: list[Any]
-    """Its ua.MonitoredItemNotification, as they came."""
+    data: list[DataValues]
+    """Of its DataChangeNotifications; places run through the message."""
+    events: list[bytes]
+    """Bodies of its EventNotificationLists."""
     receipt: Receipt
 
 
@@ -55,11 +59,11 @@ class Publisher:
         self._loop = asyncio.get_running_loop()
         self._trackers: dict[int, SequenceTracker] = {}
         self._silence_s = float("inf")
-        self._requests: dict[asyncio.Task[Any], list[Any]] = {}
+        self._requests: dict[asyncio.Task[bytes], list[Any]] = {}
         """Outstanding requests with the acknowledgements that they carry."""
         self._limit = MOST_OUTSTANDING
         self._acks: list[Any] = []
-        self._arrived: deque[tuple[Any, int]] = deque()
+        self._arrived: deque[tuple[bytes, int]] = deque()
         self._ready: deque[Message] = deque()
         self._failure: DriverError | None = None
         self._woken = asyncio.Event()
@@ -123,11 +127,13 @@ class Publisher:
 
     def _publish(self) -> None:
         acks, self._acks = self._acks, []
-        request = self._loop.create_task(self._session.services.publish(acks))
+        publish = ua.PublishRequest()
+        publish.Parameters.SubscriptionAcknowledgements = acks
+        request = self._loop.create_task(self._session.request(publish, 0))
         self._requests[request] = acks
         request.add_done_callback(self._answered)
 
-    def _answered(self, request: asyncio.Task[Any]) -> None:
+    def _answered(self, request: asyncio.Task[bytes]) -> None:
         acks = self._requests.pop(request)
         if request.cancelled():
             return
@@ -147,43 +153,45 @@ class Publisher:
         self._failure = self._failure or failure
         self._woken.set()
 
-    async def _examine(self, response: Any, acquired_ns: int) -> None:
+    async def _examine(self, body: bytes, acquired_ns: int) -> None:
         """Put an answer's messages into `_ready`: first any that went missing before it."""
-        with translated(f"{self._device}: notification"):
-            response.ResponseHeader.ServiceResult.check()
-        result = response.Parameters
-        tracker = self._trackers.get(result.SubscriptionId)
+        publication = decode_publish(body)
+        if isinstance(publication, int):
+            raise status_error(f"{self._device}: notification", publication)
+        tracker = self._trackers.get(publication.subscription)
         if tracker is None:
             return
-        message = result.NotificationMessage
-        missing = tracker.missing_before(message.SequenceNumber)
+        message = publication.message
+        missing = tracker.missing_before(message.number)
         if missing is None:
             return
         for number in missing:
-            again = await self._republish(result.SubscriptionId, number)
-            self._keep(tracker, result.SubscriptionId, again, acquired_ns)
-        if message.NotificationData:
-            self._keep(tracker, result.SubscriptionId, message, acquired_ns)
+            again = await self._republish(publication.subscription, number)
+            self._keep(tracker, publication.subscription, again, acquired_ns)
+        if message.parts:
+            self._keep(tracker, publication.subscription, message, acquired_ns)
 
-    async def _republish(self, subscription: int, number: int) -> Any:
+    async def _republish(self, subscription: int, number: int) -> NotificationMessage:
+        doing = f"{self._device}: notification {number} did not arrive"
+        request = ua.RepublishRequest()
+        request.Parameters.SubscriptionId = subscription
+        request.Parameters.RetransmitSequenceNumber = number
         try:
-            async with asyncio.timeout(self._timeout_s):
-                with translated(f"{self._device}: notification {number} did not arrive and could not be had again"):
-                    message = await self._session.services.republish(subscription, number)
+            with translated(f"{doing} and could not be had again"):
+                message = decode_republish(await self._session.request(request, self._timeout_s))
+            if isinstance(message, int):
+                raise status_error(f"{doing} and could not be had again", message)
         except DriverError as error:
             raise DeviceUnreachable(str(error)) from error
-        if message.SequenceNumber != number or not message.NotificationData:
-            raise DeviceUnreachable(f"{self._device}: notification {number} did not arrive and the server has it no more")
+        if message.number != number or not message.parts:
+            raise DeviceUnreachable(f"{doing} and the server has it no more")
         self.republished += 1
         return message
 
-    def _keep(self, tracker: SequenceTracker, subscription: int, message: Any, acquired_ns: int) -> None:
-        items: list[Any] = []
-        for data in message.NotificationData:
-            if isinstance(data, ua.DataChangeNotification):
-                items += data.MonitoredItems
-            elif isinstance(data, ua.StatusChangeNotification):
-                # What came with it is still delivered; the failure is raised after it.
-                self._fail(DeviceUnreachable(f"{self._device}: the server ended the subscription ({data.Status.name})"))
-        tracker.take(message.SequenceNumber)
-        self._ready.append(Message(acquired_ns, items, Receipt(self, subscription, message.SequenceNumber)))
+    def _keep(self, tracker: SequenceTracker, subscription: int, message: NotificationMessage, acquired_ns: int) -> None:
+        if message.ended is not None:
+            # What came with it is still delivered; the failure is raised after it.
+            status = ua.StatusCode(message.ended).name
+            self._fail(DeviceUnreachable(f"{self._device}: the server ended the subscription ({status})"))
+        tracker.take(message.number)
+        self._ready.append(Message(acquired_ns, message.data, message.events, Receipt(self, subscription, message.number)))

@@ -1,0 +1,113 @@
+"""Values of any type as texts: what a `text` tag takes, and everything as JSON. Pure; asyncua decodes the single value.
+
+The JSON is documented in docs/opcua.md. Source: OPC UA Part 6, 5.4 (JSON: times as strings, bytes as Base64); whole numbers stay
+numbers, of any size.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import struct
+import uuid
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from asyncua import ua
+from asyncua.common.utils import Buffer
+from asyncua.ua.ua_binary import variant_from_binary
+
+from drivers.status import Status
+
+_TEXTS = frozenset({12, 13, 14, 21})
+"""String, DateTime, Guid, LocalizedText."""
+
+
+def iso_time(value: datetime) -> str:
+    """A DateTime as text: ISO 8601, UTC, microseconds."""
+    return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def text_of(encoding: int, value: Any) -> tuple[str | None, int]:
+    """A value for a `text` tag as (text, 0), or (None, status) where it is no text."""
+    if encoding not in _TEXTS:
+        return None, Status.BAD_TYPE_MISMATCH
+    decoded = _decoded(value)
+    if decoded is None or decoded.Value is None:
+        return None, Status.BAD_TYPE_MISMATCH
+    found = decoded.Value
+    if encoding == 21:
+        found = found.Text
+    elif encoding == 13:
+        found = iso_time(found)
+    elif encoding == 14:
+        found = str(found)
+    return (found, 0) if _is_text(found) else (None, Status.BAD_TYPE_MISMATCH)
+
+
+def json_text(encoding: int, value: Any) -> tuple[str | None, int]:
+    """Any value as (JSON, 0), or (None, status) where there is none, or it can't be decoded."""
+    if isinstance(value, np.generic):
+        return _dump(bool(value) if encoding == 1 else _plain(value.item()))
+    decoded = _decoded(value)
+    if decoded is None:
+        return None, Status.BAD_DECODING_ERROR
+    if decoded.Value is None:
+        return None, Status.BAD_TYPE_MISMATCH
+    return _dump(_plain(decoded.Value))
+
+
+def _decoded(variant: bytes) -> Any | None:
+    """What asyncua makes of one Variant; None where it can't: its neighbours are not affected."""
+    try:
+        return variant_from_binary(Buffer(variant))
+    except (ua.UaError, struct.error, ValueError, TypeError, RecursionError, OverflowError, KeyError):
+        return None
+
+
+def _dump(plain: object) -> tuple[str | None, int]:
+    text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+    return (text, 0) if _is_text(text) else (None, Status.BAD_TYPE_MISMATCH)
+
+
+def _is_text(value: object) -> bool:
+    """Whether it is a text that UTF-8 can hold: asyncua keeps bytes that are no UTF-8 as lone surrogates."""
+    return isinstance(value, str) and not any("\ud800" <= sign <= "\udfff" for sign in value)
+
+
+def _plain(value: Any) -> object:
+    """A value of asyncua's as what JSON knows."""
+    match value:
+        case list() | tuple():
+            return [_plain(part) for part in value]
+        case ua.Variant() | ua.DataValue():
+            return _plain(value.Value)
+        case bytes():
+            return base64.b64encode(value).decode()
+        case datetime():
+            return iso_time(value)
+        case uuid.UUID():
+            return str(value)
+        case ua.LocalizedText():
+            return value.Text
+        case ua.QualifiedName():
+            return value.Name if not value.NamespaceIndex else f"{value.NamespaceIndex}:{value.Name}"
+        case ua.NodeId():
+            return value.to_string()
+        case ua.StatusCode():
+            return value.value
+        case ua.ExtensionObject():
+            return {"type": value.TypeId.to_string(), "body": _plain(value.Body)}
+        case Enum():
+            return _plain(value.value)
+        case float() if not math.isfinite(value):
+            return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        case bool() | str() | float() | int() | None:
+            return value
+    if is_dataclass(value):
+        return {part.name: _plain(getattr(value, part.name)) for part in fields(value) if part.name != "Encoding"}
+    return str(value)
