@@ -10,10 +10,10 @@
 | items_max | items at 1 Hz that our driver followed without missing one in a hundred, over all servers | |
 
 All clients follow the same servers, one client after the other; each server is a process of its own with `--items` Doubles
-(5,000) written once a second, since one saturates at about 9,000 values a second. The ratios are of medians over the rounds; CPU is user
-and system time of the client alone. `items_max` is tried with 1, 2, ... `--servers` servers; `client_cores` says what our client used
-then, so that one sees whether it or the servers were the limit. node-opcua is installed by npm into the cache folder when it
-isn't there; without node it is left out, and its key is null.
+(5,000) written once a second, since one saturates at about 9,000 a second. Figures are medians over the rounds; CPU is user
+and system time of the client alone. `items_max` is tried with 1, 2, ... `--servers` servers; `client_cores` says what our client
+used then, so that one sees whether it or the servers were the limit. node-opcua is installed by npm into the cache folder when
+it isn't there; without node it is left out, and its key is null.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Mapping
 from enum import StrEnum
 from typing import TypeVar
 
-from drivers.base import DevicePlan, Driver, Learner, Subscriber, Writer
+from drivers.base import Counting, DevicePlan, Driver, Learner, Subscriber, Writer
 from drivers.errors import DeviceRefused, DriverError
 from drivers.model import bad_frame
 from drivers.status import Status
@@ -59,6 +59,7 @@ class Poller:
         self._plan = plan
         self._driver = driver
         self._learner = driver if isinstance(driver, Learner) else None
+        self._counting = driver if isinstance(driver, Counting) else None
         self._intake = intake
         self._clock = clock
         self._backoff = backoff
@@ -82,6 +83,11 @@ class Poller:
     def learnt(self) -> Mapping[str, float]:
         """What the driver uses in place of settings (Learner)."""
         return self._learner.learnt if self._learner is not None else {}
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What the driver counts beside readings and errors (drivers.base.Counting)."""
+        return self._counting.counts if self._counting is not None else {}
 
     async def run(self) -> None:
         """Serve the device until cancelled.

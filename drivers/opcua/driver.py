@@ -4,63 +4,77 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from asyncua import ua
 
 from drivers.base import DevicePlan, Notification, ReadPlan
-from drivers.errors import DeviceMisbehaved, DeviceRefused, DeviceUnreachable
+from drivers.errors import DeviceRefused, DeviceUnreachable
 from drivers.model import Frame, bad_frame
 from drivers.opcua.columns import DataValues
+from drivers.opcua.events import count_overflows, decode_events, event_frames, refresh_request
 from drivers.opcua.failures import status_error, translated
-from drivers.opcua.notification import decode_read
-from drivers.opcua.plan import Item, OpcuaReadPlan
+from drivers.opcua.limits import Limits
+from drivers.opcua.monitoring import monitor
+from drivers.opcua.plan import OpcuaReadPlan
+from drivers.opcua.polling import Rounds, read_values
 from drivers.opcua.publishing import Publisher, Receipt
 from drivers.opcua.session import SESSION_TIMEOUT_S, Session, open_session
-from drivers.opcua.settings import OpcuaSettings, ValueType
-from drivers.opcua.values import FrameMaker, overflows_of
+from drivers.opcua.settings import KIND_OF, Mode, OpcuaSettings, SourceClock, ValueType
+from drivers.opcua.values import JSON, FrameMaker, overflows_of
+from drivers.opcua.writing import WRITTEN_AS, call_request, is_confirmed, output_of, variant_of
 from drivers.settings import Access
 from drivers.status import Status
 
-ITEMS_PER_REQUEST = 500
 NOTIFICATIONS_PER_MESSAGE = 1000
-_WRITTEN_AS = {
-    ValueType.FLOAT: ua.VariantType.Double,
-    ValueType.INT: ua.VariantType.Int64,
-    ValueType.UINT64: ua.VariantType.UInt64,
-    ValueType.BOOL: ua.VariantType.Boolean,
-    ValueType.TEXT: ua.VariantType.String,
-}
-"""Variant type of a write to a variable that has no value yet."""
+_UNSUBSCRIBABLE = (ua.uaerrors.BadServiceUnsupported, ua.uaerrors.BadNotImplemented, ua.uaerrors.BadNotSupported)
+"""A server that answers CreateSubscription so has no subscriptions."""
 
 
 class OpcuaDriver:
-    """One session with one OPC UA server (Driver, Subscriber, Writer)."""
+    """One session with one OPC UA server (Driver, Subscriber, Writer, Learner, Counting)."""
 
     def __init__(self, settings: OpcuaSettings, plan: DevicePlan, *, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._settings = settings
         self._table = plan.tags
-        self._maker = FrameMaker(plan.tags.device, plan.tags.kinds)
+        kinds = [JSON if tag.type is ValueType.JSON else KIND_OF[tag.type] for tag in settings.tags]
+        self._maker = FrameMaker(plan.tags.device, kinds, check_clock=settings.source_clock is SourceClock.CHECK)
         self._clock_ns = clock_ns
         self._session: Session | None = None
         self._publisher: Publisher | None = None
+        self._rounds: Rounds | None = None
+        self._limits = Limits(settings.max_per_request)
+        self._granted: dict[str, float] = {}
         self._variant_types: dict[int, Any] = {}
-        self.overflows = 0
-        """Readings that came with the word that changes before them were lost in the server's queue."""
+        self._counts = dict.fromkeys(("overflows", "republished", "unset_clock"), 0)
+
+    @property
+    def learnt(self) -> Mapping[str, float]:
+        """See Learner.learnt."""
+        return {**self._limits.learnt, **self._granted}
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Overflows told by the server, notifications got by Republish, values timed by a clock that isn't set (Counting)."""
+        republished = self._counts["republished"] + (self._publisher.republished if self._publisher is not None else 0)
+        return {**self._counts, "republished": republished, "unset_clock": self._maker.unset_clock}
 
     async def connect(self) -> None:
         """See Driver.connect."""
         await self.close()
         self._session = await open_session(self._settings)
+        await self._limits.ask(self._session)
 
     async def close(self) -> None:
         """See Driver.close."""
         publisher, self._publisher = self._publisher, None
         session, self._session = self._session, None
         self._variant_types.clear()
+        self._rounds = None
         if publisher is not None:
+            self._counts["republished"] += publisher.republished
             await publisher.stop()
         if session is not None:
             await session.close()
@@ -69,63 +83,63 @@ class OpcuaDriver:
         """See Driver.read; a plain Read of the plan's variables, apart from any subscription."""
         plan, session = _own(plan), self._open_session()
         await session.renew()
-        groups: list[DataValues] = []
-        unknown: list[int] = []
-        place = 0
-        for items in _chunks(plan.items):
-            nodes = [(item.tag, session.resolve(item.node)) for item in items]
-            unknown += [tag for tag, node in nodes if node is None]
-            known = [(tag, node) for tag, node in nodes if node is not None]
-            for group in await self._read_values(session, [node for _, node in known]):
-                group.handles = np.array([tag for tag, _ in known], np.uint32)[group.places]
-                group.places = group.places + place
-                groups.append(group)
-            place += len(known)
+        nodes = [(item.tag, session.resolve(item.node)) for item in plan.items if not item.is_event]
+        events = [(item.tag, int(Status.BAD_NOT_SUPPORTED)) for item in plan.items if item.is_event]
+        unknown = [(tag, int(Status.BAD_NODE_ID_UNKNOWN)) for tag, node in nodes if node is None]
+        known = [(tag, node) for tag, node in nodes if node is not None]
+        groups = await read_values(session, f"{self._settings.name}: reading", known, self._limits)
         acquired_ns = self._clock_ns()
-        frames = self._frames(acquired_ns, groups)
-        return frames + self._bad_frames(acquired_ns, [(tag, Status.BAD_NODE_ID_UNKNOWN) for tag in unknown])
-
-    async def _read_values(self, session: Session, nodes: Sequence[Any]) -> list[DataValues]:
-        """The Value attribute of each node, in one request."""
-        doing = f"{self._settings.name}: reading"
-        if not nodes:
-            return []
-        request = ua.ReadRequest()
-        request.Parameters.TimestampsToReturn = ua.TimestampsToReturn.Source
-        request.Parameters.NodesToRead = [ua.ReadValueId(NodeId=node, AttributeId=ua.AttributeIds.Value) for node in nodes]
-        with translated(doing):
-            values = decode_read(await session.request(request))
-        if isinstance(values, int):
-            raise status_error(doing, values)
-        count = sum(len(group.places) for group in values)
-        if count != len(nodes):
-            raise DeviceMisbehaved(f"{doing}: {count} values came of {len(nodes)}")
-        return values
+        return self._frames(acquired_ns, groups) + self._bad_frames(acquired_ns, unknown + events)
 
     async def subscribe(self, plans: Sequence[ReadPlan]) -> list[Frame]:
         """See Subscriber.subscribe; one subscription per plan."""
         session = self._open_session()
-        if self._publisher is not None:
+        if self._publisher is not None or self._rounds is not None:
             raise DeviceUnreachable(f"{self._settings.name}: subscribed already; connect() comes first")
         publisher = Publisher(session, self._settings.name, self._settings.timeout_ms / 1000, self._clock_ns)
-        self._publisher = publisher
+        self._granted.clear()
         refused: list[tuple[int, int]] = []
         for plan in map(_own, plans):
-            with translated(f"{self._settings.name}: subscribing"):
-                subscription = await session.services.create_subscription(self._parameters(plan), callback=_ignore)
-                keepalive_s = subscription.RevisedPublishingInterval * subscription.RevisedMaxKeepAliveCount / 1000
-                publisher.follow(subscription.SubscriptionId, keepalive_s + self._settings.timeout_ms / 1000)
-                for items in _chunks(plan.items):
-                    refused += await self._monitor(session, subscription.SubscriptionId, items, plan.queue_size)
+            subscription = await self._create_subscription(session, plan)
+            if subscription is None:
+                self._rounds = Rounds(self._settings.polling_interval_ms / 1000, plans)
+                self._granted["polling_interval_ms"] = self._settings.polling_interval_ms
+                return []
+            self._publisher = publisher
+            keepalive_s = subscription.RevisedPublishingInterval * subscription.RevisedMaxKeepAliveCount / 1000
+            publisher.follow(subscription.SubscriptionId, keepalive_s + self._settings.timeout_ms / 1000)
+            doing = f"{self._settings.name}: subscribing"
+            outcome = await monitor(session, doing, subscription.SubscriptionId, plan.items, self._limits)
+            refused += outcome.refused
+            self._granted.update(outcome.granted())
+            if any(item.is_event for item in plan.items):
+                with translated(doing):
+                    # A server without conditions refuses it, and has none to tell of.
+                    await session.services.call([refresh_request(subscription.SubscriptionId)])
         return self._bad_frames(self._clock_ns(), refused)
+
+    async def _create_subscription(self, session: Session, plan: OpcuaReadPlan) -> Any | None:
+        """The server's answer; None when it has no subscriptions and may be polled."""
+        with translated(f"{self._settings.name}: subscribing"):
+            try:
+                return await session.services.create_subscription(self._parameters(plan), callback=_ignore)
+            except _UNSUBSCRIBABLE:
+                if self._settings.mode is Mode.SUBSCRIBE:
+                    raise
+                return None
 
     async def receive(self) -> Notification:
         """See Subscriber.receive. May be cancelled without losing readings."""
+        if self._rounds is not None:
+            plan = await self._rounds.wait_due()
+            return Notification(await self.read(plan), None)
         if self._publisher is None:
             raise DeviceUnreachable(f"{self._settings.name}: not subscribed")
         while True:
             message = await self._publisher.next()
             frames = self._frames(message.acquired_ns, message.data)
+            for body in message.events:
+                frames += self._event_frames(message.acquired_ns, body)
             if frames:
                 return Notification(frames, message.receipt)
             self._publisher.acknowledge(message.receipt)
@@ -146,11 +160,41 @@ class OpcuaDriver:
         if node is None:
             raise status_error(doing, Status.BAD_NODE_ID_UNKNOWN)
         with translated(doing):
-            variant = _variant(doing, value, await self._variant_type(session, tag, node))
+            variant = variant_of(doing, value, await self._variant_type(session, tag, node))
             # Neither status nor timestamps: many servers take only the value (Part 4, 5.11.4).
             (status,) = await session.services.write_attributes([node], [ua.DataValue(variant, StatusCode=None)])
         if status.is_bad():
             raise status_error(doing, status.value)
+        if settings.verify:
+            with translated(f"{doing}: reading it back"):
+                (present,) = await session.services.read_attributes([node], ua.AttributeIds.Value)
+            if not is_confirmed(variant, present):
+                raise DeviceRefused(f"{doing}: confirmed, but it reads otherwise afterwards")
+
+    async def call(self, node: str, method: str, arguments: Sequence[tuple[str, object]] = ()) -> list[object]:
+        """Call a method of an object, both by their node ids as the settings write them (Part 4, 5.12.2); for programs.
+
+        Args:
+            arguments: (built-in type as Part 6, 5.1.2 names it, value) in their order: ("Double", 1.5).
+
+        Returns:
+            The output arguments as JSON knows them (docs/opcua.md).
+
+        Raises:
+            DeviceUnreachable: no answer; it may or may not have been done.
+            DeviceRefused: the server said no, or an argument is none of its type.
+        """
+        session = self._open_session()
+        doing = f"{self._settings.name}: calling {method}"
+        found, called = session.resolve(node), session.resolve(method)
+        if found is None or called is None:
+            raise status_error(doing, Status.BAD_NODE_ID_UNKNOWN)
+        request = call_request(found, called, doing, arguments)
+        with translated(doing):
+            (result,) = await session.services.call([request])
+        if result.StatusCode.is_bad():
+            raise status_error(doing, result.StatusCode.value)
+        return output_of(result)
 
     def _open_session(self) -> Session:
         if self._session is None:
@@ -168,47 +212,24 @@ class OpcuaDriver:
             MaxNotificationsPerPublish=NOTIFICATIONS_PER_MESSAGE,
         )
 
-    async def _monitor(
-        self, session: Session, subscription: int, items: Sequence[Item], queue_size: int
-    ) -> list[tuple[int, int]]:
-        """Create monitored items, their client handle being the tag; returns (tag, status) of those refused."""
-        nodes = [(item, session.resolve(item.node)) for item in items]
-        refused: list[tuple[int, int]] = [(item.tag, Status.BAD_NODE_ID_UNKNOWN) for item, node in nodes if node is None]
-        known = [(item, node) for item, node in nodes if node is not None]
-        if not known:
-            return refused
-        requests = [
-            ua.MonitoredItemCreateRequest(
-                ItemToMonitor=ua.ReadValueId(NodeId=node, AttributeId=ua.AttributeIds.Value),
-                MonitoringMode=ua.MonitoringMode.Reporting,
-                RequestedParameters=ua.MonitoringParameters(
-                    ClientHandle=item.tag, SamplingInterval=item.sampling_interval_ms, QueueSize=queue_size, DiscardOldest=True
-                ),
-            )
-            for item, node in known
-        ]
-        results = await session.services.create_monitored_items(
-            ua.CreateMonitoredItemsParameters(subscription, ua.TimestampsToReturn.Source, requests)
-        )
-        refused += [
-            (item.tag, result.StatusCode.value)
-            for (item, _), result in zip(known, results, strict=True)
-            if result.StatusCode.is_bad()
-        ]
-        return refused
-
     async def _variant_type(self, session: Session, tag: int, node: Any) -> Any:
         """The type that the variable's present value has; servers refuse a write of another."""
         if tag not in self._variant_types:
             (present,) = await session.services.read_attributes([node], ua.AttributeIds.Value)
             if present.Value is None or present.Value.VariantType is ua.VariantType.Null:
-                return _WRITTEN_AS[self._settings.tags[tag].type]
+                return WRITTEN_AS[self._settings.tags[tag].type]
             self._variant_types[tag] = present.Value.VariantType
         return self._variant_types[tag]
 
     def _frames(self, acquired_ns: int, groups: Sequence[DataValues]) -> list[Frame]:
-        self.overflows += overflows_of(groups)
+        self._counts["overflows"] += overflows_of(groups)
         return self._maker.frames(acquired_ns, groups)
+
+    def _event_frames(self, acquired_ns: int, body: bytes) -> list[Frame]:
+        tags = self._settings.tags
+        events = [event for event in decode_events(body) if event.tag < len(tags) and tags[event.tag].type is ValueType.EVENT]
+        self._counts["overflows"] += count_overflows(events)
+        return event_frames(self._table.device, acquired_ns, events)
 
     def _bad_frames(self, acquired_ns: int, refused: Sequence[tuple[int, int]]) -> list[Frame]:
         frames = []
@@ -224,29 +245,5 @@ def _own(plan: ReadPlan) -> OpcuaReadPlan:
     return plan
 
 
-def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    for start in range(0, len(items), ITEMS_PER_REQUEST):
-        yield items[start : start + ITEMS_PER_REQUEST]
-
-
 def _ignore(_publication: object) -> None:
     """asyncua wants a callback for its own publish loop, which doesn't run."""
-
-
-def _variant(doing: str, value: object, kind: Any) -> Any:
-    """`value` as a Variant of the variable's type.
-
-    Raises:
-        DeviceRefused: it can't be one.
-    """
-    if kind is ua.VariantType.String:
-        fits = isinstance(value, str)
-    elif kind is ua.VariantType.Boolean or isinstance(value, bool):
-        fits = kind is ua.VariantType.Boolean and isinstance(value, bool)
-    elif kind in (ua.VariantType.Float, ua.VariantType.Double):
-        fits = isinstance(value, int | float)
-    else:
-        fits = isinstance(value, int)
-    if not fits:
-        raise DeviceRefused(f"{doing}: {value!r} is no {kind.name}")
-    return ua.Variant(value, kind)

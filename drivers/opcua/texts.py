@@ -36,7 +36,7 @@ def text_of(encoding: int, value: Any) -> tuple[str | None, int]:
     """A value for a `text` tag as (text, 0), or (None, status) where it is no text."""
     if encoding not in _TEXTS:
         return None, Status.BAD_TYPE_MISMATCH
-    decoded = _decoded(value)
+    decoded = decode_variant(value)
     if decoded is None or decoded.Value is None:
         return None, Status.BAD_TYPE_MISMATCH
     found = decoded.Value
@@ -46,22 +46,22 @@ def text_of(encoding: int, value: Any) -> tuple[str | None, int]:
         found = iso_time(found)
     elif encoding == 14:
         found = str(found)
-    return (found, 0) if _is_text(found) else (None, Status.BAD_TYPE_MISMATCH)
+    return (found, 0) if is_text(found) else (None, Status.BAD_TYPE_MISMATCH)
 
 
 def json_text(encoding: int, value: Any) -> tuple[str | None, int]:
     """Any value as (JSON, 0), or (None, status) where there is none, or it can't be decoded."""
     if isinstance(value, np.generic):
-        return _dump(bool(value) if encoding == 1 else _plain(value.item()))
-    decoded = _decoded(value)
+        return _dump(bool(value) if encoding == 1 else plain(value.item()))
+    decoded = decode_variant(value)
     if decoded is None:
         return None, Status.BAD_DECODING_ERROR
     if decoded.Value is None:
         return None, Status.BAD_TYPE_MISMATCH
-    return _dump(_plain(decoded.Value))
+    return _dump(plain(decoded.Value))
 
 
-def _decoded(variant: bytes) -> Any | None:
+def decode_variant(variant: bytes) -> Any | None:
     """What asyncua makes of one Variant; None where it can't: its neighbours are not affected."""
     try:
         return variant_from_binary(Buffer(variant))
@@ -71,21 +71,21 @@ def _decoded(variant: bytes) -> Any | None:
 
 def _dump(plain: object) -> tuple[str | None, int]:
     text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
-    return (text, 0) if _is_text(text) else (None, Status.BAD_TYPE_MISMATCH)
+    return (text, 0) if is_text(text) else (None, Status.BAD_TYPE_MISMATCH)
 
 
-def _is_text(value: object) -> bool:
+def is_text(value: object) -> bool:
     """Whether it is a text that UTF-8 can hold: asyncua keeps bytes that are no UTF-8 as lone surrogates."""
     return isinstance(value, str) and not any("\ud800" <= sign <= "\udfff" for sign in value)
 
 
-def _plain(value: Any) -> object:
+def plain(value: Any) -> object:
     """A value of asyncua's as what JSON knows."""
     match value:
         case list() | tuple():
-            return [_plain(part) for part in value]
+            return [plain(part) for part in value]
         case ua.Variant() | ua.DataValue():
-            return _plain(value.Value)
+            return plain(value.Value)
         case bytes():
             return base64.b64encode(value).decode()
         case datetime():
@@ -101,13 +101,13 @@ def _plain(value: Any) -> object:
         case ua.StatusCode():
             return value.value
         case ua.ExtensionObject():
-            return {"type": value.TypeId.to_string(), "body": _plain(value.Body)}
+            return {"type": value.TypeId.to_string(), "body": plain(value.Body)}
         case Enum():
-            return _plain(value.value)
+            return plain(value.value)
         case float() if not math.isfinite(value):
             return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
         case bool() | str() | float() | int() | None:
             return value
     if is_dataclass(value):
-        return {part.name: _plain(getattr(value, part.name)) for part in fields(value) if part.name != "Encoding"}
+        return {part.name: plain(getattr(value, part.name)) for part in fields(value) if part.name != "Encoding"}
     return str(value)

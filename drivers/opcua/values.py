@@ -18,7 +18,9 @@ from drivers.status import Status
 
 _OVERFLOW = 0x0480
 """InfoType DataValue (bits 10, 11 = 01) with the Overflow bit (7)."""
-_BAD = np.uint32(0x8000_0000)
+_BAD, _SEVERITY = np.uint32(0x8000_0000), np.uint32(0xC000_0000)
+_CLOCK_SET_NS = 978_307_200_000_000_000
+"""2001: clocks that lost their setting begin at 1970, 1980, 1984, 1990 or 2000."""
 _MISMATCH = np.uint32(Status.BAD_TYPE_MISMATCH)
 _BOOLEAN, _SBYTE, _UINT64, _FLOAT, _DOUBLE = 1, 2, 9, 10, 11
 _INTEGERS = frozenset(range(_SBYTE, _UINT64 + 1))
@@ -43,8 +45,11 @@ def overflows_of(groups: Sequence[DataValues]) -> int:
 class FrameMaker:
     """Makes frames of one device. A tag's kind decides what a value may be: what is Bad, or not of the kind, has a filler."""
 
-    def __init__(self, device: str, kinds: Sequence[int]) -> None:
-        """`kinds`: of each tag, a Kind or JSON."""
+    def __init__(self, device: str, kinds: Sequence[int], *, check_clock: bool = True) -> None:
+        """`kinds`: of each tag, a Kind or JSON; `check_clock`: a Good value timed before 2001 is Uncertain."""
+        self.unset_clock = 0
+        """Values timed before 2001, by a clock that isn't set."""
+        self._check_clock = check_clock
         self._device = device
         self._kinds = np.array(kinds, np.uint8)
         self._classes = np.array([_CLASS[kind] for kind in kinds], np.uint8)
@@ -61,6 +66,7 @@ class FrameMaker:
         table = _Table(sum(len(group.places) for group in groups))
         for group in groups:
             self._lay(table, group)
+        self._judge_times(table)
         order = table.order(len(self._kinds))
         if not len(order):
             return []
@@ -88,6 +94,15 @@ class FrameMaker:
             for kind in np.unique(kinds).tolist():
                 table.convert(_part(group, kinds == kind), kind)
 
+    def _judge_times(self, table: _Table) -> None:
+        early = (table.source_ns > 0) & (table.source_ns < _CLOCK_SET_NS) & (table.tags >= 0)
+        if not early.any():
+            return
+        self.unset_clock += int(np.count_nonzero(early))
+        if self._check_clock:
+            good = early & (table.status & _SEVERITY == 0)
+            table.status[good] = np.uint32(Status.UNCERTAIN) | (table.status[good] & np.uint32(0xFFFF))
+
     def _layer(self, acquired_ns: int, table: _Table, places: npt.NDArray[np.int64]) -> list[Frame]:
         if self._class is not None:
             return [self._frame(acquired_ns, table, places, self._class)]
@@ -110,7 +125,7 @@ class _Table:
     def __init__(self, size: int) -> None:
         self.tags = np.full(size, -1, np.int32)
         self.status = np.empty(size, np.uint32)
-        self.source_ns = np.empty(size, np.int64)
+        self.source_ns = np.zeros(size, np.int64)
         self.words: Words = np.empty(size, np.uint64)
         self.objects: dict[int, object] = {}
 

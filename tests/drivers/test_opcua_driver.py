@@ -186,7 +186,7 @@ async def test_an_overflow_is_counted_and_its_value_kept(bench: Bench) -> None:
     await bench.first()
     await bench.server.put(("level", 8.0, None), status=0x0480)
     ((_, value, status, _),) = await bench.take()
-    assert (value, status, bench.driver.overflows) == (8.0, 0x0480, 1)
+    assert (value, status, bench.driver.counts["overflows"]) == (8.0, 0x0480, 1)
 
 
 async def test_a_lost_notification_is_asked_for_again_and_comes_in_order(bench: Bench) -> None:

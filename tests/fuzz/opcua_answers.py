@@ -11,6 +11,7 @@ from asyncua import ua
 from drivers.errors import DeviceMisbehaved
 from drivers.model import Kind
 from drivers.opcua.columns import DataValues
+from drivers.opcua.events import decode_events, event_frames
 from drivers.opcua.notification import NotificationMessage, Publication, decode_publish, decode_read, decode_republish
 from drivers.opcua.values import JSON, FrameMaker, overflows_of
 from drivers.status import is_bad
@@ -33,6 +34,9 @@ def run_answer(data: bytes) -> None:
 def _hold(found: Publication | NotificationMessage | list[DataValues] | int) -> None:
     message = found.message if isinstance(found, Publication) else found
     groups = message.data if isinstance(message, NotificationMessage) else message
+    if isinstance(message, NotificationMessage):
+        for body in message.events:
+            _hold_events(body)
     if isinstance(groups, int):
         return
     frames = FrameMaker("d", KINDS).frames(1, groups)
@@ -46,6 +50,16 @@ def _hold(found: Publication | NotificationMessage | list[DataValues] | int) -> 
                 assert value is None or str(value).encode()
 
 
+def _hold_events(body: bytes) -> None:
+    try:
+        events = decode_events(body)
+    except DeviceMisbehaved:
+        return
+    for frame in event_frames("d", 1, events):
+        assert len(frame.tags) == len(frame.values) == len(frame.status) == 1
+        assert (frame.values[0] is None) == is_bad(int(frame.status[0]))
+
+
 def answer_seeds() -> Sequence[bytes]:
     """Every form, with values of fixed width in a run and alternating, and such that have none."""
     double = ua.DataValue(ua.Variant(1.5), SourceTimestamp=_MOMENT)
@@ -56,7 +70,8 @@ def answer_seeds() -> Sequence[bytes]:
     bad = ua.DataValue(ua.Variant(None), ua.StatusCode(0x80AB0000))
     nested = ua.DataValue(ua.Variant([ua.Variant(1), ua.Variant(ua.LocalizedText("a", "de"))], ua.VariantType.Variant))
     values = [double, whole, text, array, structure, bad, nested]
-    events = ua.EventNotificationList(Events=[ua.EventFieldList(3, [ua.Variant("x")])])
+    fields = [b"\x01", ua.NodeId(2041), ua.NodeId("boiler", 2), "boiler", _MOMENT, ua.LocalizedText("hot"), 800]
+    events = ua.EventNotificationList(Events=[ua.EventFieldList(3, [ua.Variant(field) for field in fields])])
     return [
         publish_response([]),
         publish_response([change_of((0, double) for _ in range(20))]),
