@@ -1,9 +1,10 @@
 """One client of `benchmarks.opcua`: our driver, or a bare asyncua client, subscribed to servers of benchmarks/opcua_server.py.
 
-    python -m benchmarks.opcua_reader driver|asyncua ITEMS SECONDS PORT...
+    python -m benchmarks.opcua_reader driver|asyncua|share ITEMS SECONDS PORT...
 
 It prints a JSON object: values, CPU time (user and system of this process) and wall time, counted from when every item had its
-first value.
+first value. `share` is the driver again, and says which share came of the values that were due: one of every item each second,
+by the source times.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import logging
 import resource
 import sys
 import time
+from collections import Counter
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
@@ -38,11 +40,20 @@ class Count:
         self.values = 0
         self.begun = asyncio.Event()
         self._first = first
+        self.writes: dict[int, Counter[int]] | None = None
+        """By port, how many values came of each write, by its source time; None where nobody asks."""
 
     def add(self, values: int) -> None:
         self.values += values
         if self.values >= self._first:
             self.begun.set()
+
+
+def _share(writes: Counter[int], items: int) -> float:
+    """Of the values between the first and the last write, which may have been cut by the window."""
+    times = sorted(writes)
+    due = round((times[-1] - times[0]) / 1e9) - 1
+    return sum(writes[at] for at in times[1:-1]) / (items * max(1, due))
 
 
 def _cpu_s() -> float:
@@ -71,6 +82,10 @@ async def _drive(port: int, items: int, count: Count) -> None:
         while True:
             notification = await driver.receive()
             count.add(reading_count(notification.frames))
+            if count.writes is not None:
+                for frame in notification.frames:
+                    assert frame.source_ns is not None
+                    count.writes[port].update(frame.source_ns.tolist())
             await driver.acknowledge(notification.receipt)
     finally:
         await driver.close()
@@ -96,7 +111,7 @@ async def _follow(port: int, items: int, count: Count) -> None:
 
 async def _measure(mode: str, items: int, seconds: float, ports: Sequence[int]) -> dict[str, float]:
     count = Count(items * len(ports))
-    client = _drive if mode == "driver" else _follow
+    client = _follow if mode == "asyncua" else _drive
     work: list[Coroutine[Any, Any, None]] = [client(port, items, count) for port in ports]
     tasks = [asyncio.create_task(each) for each in work]
     ready = asyncio.create_task(asyncio.wait_for(count.begun.wait(), PATIENCE_S))
@@ -105,9 +120,13 @@ async def _measure(mode: str, items: int, seconds: float, ports: Sequence[int]) 
     if failed:
         failed[0].result()
     await ready
+    if mode == "share":
+        count.writes = {port: Counter() for port in ports}
     begin_s, cpu_s, values = time.monotonic(), _cpu_s(), count.values
     await asyncio.sleep(seconds)
     found = {"values": count.values - values, "cpu_s": _cpu_s() - cpu_s, "wall_s": time.monotonic() - begin_s}
+    if count.writes is not None:
+        found["share"] = min(_share(writes, items) for writes in count.writes.values())
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -14,6 +14,7 @@ from drivers.base import DevicePlan, Notification, ReadPlan
 from drivers.errors import DeviceRefused, DeviceUnreachable
 from drivers.model import Frame, bad_frame
 from drivers.opcua.columns import DataValues
+from drivers.opcua.definitions import learn_structures
 from drivers.opcua.events import count_overflows, decode_events, event_frames, refresh_request
 from drivers.opcua.failures import status_error, translated
 from drivers.opcua.limits import Limits
@@ -23,6 +24,7 @@ from drivers.opcua.polling import Rounds, read_values
 from drivers.opcua.publishing import Publisher, Receipt
 from drivers.opcua.session import SESSION_TIMEOUT_S, Session, open_session
 from drivers.opcua.settings import KIND_OF, Mode, OpcuaSettings, SourceClock, ValueType
+from drivers.opcua.structures import Structures
 from drivers.opcua.values import JSON, FrameMaker, overflows_of
 from drivers.opcua.writing import WRITTEN_AS, call_request, is_confirmed, output_of, variant_of
 from drivers.settings import Access
@@ -40,7 +42,9 @@ class OpcuaDriver:
         self._settings = settings
         self._table = plan.tags
         kinds = [JSON if tag.type is ValueType.JSON else KIND_OF[tag.type] for tag in settings.tags]
-        self._maker = FrameMaker(plan.tags.device, kinds, check_clock=settings.source_clock is SourceClock.CHECK)
+        self._structures = Structures()
+        check_clock = settings.source_clock is SourceClock.CHECK
+        self._maker = FrameMaker(plan.tags.device, kinds, check_clock=check_clock, structures=self._structures)
         self._clock_ns = clock_ns
         self._session: Session | None = None
         self._publisher: Publisher | None = None
@@ -66,6 +70,11 @@ class OpcuaDriver:
         await self.close()
         self._session = await open_session(self._settings)
         await self._limits.ask(self._session)
+        self._structures.clear()
+        nodes = [self._session.resolve(tag.node) for tag in self._settings.tags if tag.type is ValueType.JSON]
+        doing = f"{self._settings.name}: asking for the definitions of structures"
+        known = [node for node in nodes if node is not None]
+        await learn_structures(self._session, doing, known, self._structures, self._limits)
 
     async def close(self) -> None:
         """See Driver.close."""
@@ -113,10 +122,16 @@ class OpcuaDriver:
             refused += outcome.refused
             self._granted.update(outcome.granted())
             if any(item.is_event for item in plan.items):
-                with translated(doing):
-                    # A server without conditions refuses it, and has none to tell of.
-                    await session.services.call([refresh_request(subscription.SubscriptionId)])
+                await self._refresh_conditions(session, doing, subscription.SubscriptionId)
         return self._bad_frames(self._clock_ns(), refused)
+
+    async def _refresh_conditions(self, session: Session, doing: str, subscription: int) -> None:
+        """Ask for the conditions that hold. A server that refuses it, or has no methods at all, has none to tell of."""
+        try:
+            with translated(doing):
+                await session.services.call([refresh_request(subscription)])
+        except DeviceRefused:
+            return
 
     async def _create_subscription(self, session: Session, plan: OpcuaReadPlan) -> Any | None:
         """The server's answer; None when it has no subscriptions and may be polled."""

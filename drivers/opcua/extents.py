@@ -100,12 +100,17 @@ class Reader:
     def skip_variant(self, depth: int = 0) -> None:
         """A Variant."""
         encoding = self.byte()
-        kind = encoding & TYPE
-        if not encoding & ARRAY:
-            if encoding & DIMENSIONS:
-                self._fail("has dimensions of no array")
+        if encoding & (ARRAY | DIMENSIONS) == DIMENSIONS:
+            self._fail("has dimensions of no array")
+        count = self.skip_value(encoding & TYPE, is_array=bool(encoding & ARRAY), depth=depth)
+        if encoding & DIMENSIONS:
+            self._skip_dimensions(count)
+
+    def skip_value(self, kind: int, *, is_array: bool = False, depth: int = 0) -> int:
+        """A value of a built-in type, or an array of such; says how many there were."""
+        if not is_array:
             self._skip_value(kind, depth)
-            return
+            return 1
         width = FIXED_BYTES.get(kind)
         count = self.length(width or 1)
         if width is not None:
@@ -115,8 +120,7 @@ class Reader:
         else:
             for _ in range(count):
                 self._skip_value(kind, depth)
-        if encoding & DIMENSIONS:
-            self._skip_dimensions(count)
+        return count
 
     def skip_diagnostics(self, depth: int = 0) -> None:
         """A DiagnosticInfo (Part 6, 5.2.2.12)."""

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from asyncua import ua
 
-from drivers.errors import DeviceMisbehaved
+from drivers.errors import DeviceMisbehaved, DeviceRefused
 from drivers.opcua.failures import translated
 from drivers.opcua.session import Session
 
@@ -56,9 +56,12 @@ class Limits:
         Raises:
             DriverError: the link is gone.
         """
-        with translated("asking for operation limits"):
-            nodes = [ua.NodeId(number) for number in _NODES.values()]
-            values = await session.services.read_attributes(nodes, ua.AttributeIds.Value)
+        nodes = [ua.NodeId(number) for number in _NODES.values()]
+        try:
+            with translated("asking for operation limits"):
+                values = await session.services.read_attributes(nodes, ua.AttributeIds.Value)
+        except DeviceRefused:
+            return
         for service, value in zip(_NODES, values, strict=False):
             limit = value.Value.Value if value.Value is not None else None
             if isinstance(limit, int) and limit > 0:

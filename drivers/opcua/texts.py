@@ -21,6 +21,7 @@ from asyncua import ua
 from asyncua.common.utils import Buffer
 from asyncua.ua.ua_binary import variant_from_binary
 
+from drivers.opcua.structures import Structures, Undecodable
 from drivers.status import Status
 
 _TEXTS = frozenset({12, 13, 14, 21})
@@ -49,8 +50,11 @@ def text_of(encoding: int, value: Any) -> tuple[str | None, int]:
     return (found, 0) if is_text(found) else (None, Status.BAD_TYPE_MISMATCH)
 
 
-def json_text(encoding: int, value: Any) -> tuple[str | None, int]:
-    """Any value as (JSON, 0), or (None, status) where there is none, or it can't be decoded."""
+def json_text(encoding: int, value: Any, structures: Structures | None = None) -> tuple[str | None, int]:
+    """Any value as (JSON, 0), or (None, status) where there is none, or it can't be decoded.
+
+    `structures`: those of the server; others stay bytes.
+    """
     if isinstance(value, np.generic):
         return _dump(bool(value) if encoding == 1 else plain(value.item()))
     decoded = decode_variant(value)
@@ -58,7 +62,7 @@ def json_text(encoding: int, value: Any) -> tuple[str | None, int]:
         return None, Status.BAD_DECODING_ERROR
     if decoded.Value is None:
         return None, Status.BAD_TYPE_MISMATCH
-    return _dump(plain(decoded.Value))
+    return _dump(plain(decoded.Value, structures))
 
 
 def decode_variant(variant: bytes) -> Any | None:
@@ -79,13 +83,13 @@ def is_text(value: object) -> bool:
     return isinstance(value, str) and not any("\ud800" <= sign <= "\udfff" for sign in value)
 
 
-def plain(value: Any) -> object:
+def plain(value: Any, structures: Structures | None = None) -> object:
     """A value of asyncua's as what JSON knows."""
     match value:
         case list() | tuple():
-            return [plain(part) for part in value]
+            return [plain(part, structures) for part in value]
         case ua.Variant() | ua.DataValue():
-            return plain(value.Value)
+            return plain(value.Value, structures)
         case bytes():
             return base64.b64encode(value).decode()
         case datetime():
@@ -101,7 +105,7 @@ def plain(value: Any) -> object:
         case ua.StatusCode():
             return value.value
         case ua.ExtensionObject():
-            return {"type": value.TypeId.to_string(), "body": plain(value.Body)}
+            return _structure(value, structures)
         case Enum():
             return plain(value.value)
         case float() if not math.isfinite(value):
@@ -109,5 +113,24 @@ def plain(value: Any) -> object:
         case bool() | str() | float() | int() | None:
             return value
     if is_dataclass(value):
-        return {part.name: plain(getattr(value, part.name)) for part in fields(value) if part.name != "Encoding"}
+        return {part.name: plain(getattr(value, part.name), structures) for part in fields(value) if part.name != "Encoding"}
     return str(value)
+
+
+def _structure(value: Any, structures: Structures | None) -> object:
+    """A structure that asyncua doesn't know: by the server's own definition, else its bytes."""
+
+    def field(variant: bytes) -> object:
+        decoded = decode_variant(variant)
+        if decoded is None:
+            raise Undecodable("a field can't be decoded")
+        return plain(decoded.Value, structures)
+
+    encoding, body = value.TypeId.to_string(), value.Body
+    found = None
+    if structures is not None and isinstance(body, bytes):
+        try:
+            found = structures.object_of(encoding, body, field)
+        except Undecodable:
+            found = None
+    return {"type": encoding, "body": plain(body)} if found is None else found

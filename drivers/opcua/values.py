@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from drivers.model import Frame, Kind
 from drivers.opcua.columns import DataValues
+from drivers.opcua.structures import Structures
 from drivers.opcua.texts import json_text, text_of
 from drivers.status import Status
 
@@ -45,8 +46,14 @@ def overflows_of(groups: Sequence[DataValues]) -> int:
 class FrameMaker:
     """Makes frames of one device. A tag's kind decides what a value may be: what is Bad, or not of the kind, has a filler."""
 
-    def __init__(self, device: str, kinds: Sequence[int], *, check_clock: bool = True) -> None:
-        """`kinds`: of each tag, a Kind or JSON; `check_clock`: a Good value timed before 2001 is Uncertain."""
+    def __init__(
+        self, device: str, kinds: Sequence[int], *, check_clock: bool = True, structures: Structures | None = None
+    ) -> None:
+        """`kinds`: of each tag, a Kind or JSON; `check_clock`: a Good value timed before 2001 is Uncertain.
+
+        `structures`: of the server; what is put into them later counts, too.
+        """
+        self._structures = structures
         self.unset_clock = 0
         """Values timed before 2001, by a clock that isn't set."""
         self._check_clock = check_clock
@@ -63,7 +70,7 @@ class FrameMaker:
         layer of frames (one per column type) begins whenever a tag comes again. So no layer holds a value older than one of the
         layer before, and what a device did in turn can be seen in turn.
         """
-        table = _Table(sum(len(group.places) for group in groups))
+        table = _Table(sum(len(group.places) for group in groups), self._structures)
         for group in groups:
             self._lay(table, group)
         self._judge_times(table)
@@ -122,7 +129,8 @@ class FrameMaker:
 class _Table:
     """The values of one message by their places; a place that no value took has the tag -1."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, structures: Structures | None) -> None:
+        self._structures = structures
         self.tags = np.full(size, -1, np.int32)
         self.status = np.empty(size, np.uint32)
         self.source_ns = np.zeros(size, np.int64)
@@ -148,10 +156,12 @@ class _Table:
 
     def _texts(self, group: DataValues, kind: int) -> npt.NDArray[np.uint32]:
         status = group.status.copy()
-        translate = text_of if kind == Kind.TEXT else json_text
         for index in np.flatnonzero(status & _BAD == 0).tolist():
             value = group.values[index]
-            text, code = translate(group.encoding, value)
+            if kind == JSON:
+                text, code = json_text(group.encoding, value, self._structures)
+            else:
+                text, code = text_of(group.encoding, value)
             if code:
                 status[index] = code
             else:
@@ -217,7 +227,8 @@ def _numbers(group: DataValues, kind: int) -> tuple[Words, npt.NDArray[np.bool_]
     if isinstance(values, list) or not fits:
         return np.zeros(len(group.places), np.uint64), np.ones(len(group.places), np.bool_)
     if kind == Kind.FLOAT:
-        return values.astype(np.float64).view(np.uint64), None
+        with np.errstate(invalid="ignore"):  # A signalling NaN becomes Bad like any other.
+            return values.astype(np.float64).view(np.uint64), None
     if kind == Kind.BOOL:
         return (values != 0).astype(np.uint64), None
     if kind == Kind.UINT64:

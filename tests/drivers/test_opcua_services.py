@@ -142,6 +142,27 @@ async def test_each_event_is_a_reading_of_its_own_beside_the_values(bench: Bench
     await other.driver.close()
 
 
+async def test_a_server_without_methods_or_limits_is_followed_all_the_same(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = InternalSession.read
+
+    async def refuse(*_: Any) -> Any:
+        raise ua.uaerrors.BadServiceUnsupported
+
+    async def read_no_limits(session: Any, params: Any) -> Any:
+        if any(node.NodeId == ua.NodeId(11705) for node in params.NodesToRead):
+            raise ua.uaerrors.BadNodeIdUnknown
+        return await read(session, params)
+
+    monkeypatch.setattr(InternalSession, "call", refuse)
+    monkeypatch.setattr(InternalSession, "read", read_no_limits)
+    other = Bench(bench.server, bench.wire, tags=[EVENTS])
+    await other.subscribe()
+    assert other.refused == []
+    await trigger(bench.server, "hot", 700)
+    assert [json.loads(str(value))["Message"] for _, value, _, _ in await other.take()] == ["hot"]
+    await other.driver.close()
+
+
 async def test_a_node_that_notifies_of_nothing_is_a_bad_frame(bench: Bench) -> None:
     other = Bench(
         bench.server, bench.wire, tags=[{**EVENTS, "node": "i=85"}, {"name": "level", "node": f"nsu={NAMESPACE};s=level"}]

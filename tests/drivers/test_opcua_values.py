@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -101,6 +102,13 @@ def test_what_is_no_number_is_a_sensor_failure(value: float) -> None:
     found, status = understand(reading(value, T.Double), Kind.FLOAT)
     assert math.isnan(float(str(found)))
     assert status == Status.BAD_SENSOR_FAILURE
+
+
+def test_a_signalling_nan_is_a_sensor_failure_like_any_other() -> None:
+    quiet = groups_of([(0, reading(1.0, T.Float))] * 20)
+    broken = [replace(group, values=np.full(len(group.places), 0x7F80_0001, np.uint32).view(np.float32)) for group in quiet]
+    frames = FrameMaker("d", [Kind.FLOAT]).frames(1, broken)
+    assert {int(frame.status[0]) for frame in frames} == {Status.BAD_SENSOR_FAILURE}
 
 
 def test_a_servers_own_status_passes_through() -> None:
