@@ -153,6 +153,7 @@ async def test_a_limit_that_the_server_did_not_name_is_found_by_halving_and_reme
     assert len(found) == 7
     assert bench.driver.learnt["max_monitored_items_per_call"] == 1
     assert bench.driver.learnt["max_nodes_per_read"] == 3
+    await bench.driver.close()
     sizes.clear()
     await bench.subscribe()
     assert sizes == [1] * 7
