@@ -39,6 +39,7 @@ class Event(NamedTuple):
     """One event of a notification."""
 
     tag: int
+    """The client handle; a server that lies may give any UInt32."""
     text: str | None
     """JSON; None where it can't be decoded."""
     source_ns: int

@@ -47,7 +47,8 @@ def _hold(found: Publication | NotificationMessage | list[DataValues] | int) -> 
         if isinstance(frame.values, list):
             for value, status in zip(frame.values, frame.status.tolist(), strict=True):
                 assert (value is None) == is_bad(status)
-                assert value is None or str(value).encode()
+                assert value is None or isinstance(value, str)
+                assert value is None or len(value.encode()) >= len(value)
 
 
 def _hold_events(body: bytes) -> None:
@@ -55,7 +56,8 @@ def _hold_events(body: bytes) -> None:
         events = decode_events(body)
     except DeviceMisbehaved:
         return
-    for frame in event_frames("d", 1, events):
+    # The driver knows its own handles only.
+    for frame in event_frames("d", 1, [event for event in events if event.tag < len(KINDS)]):
         assert len(frame.tags) == len(frame.values) == len(frame.status) == 1
         assert (frame.values[0] is None) == is_bad(int(frame.status[0]))
 
