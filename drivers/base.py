@@ -154,3 +154,12 @@ class Learner(Protocol):
     @property
     def learnt(self) -> Mapping[str, float]:
         """What is in use in place of settings, by their names; as they could be written into the settings."""
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A driver that counts what happened on its link beside readings and errors."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How often since the driver was made, by name; each only grows."""

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Mapping
 from enum import StrEnum
 from typing import TypeVar
 
-from drivers.base import Certified, DevicePlan, Driver, Learner, Resumable, Subscriber, Writer
+from drivers.base import Certified, Counting, DevicePlan, Driver, Learner, Resumable, Subscriber, Writer
 from drivers.errors import DeviceRefused, DriverError
 from drivers.model import bad_frame
 from drivers.status import Status
@@ -60,6 +60,7 @@ class Poller:
         self._plan = plan
         self._driver = driver
         self._learner = driver if isinstance(driver, Learner) else None
+        self._counting = driver if isinstance(driver, Counting) else None
         self._intake = intake
         self._clock = clock
         self._backoff = backoff
@@ -89,6 +90,11 @@ class Poller:
     def certificates_end_ns(self) -> Mapping[str, int]:
         """When the certificates of the link end (Certified)."""
         return self._driver.certificates_end_ns if isinstance(self._driver, Certified) else {}
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What the driver counts beside readings and errors (drivers.base.Counting)."""
+        return self._counting.counts if self._counting is not None else {}
 
     async def run(self) -> None:
         """Serve the device until cancelled.

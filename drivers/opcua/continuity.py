@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from drivers.model import Column, Frame, TagTable, select
-from drivers.status import is_bad
 
+_BAD = np.uint32(0x8000_0000)
 _OBJECTS = "list"
 
 
@@ -55,9 +55,14 @@ class Continuity:
         """Whether there has been a reading."""
         return bool(self._key[tag] >= 0)
 
-    def is_bad(self, tag: int) -> bool:
-        """Whether the last reading was Bad."""
-        return is_bad(int(self._status[tag]))
+    def differ(
+        self, tags: npt.NDArray[np.uint32], status: npt.NDArray[np.uint32], source_ns: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.bool_]:
+        """Which of these values are others than the last readings of their tags: of another time or none, not Bad as before."""
+        is_same = (source_ns != 0) & (self._source_ns[tags] == source_ns)
+        is_bad_still = (self._status[tags] & status & _BAD) != 0
+        differ: npt.NDArray[np.bool_] = ~(is_same | is_bad_still)
+        return differ
 
     def source_ns(self, tag: int) -> int:
         """The device's own time of the last reading, ns since the epoch; 0 where it has none."""
@@ -76,14 +81,17 @@ class Continuity:
                 frames.append(Frame(self._device, acquired_ns, own, values, self._status[own], self._source_ns[own]))
         return frames
 
-    def fill(self, tag: int, through_ns: int) -> None:
-        """History has given all of a tag's readings through that time; what a subscription still has of them is a repetition."""
-        self._filled_ns[tag] = max(through_ns, self._filled_ns[tag])
+    def fill(self, tags: npt.NDArray[np.uint32], source_ns: npt.NDArray[np.int64]) -> None:
+        """History has given all readings of these tags through those times; what a subscription still has is a repetition."""
+        np.maximum.at(self._filled_ns, tags, source_ns)
         self._is_filled = True
 
-    def fresh(self, frames: list[Frame]) -> list[Frame]:
-        """`frames` without what history has given, or again() and the server once more after it."""
-        if self._has_repeats:
+    def fresh(self, frames: list[Frame], *, is_again: bool = False) -> list[Frame]:
+        """`frames` without what history has given, or again() and the server once more after it.
+
+        `is_again`: they were given before, and are wanted once more.
+        """
+        if self._has_repeats and not is_again:
             frames = self._without_repeats(frames)
         if not self._is_filled:
             return frames

@@ -16,7 +16,7 @@ import numpy as np
 from asyncua import ua
 
 from drivers.base import Notification
-from drivers.errors import DeviceUnreachable, DriverError
+from drivers.errors import DeviceRefused, DeviceUnreachable, DriverError
 from drivers.model import Frame
 from drivers.opcua.continuity import Continuity
 from drivers.opcua.failures import translated
@@ -24,12 +24,17 @@ from drivers.opcua.mending import Job, Mender
 from drivers.opcua.plan import Item, OpcuaReadPlan
 from drivers.opcua.publishing import Message, Publisher
 from drivers.opcua.session import Session
+from drivers.opcua.values import OVERFLOW
 from drivers.status import Status
 
 RECHECK_S = 60.0
 """How often quarantined nodes are looked for."""
-_OVERFLOW = 0x0480
-"""InfoType DataValue with the Overflow bit (Part 4, 7.39.1)."""
+_UNSUBSCRIBABLE = (ua.uaerrors.BadServiceUnsupported, ua.uaerrors.BadNotImplemented, ua.uaerrors.BadNotSupported)
+"""A server that answers CreateSubscription so has no subscriptions."""
+
+
+class NoSubscriptions(DeviceRefused):
+    """The server has no subscriptions at all."""
 
 
 @dataclass(slots=True)
@@ -52,8 +57,8 @@ class Hands:
     """The device's."""
     parameters: Callable[[OpcuaReadPlan], Any]
     """ua.CreateSubscriptionParameters of a plan."""
-    monitor: Callable[[Session, int, Sequence[Item], int], Awaitable[list[tuple[int, int]]]]
-    """Make monitored items (session, subscription, items, queue size); (tag, status) of those refused."""
+    monitor: Callable[[Session, int, Sequence[Item]], Awaitable[list[tuple[int, int]]]]
+    """Make monitored items (session, subscription, items); (tag, status) of those refused."""
     item_ids: dict[int, int]
     """The server's number of each tag's monitored item, kept by `monitor`."""
     frames: Callable[[Message], list[Frame]]
@@ -99,7 +104,9 @@ class Following:
             followed = kept.get(id(plan))
             if followed is not None and followed.number in alive and await self._catch_up(followed):
                 self._followed.append(followed)
-                frames += self._continuity.again(plan.tags, self._hands.clock_ns())
+                # An event that is told twice would be two.
+                still = [item.tag for item in plan.items if not item.is_event]
+                frames += self._continuity.again(still, self._hands.clock_ns())
             else:
                 frames += await self._create(session, plan)
         return frames
@@ -150,24 +157,27 @@ class Following:
                 raise
 
     async def _create(self, session: Session, plan: OpcuaReadPlan) -> list[Frame]:
-        refused: list[tuple[int, int]] = []
-        with translated(f"{self._hands.name}: subscribing"):
-            made = await session.services.create_subscription(self._hands.parameters(plan), callback=_ignore)
-            followed = Followed(plan, made.SubscriptionId)
-            self._followed.append(followed)
-            keepalive_s = made.RevisedPublishingInterval * made.RevisedMaxKeepAliveCount / 1000
-            self.publisher.follow(made.SubscriptionId, keepalive_s + self._timeout_s)
-            refused = await self._hands.monitor(session, made.SubscriptionId, plan.items, plan.queue_size)
+        doing = f"{self._hands.name}: subscribing"
+        with translated(doing):
+            try:
+                made = await session.services.create_subscription(self._hands.parameters(plan), callback=_ignore)
+            except _UNSUBSCRIBABLE as error:
+                raise NoSubscriptions(f"{doing}: {type(error).__name__}") from error
+        followed = Followed(plan, made.SubscriptionId)
+        self._followed.append(followed)
+        keepalive_s = made.RevisedPublishingInterval * made.RevisedMaxKeepAliveCount / 1000
+        self.publisher.follow(made.SubscriptionId, keepalive_s + self._timeout_s)
+        refused = await self._hands.monitor(session, made.SubscriptionId, plan.items)
         followed.is_complete = True
         self._unkept.difference_update(plan.tags)
-        self._mender.add(Job(self._nodes(session, plan), subscription=None))
+        self._mender.add(Job(self._nodes(session, plan), None, _notifiers(plan)))
         frames = self._hands.bad_frames(refused)
         self._continuity.note(frames)
         self._quarantine(followed, [tag for tag, _ in refused])
         return frames
 
     def _nodes(self, session: Session, plan: OpcuaReadPlan) -> dict[int, Any]:
-        nodes = ((item.tag, session.resolve(item.node)) for item in plan.items)
+        nodes = ((item.tag, session.resolve(item.node)) for item in plan.items if not item.is_event)
         return {tag: node for tag, node in nodes if node is not None}
 
     async def receive(self) -> Notification:
@@ -210,9 +220,10 @@ class Following:
         followed = next((one for one in self._followed if one.number == message.receipt.subscription), None)
         if message.is_gap:
             if followed is not None:
-                self._mender.add(Job(self._nodes(session, followed.plan), message.receipt.subscription))
+                nodes = self._nodes(session, followed.plan)
+                self._mender.add(Job(nodes, message.receipt.subscription, _notifiers(followed.plan)))
             return
-        frames = self._continuity.fresh(self._hands.frames(message))
+        frames = self._continuity.fresh(self._hands.frames(message), is_again=message.is_again)
         if not frames:
             self.publisher.acknowledge(message.receipt)
             return
@@ -239,7 +250,7 @@ class Following:
         """Ask for the quarantined nodes again; those that are there send their value by themselves."""
         if not followed.missing:
             return
-        missing, queue_size = followed.missing, followed.plan.queue_size
+        missing = followed.missing
         with translated(f"{self._hands.name}: looking for nodes again"):
             stale = {tag: self._hands.item_ids[tag] for tag in missing if tag in self._hands.item_ids}
             if stale:
@@ -249,7 +260,7 @@ class Following:
                 )
                 for tag in stale:
                     del self._hands.item_ids[tag]
-            refused = await self._hands.monitor(session, followed.number, list(missing.values()), queue_size)
+        refused = await self._hands.monitor(session, followed.number, list(missing.values()))
         followed.missing = {tag: missing[tag] for tag, _ in refused}
 
     async def pause(self) -> None:
@@ -268,6 +279,10 @@ class Following:
         return self._session
 
 
+def _notifiers(plan: OpcuaReadPlan) -> list[int]:
+    return [item.tag for item in plan.items if item.is_event]
+
+
 def _deleted(frames: Sequence[Frame]) -> list[int]:
     return [tag for frame in frames for tag in frame.tags[frame.status == Status.BAD_NODE_ID_UNKNOWN].tolist()]
 
@@ -278,7 +293,7 @@ def _overflowed(frames: Sequence[Frame]) -> dict[int, int]:
     seen: set[int] = set()
     for frame in frames:
         if frame.source_ns is not None:
-            flags = (frame.status & _OVERFLOW) == _OVERFLOW
+            flags = (frame.status & OVERFLOW) == OVERFLOW
             if np.any(flags):
                 pairs = zip(frame.tags[flags].tolist(), frame.source_ns[flags].tolist(), strict=True)
                 found.update({tag: at for tag, at in pairs if tag not in seen and at > 0})

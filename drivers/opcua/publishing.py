@@ -12,20 +12,22 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from asyncua import ua
 
 from drivers.errors import DeviceTimeout, DeviceUnreachable, DriverError
-from drivers.opcua.failures import driver_error, translated
+from drivers.opcua.columns import DataValues
+from drivers.opcua.failures import driver_error, status_error, translated
+from drivers.opcua.notification import NotificationMessage, decode_publish, decode_republish
 from drivers.opcua.sequence import SequenceTracker, predecessor
 from drivers.opcua.session import Session
 
-WINDOW = 3
-"""Publish requests kept waiting at the server."""
 _TRANSFERRED = 0x002D_0000
 """GoodSubscriptionTransferred: some servers tell it to who asked for the transfer. Who lost one notices by the silence."""
+WINDOW = 3
+"""Publish requests kept waiting at the server."""
 MOST_OUTSTANDING = 2 * WINDOW
 """With those that only carry an acknowledgement."""
 
@@ -44,11 +46,15 @@ class Message:
     """One notification message with data."""
 
     acquired_ns: int
-    items: list[Any]
-    """Its ua.MonitoredItemNotification, as they came."""
+    data: list[DataValues]
+    """Of its DataChangeNotifications; places run through the message."""
+    events: list[bytes]
+    """Bodies of its EventNotificationLists."""
     receipt: Receipt
     is_gap: bool = False
     """Messages of this subscription, up to that of the receipt, are lost for good; there are no items."""
+    is_again: bool = False
+    """It was given before, over a connection that was lost before it was acknowledged."""
 
 
 class Publisher:
@@ -62,11 +68,11 @@ class Publisher:
         self._loop = asyncio.get_running_loop()
         self._trackers: dict[int, SequenceTracker] = {}
         self._silence_s = float("inf")
-        self._requests: dict[asyncio.Task[Any], list[Any]] = {}
+        self._requests: dict[asyncio.Task[bytes], list[Any]] = {}
         """Outstanding requests with the acknowledgements that they carry."""
         self._limit = MOST_OUTSTANDING
         self._acks: list[Any] = []
-        self._arrived: deque[tuple[Any, int]] = deque()
+        self._arrived: deque[tuple[bytes, int]] = deque()
         self._ready: deque[Message] = deque()
         self._unacknowledged: deque[Message] = deque()
         """Given by next() and not acknowledged: given once more after a resume()."""
@@ -105,7 +111,7 @@ class Publisher:
         self._limit = MOST_OUTSTANDING
         self._heard_s = self._loop.time()
         self._has_heard = self._was_silent = False
-        self._ready.extendleft(reversed(self._unacknowledged))
+        self._ready.extendleft(replace(message, is_again=True) for message in reversed(self._unacknowledged))
         self._unacknowledged.clear()
 
     async def catch_up(self, subscription: int) -> None:
@@ -180,11 +186,13 @@ class Publisher:
 
     def _publish(self) -> None:
         acks, self._acks = self._acks, []
-        request = self._loop.create_task(self._session.services.publish(acks))
+        publish = ua.PublishRequest()
+        publish.Parameters.SubscriptionAcknowledgements = acks
+        request = self._loop.create_task(self._session.request(publish, 0))
         self._requests[request] = acks
         request.add_done_callback(self._answered)
 
-    def _answered(self, request: asyncio.Task[Any]) -> None:
+    def _answered(self, request: asyncio.Task[bytes]) -> None:
         acks = self._requests.pop(request)
         error = None if request.cancelled() else request.exception()
         if request.cancelled() or error is not None:
@@ -209,38 +217,43 @@ class Publisher:
         self._failure = self._failure or failure
         self._woken.set()
 
-    async def _examine(self, response: Any, acquired_ns: int) -> None:
+    async def _examine(self, body: bytes, acquired_ns: int) -> None:
         """Put an answer's messages into `_ready`: first any that went missing before it."""
-        with translated(f"{self._device}: notification"):
-            response.ResponseHeader.ServiceResult.check()
-        result = response.Parameters
-        tracker = self._trackers.get(result.SubscriptionId)
+        publication = decode_publish(body)
+        if isinstance(publication, int):
+            raise status_error(f"{self._device}: notification", publication)
+        tracker = self._trackers.get(publication.subscription)
         if tracker is None:
             return
-        message = result.NotificationMessage
-        if tracker.is_beyond_reach(message.SequenceNumber):
-            self._tell_gap(tracker, result.SubscriptionId, predecessor(message.SequenceNumber), acquired_ns)
-        missing = tracker.missing_before(message.SequenceNumber)
+        message = publication.message
+        if tracker.is_beyond_reach(message.number):
+            self._tell_gap(tracker, publication.subscription, predecessor(message.number), acquired_ns)
+        missing = tracker.missing_before(message.number)
         if missing is None:
             return
         for number in missing:
-            again = await self._republish(result.SubscriptionId, number)
+            again = await self._republish(publication.subscription, number)
             if again is None:
-                self._tell_gap(tracker, result.SubscriptionId, number, acquired_ns)
+                self._tell_gap(tracker, publication.subscription, number, acquired_ns)
             else:
-                self._keep(tracker, result.SubscriptionId, again, acquired_ns)
-        if message.NotificationData:
-            self._keep(tracker, result.SubscriptionId, message, acquired_ns)
+                self._keep(tracker, publication.subscription, again, acquired_ns)
+        if message.parts:
+            self._keep(tracker, publication.subscription, message, acquired_ns)
 
-    async def _republish(self, subscription: int, number: int) -> Any | None:
+    async def _republish(self, subscription: int, number: int) -> NotificationMessage | None:
         """The message of that number once more; None when the server hasn't got it (any more, or yet)."""
+        request = ua.RepublishRequest()
+        request.Parameters.SubscriptionId = subscription
+        request.Parameters.RetransmitSequenceNumber = number
         with translated(f"{self._device}: asking for notification {number} again"):
-            async with asyncio.timeout(self._timeout_s):
-                try:
-                    message = await self._session.services.republish(subscription, number)
-                except ua.uaerrors.BadMessageNotAvailable:
+            try:
+                message = decode_republish(await self._session.request(request, self._timeout_s))
+                if isinstance(message, int):
+                    ua.StatusCode(message).check()
                     return None
-        if message.SequenceNumber != number or not message.NotificationData:
+            except ua.uaerrors.BadMessageNotAvailable:
+                return None
+        if message.number != number or not message.parts:
             return None
         self.republished += 1
         return message
@@ -249,16 +262,13 @@ class Publisher:
         tracker.take(through)
         last = self._ready[-1] if self._ready else None
         if last is None or not last.is_gap or last.receipt.subscription != subscription:
-            self._ready.append(Message(acquired_ns, [], Receipt(self, subscription, through), is_gap=True))
+            self._ready.append(Message(acquired_ns, [], [], Receipt(self, subscription, through), is_gap=True))
 
-    def _keep(self, tracker: SequenceTracker, subscription: int, message: Any, acquired_ns: int) -> None:
-        items: list[Any] = []
-        for data in message.NotificationData:
-            if isinstance(data, ua.DataChangeNotification):
-                items += data.MonitoredItems
-            elif isinstance(data, ua.StatusChangeNotification) and data.Status.value != _TRANSFERRED:
-                # What came with it is still delivered; the failure is raised after it.
-                self.forget(subscription)
-                self._fail(DeviceUnreachable(f"{self._device}: the server ended the subscription ({data.Status.name})"))
-        tracker.take(message.SequenceNumber)
-        self._ready.append(Message(acquired_ns, items, Receipt(self, subscription, message.SequenceNumber)))
+    def _keep(self, tracker: SequenceTracker, subscription: int, message: NotificationMessage, acquired_ns: int) -> None:
+        if message.ended is not None and message.ended != _TRANSFERRED:
+            # What came with it is still delivered; the failure is raised after it.
+            self.forget(subscription)
+            status = ua.StatusCode(message.ended).name
+            self._fail(DeviceUnreachable(f"{self._device}: the server ended the subscription ({status})"))
+        tracker.take(message.number)
+        self._ready.append(Message(acquired_ns, message.data, message.events, Receipt(self, subscription, message.number)))

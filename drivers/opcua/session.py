@@ -57,6 +57,16 @@ class Session:
         """asyncua's session: the OPC UA services as coroutines, raising asyncua's errors."""
         return self._client.uaclient.session
 
+    async def request(self, request: Any, timeout_s: float | None = None) -> bytes:
+        """Send a service request of asyncua's; the body of its answer as it came. A ServiceFault is raised as asyncua's error.
+
+        `timeout_s`: left out, the session's own; 0 waits for as long as it takes.
+        """
+        protocol = self._client.uaclient.protocol
+        if protocol is None:
+            raise ConnectionError("the connection is not open")
+        return bytes(await protocol.send_request(request, timeout_s))
+
     @property
     def was_shut_out(self) -> bool:
         """Whether the server accepted a connection and then no secure channel."""

@@ -34,6 +34,43 @@ class Security(StrEnum):
     SIGN_AND_ENCRYPT = "sign_and_encrypt"
 
 
+class Mode(StrEnum):
+    """How values come."""
+
+    AUTO = "auto"
+    SUBSCRIBE = "subscribe"
+    POLL = "poll"
+
+
+class Discard(StrEnum):
+    """What a full queue of the server's loses."""
+
+    OLDEST = "oldest"
+    NEWEST = "newest"
+
+
+class Trigger(StrEnum):
+    """What the server notifies of (OPC UA Part 4, 7.10)."""
+
+    STATUS = "status"
+    VALUE = "value"
+    TIMESTAMP = "timestamp"
+
+
+class DeadbandBy(StrEnum):
+    """Who holds small changes back."""
+
+    GATEWAY = "gateway"
+    SERVER = "server"
+
+
+class SourceClock(StrEnum):
+    """What is made of a source time that a clock without its setting gives."""
+
+    CHECK = "check"
+    AS_IS = "as_is"
+
+
 class Policy(StrEnum):
     """Security policies that still count as safe, by the standard's names (Part 7)."""
 
@@ -50,14 +87,19 @@ class ValueType(StrEnum):
     UINT64 = "uint64"
     BOOL = "bool"
     TEXT = "text"
+    JSON = "json"
+    EVENT = "event"
 
 
+NUMBERS = frozenset({ValueType.FLOAT, ValueType.INT, ValueType.UINT64})
 KIND_OF = {
     ValueType.FLOAT: Kind.FLOAT,
     ValueType.INT: Kind.INT,
     ValueType.UINT64: Kind.UINT64,
     ValueType.BOOL: Kind.BOOL,
     ValueType.TEXT: Kind.TEXT,
+    ValueType.JSON: Kind.TEXT,
+    ValueType.EVENT: Kind.TEXT,
 }
 
 
@@ -67,11 +109,23 @@ class OpcuaTag(TagSettings):
     node: NodeText
     """Node id: nsu=<namespace uri>;s=<name>, or ns=<index>;i=<number>; the uri is looked up at every connect, so prefer it."""
     type: ValueType = ValueType.FLOAT
-    """float (whole numbers widen to it), int (to 64 bits), uint64, bool or text (strings, times); another type is Bad."""
+    """float (whole numbers widen to it), int (to 64 bits), uint64, bool, text (strings, times), json (anything); another is Bad.
+
+    event: each event and alarm of the node (a notifier, for example i=2253) is a reading, as JSON."""
     access: Access = Access.READ_ONLY
     """read_write lets a production rule write the variable."""
+    verify: bool = False
+    """Read the value back after writing it; another one is an error."""
     sampling_interval_ms: float | None = Field(default=None, ge=0, le=86_400_000)
     """Sampling interval of this variable where it differs from the device's."""
+    queue_size: int | None = Field(default=None, ge=1, le=100_000)
+    """Queue of this variable where it differs from the device's."""
+    discard: Discard | None = None
+    """oldest or newest, where it differs from the device's."""
+    trigger: Trigger | None = None
+    """status, value or timestamp, where it differs from the device's."""
+    deadband_by: DeadbandBy | None = None
+    """gateway or server, where it differs from the device's."""
 
     def mistakes(self) -> Iterator[Mistake]:
         """Checks within one tag."""
@@ -80,8 +134,12 @@ class OpcuaTag(TagSettings):
             yield ("node",), f"namespace index {namespace[3:]} is beyond 65535", "name the namespace: nsu=<uri>;..."
         if identifier.startswith("i=") and int(identifier[2:]) > 0xFFFF_FFFF:
             yield ("node",), f"node number {identifier[2:]} is beyond 4294967295", None
-        if self.type in (ValueType.BOOL, ValueType.TEXT) and self.deadband > 0:
+        if self.type not in NUMBERS and self.deadband > 0:
             yield ("deadband",), f"a {self.type.value} can't have a deadband", "leave deadband out"
+        if self.type in (ValueType.JSON, ValueType.EVENT) and self.access is Access.READ_WRITE:
+            yield ("access",), f"a tag of type {self.type.value} can't be written", "leave access out"
+        if self.verify and self.access is not Access.READ_WRITE:
+            yield ("verify",), "verify has no use without access: read_write", "leave verify out"
 
 
 class OpcuaSettings(Settings):
@@ -117,12 +175,26 @@ class OpcuaSettings(Settings):
     """A user's X.509 certificate, PEM or DER, in place of user and password."""
     user_key_file: FilePath | None = None
     """The key of user_certificate_file, PEM or DER without a password, not readable by others."""
+    mode: Mode = Mode.AUTO
+    """subscribe, poll, or auto: subscribe, and poll a server that has no subscriptions."""
+    polling_interval_ms: float = Field(default=1000, ge=10, le=3_600_000)
+    """How often all variables are read where they are polled."""
     publishing_interval_ms: float = Field(default=500, ge=10, le=3_600_000)
     """How often the server sends what has changed."""
     sampling_interval_ms: float = Field(default=100, ge=0, le=86_400_000)
     """How often the server looks at a variable; 0 asks for every change, where the server can."""
     queue_size: int = Field(default=100, ge=1, le=100_000)
-    """Changes of one variable that the server keeps between two publishings; more than that, the oldest are lost and counted."""
+    """Changes of one variable that the server keeps between two publishings; what is lost beyond that is counted."""
+    discard: Discard = Discard.OLDEST
+    """What is lost when a queue is full: the oldest or the newest change."""
+    trigger: Trigger = Trigger.VALUE
+    """What counts as a change: value (or status), status alone, or timestamp (or value or status)."""
+    deadband_by: DeadbandBy = DeadbandBy.GATEWAY
+    """server: a tag's deadband is asked of the server, which then sends less; where it refuses, the gateway's own holds."""
+    max_per_request: int = Field(default=500, ge=1, le=100_000)
+    """Most nodes in one request; a server's own limits are obeyed, and what it can't bear is learnt."""
+    source_clock: SourceClock = SourceClock.CHECK
+    """check: a Good value whose source time is before 2001 is Uncertain, its time being kept; as_is: nothing is looked at."""
     keepalive_s: float = Field(default=10, gt=0, le=3600)
     """A server with nothing to tell says so this often; silent for longer, it is given up."""
     timeout_ms: int = Field(default=4000, ge=50, le=60_000)
@@ -143,6 +215,9 @@ class OpcuaSettings(Settings):
     def mistakes(self) -> Iterator[Mistake]:
         """Checks across the device."""
         yield from repeated_names(self.tags)
+        for index, tag in enumerate(self.tags):
+            if tag.type is ValueType.EVENT and self.mode is Mode.POLL:
+                yield ("tags", index, "type"), "events can't be polled", "set mode: subscribe"
         for field in ("certificate_file", "private_key_file", "server_certificate_file", "server_name", "security_policy"):
             if getattr(self, field) is not None and self.security is Security.NONE:
                 yield (field,), f"{field} has no use with security: none", "set security: sign_and_encrypt"

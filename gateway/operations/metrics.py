@@ -76,6 +76,8 @@ def _devices(gateway: Gateway) -> Iterator[Family]:
     ]
     text = "When a certificate of the device's link ends, since the epoch."
     yield Family("mumian_device_certificate_end_timestamp_seconds", Kind.GAUGE, text, ends, unit="seconds")
+    events = [({**labels, "event": name}, count) for labels, poller in parts for name, count in sorted(poller.counts.items())]
+    yield Family("mumian_device_events", Kind.COUNTER, "What the driver counts beside readings and errors, by name.", events)
     trips = [(labels, poller.timetable.round_trip) for labels, poller in parts]
     text = "From the beginning of a poll to its last answer."
     yield Family("mumian_device_round_trip_seconds", Kind.HISTOGRAM, text, trips, unit="seconds")
