@@ -8,11 +8,11 @@ doesn't have is quarantined: its tag is Bad, and it is looked for again now and 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from asyncua import ua
 
 from drivers.base import Notification
@@ -22,7 +22,7 @@ from drivers.opcua.continuity import Continuity
 from drivers.opcua.failures import translated
 from drivers.opcua.mending import Job, Mender
 from drivers.opcua.plan import Item, OpcuaReadPlan
-from drivers.opcua.publishing import Message, Publisher
+from drivers.opcua.publishing import Message, Publisher, Receipt
 from drivers.opcua.session import Session
 from drivers.opcua.values import OVERFLOW
 from drivers.status import Status
@@ -66,6 +66,16 @@ class Hands:
     clock_ns: Callable[[], int]
 
 
+@dataclass(slots=True)
+class _Piece:
+    """Readings of one message, the last piece with its receipt."""
+
+    frames: list[Frame] = field(default_factory=list)
+    job: Job | None = None
+    """What fills the hole before them."""
+    receipt: Receipt | None = None
+
+
 class Following:
     """See the module's docstring. begin() with each new connection, then receive()."""
 
@@ -77,7 +87,7 @@ class Following:
         self._timeout_s = timeout_s
         self._session: Session | None = None
         self._followed: list[Followed] = []
-        self._held: Notification | None = None
+        self._held: deque[_Piece] = deque()
         self._recheck_at = float("inf")
         self._unkept: set[int] = set()
         """Tags of which the server keeps no history, as an overflow has shown."""
@@ -94,7 +104,9 @@ class Following:
         Raises:
             DeviceUnreachable, DeviceRefused
         """
-        former, self._session, self._held = self._session, session, None
+        former, self._session = self._session, session
+        self._held.clear()
+        self._mender.drop_overflows()
         self.publisher.resume(session)
         alive = await self._alive(session, former, may_transfer)
         frames: list[Frame] = []
@@ -193,10 +205,14 @@ class Following:
                 frames = await self._mender.step(self._session)
                 if frames:
                     return Notification(frames, None)
-            elif self._held is not None:
-                held, self._held = self._held, None
-                self._continuity.note(held.frames)
-                return held
+            elif self._held:
+                job, self._held[0].job = self._held[0].job, None
+                if job is not None:
+                    self._mender.add(job)
+                    continue
+                piece = self._held.popleft()
+                self._continuity.note(piece.frames)
+                return Notification(piece.frames, piece.receipt)
             else:
                 message = await self._next()
                 if message is not None:
@@ -216,7 +232,7 @@ class Following:
         return None
 
     def _take(self, session: Session, message: Message) -> None:
-        """Hold a message's readings, behind what has to come before them."""
+        """Hold a message's readings, each piece of them behind the hole that it tells of."""
         followed = next((one for one in self._followed if one.number == message.receipt.subscription), None)
         if message.is_gap:
             if followed is not None:
@@ -227,14 +243,27 @@ class Following:
         if not frames:
             self.publisher.acknowledge(message.receipt)
             return
-        if followed is not None:
-            self._quarantine(followed, _deleted(frames))
-            overflowed = {tag: at for tag, at in _overflowed(frames).items() if tag not in self._unkept}
-            if overflowed:
+        self._held.append(_Piece())
+        for frame in frames:
+            overflowed = {} if followed is None else self._overflowed(frame)
+            if followed is not None and overflowed:
                 nodes = self._nodes(session, followed.plan)
                 nodes = {tag: nodes[tag] for tag in overflowed if tag in nodes}
-                self._mender.add(Job(nodes, followed.number, before_ns=overflowed, unkept=self._unkept))
-        self._held = Notification(frames, message.receipt)
+                if self._held[-1].frames:
+                    self._held.append(_Piece())
+                self._held[-1].job = Job(nodes, followed.number, before_ns=overflowed, unkept=self._unkept)
+            self._held[-1].frames.append(frame)
+        self._held[-1].receipt = message.receipt
+        if followed is not None:
+            self._quarantine(followed, _deleted(frames))
+
+    def _overflowed(self, frame: Frame) -> dict[int, int]:
+        """Device's time, by tag, of new readings that say that others right before them were lost in the server's queue."""
+        if frame.source_ns is None:
+            return {}
+        flags = ((frame.status & OVERFLOW) == OVERFLOW) & (frame.source_ns > 0)
+        found = zip(frame.tags[flags].tolist(), frame.source_ns[flags].tolist(), strict=True)
+        return {tag: at for tag, at in found if tag not in self._unkept and at > self._continuity.source_ns(tag)}
 
     def _quarantine(self, followed: Followed, tags: Sequence[int]) -> None:
         if tags:
@@ -285,20 +314,6 @@ def _notifiers(plan: OpcuaReadPlan) -> list[int]:
 
 def _deleted(frames: Sequence[Frame]) -> list[int]:
     return [tag for frame in frames for tag in frame.tags[frame.status == Status.BAD_NODE_ID_UNKNOWN].tolist()]
-
-
-def _overflowed(frames: Sequence[Frame]) -> dict[int, int]:
-    """Device's time of the first reading, by tag, where it says that readings before it were lost in the server's queue."""
-    found: dict[int, int] = {}
-    seen: set[int] = set()
-    for frame in frames:
-        if frame.source_ns is not None:
-            flags = (frame.status & OVERFLOW) == OVERFLOW
-            if np.any(flags):
-                pairs = zip(frame.tags[flags].tolist(), frame.source_ns[flags].tolist(), strict=True)
-                found.update({tag: at for tag, at in pairs if tag not in seen and at > 0})
-        seen.update(frame.tags.tolist())
-    return found
 
 
 def _ignore(_publication: object) -> None:

@@ -93,6 +93,10 @@ class Mender:
         if job.nodes or followed:
             self._jobs.append(job)
 
+    def drop_overflows(self) -> None:
+        """The messages that told of overflows come again by themselves."""
+        self._jobs = deque(job for job in self._jobs if job.before_ns is None)
+
     def clear(self) -> None:
         """There is nothing to do any more."""
         self._jobs.clear()

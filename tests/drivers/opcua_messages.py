@@ -34,6 +34,17 @@ def read_response(values: Sequence[Any]) -> bytes:
     return bytes(struct_to_binary(ua.ReadResponse(Results=list(values))))
 
 
+def history_response(results: Sequence[tuple[int, bytes | None, Sequence[Any]]]) -> bytes:
+    """The body of a HistoryReadResponse of (status, continuation point, DataValues)."""
+    given = [
+        ua.HistoryReadResult(
+            StatusCode=ua.StatusCode(status), ContinuationPoint=point, HistoryData=ua.HistoryData(DataValues=list(values))
+        )
+        for status, point, values in results
+    ]
+    return bytes(struct_to_binary(ua.HistoryReadResponse(Results=given)))
+
+
 def republish_response(notifications: Sequence[Any], number: int = 9) -> bytes:
     """The body of a RepublishResponse."""
     message = ua.NotificationMessage(SequenceNumber=number, NotificationData=list(notifications))

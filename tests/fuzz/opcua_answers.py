@@ -1,4 +1,4 @@
-"""What an OPC UA server sends behind the secure channel: answers to Publish, Republish and Read."""
+"""What an OPC UA server sends behind the secure channel: answers to Publish, Republish, Read and HistoryRead."""
 
 from __future__ import annotations
 
@@ -10,12 +10,20 @@ from asyncua import ua
 
 from drivers.errors import DeviceMisbehaved
 from drivers.model import Kind
-from drivers.opcua.columns import DataValues
+from drivers.opcua.columns import DataValues, in_turn
 from drivers.opcua.events import decode_events, event_frames
-from drivers.opcua.notification import NotificationMessage, Publication, decode_publish, decode_read, decode_republish
+from drivers.opcua.notification import (
+    HistoryResult,
+    NotificationMessage,
+    Publication,
+    decode_history,
+    decode_publish,
+    decode_read,
+    decode_republish,
+)
 from drivers.opcua.values import JSON, FrameMaker, overflows_of
 from drivers.status import is_bad
-from tests.drivers.opcua_messages import change_of, publish_response, read_response, republish_response
+from tests.drivers.opcua_messages import change_of, history_response, publish_response, read_response, republish_response
 
 KINDS = (Kind.FLOAT, Kind.INT, Kind.UINT64, Kind.BOOL, Kind.TEXT, JSON)
 _MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -29,6 +37,12 @@ def run_answer(data: bytes) -> None:
         except DeviceMisbehaved:
             continue
         _hold(found)
+    try:
+        results = decode_history(data)
+    except DeviceMisbehaved:
+        return
+    for result in [] if isinstance(results, int) else results:
+        _hold_history(result)
 
 
 def _hold(found: Publication | NotificationMessage | list[DataValues] | int) -> None:
@@ -49,6 +63,13 @@ def _hold(found: Publication | NotificationMessage | list[DataValues] | int) -> 
                 assert (value is None) == is_bad(status)
                 assert value is None or isinstance(value, str)
                 assert value is None or len(value.encode()) >= len(value)
+
+
+def _hold_history(result: HistoryResult) -> None:
+    _hold(result.values)
+    turned = in_turn(result.values, by_time=True)
+    places = sorted(place for group in turned for place in group.places.tolist())
+    assert places == list(range(len(places)))
 
 
 def _hold_events(body: bytes) -> None:
@@ -81,4 +102,5 @@ def answer_seeds() -> Sequence[bytes]:
         publish_response([change_of(enumerate(values)), events, ua.StatusChangeNotification(ua.StatusCode(0x800A0000))]),
         republish_response([change_of(enumerate(values))]),
         read_response(values),
+        history_response([(0, b"more", values), (0x00A5_0000, None, []), (0, None, [double, whole] * 6)]),
     ]
