@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gateway.opcua_commands import add_browse, add_pki
+from gateway.device_commands import add_browse, add_identify, add_pki
 
 VERSION = "0.1.0"
 EXIT_OK = 0
@@ -45,12 +45,6 @@ def _gateway_support_bundle(arguments: argparse.Namespace) -> int:
     from gateway.operations.bundle import support_bundle
 
     return support_bundle(arguments.file, arguments.target, arguments.log, sys.stdout)
-
-
-def _gateway_identify(arguments: argparse.Namespace) -> int:
-    from gateway.cli import identify
-
-    return identify(arguments.device, arguments.config, arguments.unit, sys.stdout)
 
 
 def _gateway_outbox(arguments: argparse.Namespace) -> int:
@@ -211,11 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--log-format", choices=("text", "json"), default="text")
     _file_command(gateway, "check", "print the read plan, or every mistake in the file; touches no device", _gateway_check)
 
-    identify = gateway.add_parser("identify", help="ask a Modbus device who it is: vendor, product code, revision")
-    identify.add_argument("device", metavar="DEVICE", help="host[:port], or with --config the name of a device of that file")
-    identify.add_argument("--config", type=Path, default=None, metavar="FILE", help="the gateway's file")
-    identify.add_argument("--unit", type=int, default=None, metavar="N", help="with host[:port]: its unit identifier (default 1)")
-    identify.set_defaults(call=_gateway_identify)
+    add_identify(gateway)
     _outbox_commands(gateway)
     add_browse(gateway)
     _operations_commands(gateway)

@@ -1,10 +1,16 @@
-"""Command lines of what belongs to OPC UA. Light: the commands themselves are imported when they are called."""
+"""Command lines of what is asked of devices: identify, browse, pki. Light: a command is imported when it is called."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
+
+
+def _identify(arguments: argparse.Namespace) -> int:
+    from gateway.cli import identify
+
+    return identify(arguments.device, arguments.config, arguments.unit, sys.stdout)
 
 
 def _pki(arguments: argparse.Namespace) -> int:
@@ -59,3 +65,12 @@ def add_browse(gateway: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     browse.add_argument("--csv", type=Path, default=None, metavar="OUT.csv", help="write the tags there")
     browse.add_argument("--limit", type=int, default=10_000, metavar="N", help="at most so many variables (default: 10000)")
     browse.set_defaults(call=_browse)
+
+
+def add_identify(gateway: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """`mumian gateway identify`."""
+    identify = gateway.add_parser("identify", help="ask a Modbus device who it is: vendor, product code, revision")
+    identify.add_argument("device", metavar="DEVICE", help="host[:port], or with --config the name of a device of that file")
+    identify.add_argument("--config", type=Path, default=None, metavar="FILE", help="the gateway's file")
+    identify.add_argument("--unit", type=int, default=None, metavar="N", help="with host[:port]: its unit identifier (default 1)")
+    identify.set_defaults(call=_identify)
