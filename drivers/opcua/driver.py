@@ -21,7 +21,7 @@ from drivers.opcua.failures import translated
 from drivers.opcua.following import Following, Hands, NoSubscriptions
 from drivers.opcua.limits import Limits
 from drivers.opcua.mending import Mender
-from drivers.opcua.monitoring import monitor
+from drivers.opcua.monitoring import Monitored, monitor
 from drivers.opcua.plan import Item, OpcuaReadPlan
 from drivers.opcua.polling import Rounds, read_values
 from drivers.opcua.publishing import Message, Publisher, Receipt
@@ -63,16 +63,18 @@ class OpcuaDriver:
         self._continuity = Continuity(plan.tags)
         self._limits = Limits(settings.max_per_request)
         self.mender = Mender(plan.tags, self._frames, self._continuity, self._limits, clock_ns)
-        self._item_ids: dict[int, int] = {}
+        self._monitored = Monitored()
         self._rounds: Rounds | None = None
-        self._granted: dict[str, float] = {}
+        self._is_polled = False
+        """The server has no subscriptions."""
         self._writing = Writing(settings)
         self._counts = dict.fromkeys(("overflows", "republished", "unset_clock"), 0)
 
     @property
     def learnt(self) -> Mapping[str, float]:
         """See Learner.learnt."""
-        return {**self._limits.learnt, **self._granted}
+        polled = {"polling_interval_ms": self._settings.polling_interval_ms} if self._is_polled else {}
+        return {**self._limits.learnt, **self._monitored.granted(), **polled}
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -144,7 +146,7 @@ class OpcuaDriver:
         session, self._session = self._session, None
         self._known = None
         self._writing.forget()
-        self._item_ids.clear()
+        self._monitored.clear()
         self._rounds = None
         if following is not None:
             self._counts["republished"] += following.publisher.republished
@@ -173,17 +175,19 @@ class OpcuaDriver:
             timeout_s = self._settings.timeout_ms / 1000
             publisher = Publisher(session, self._settings.name, timeout_s, self._clock_ns)
             self._following = Following(self._hands(), publisher, self.mender, self._continuity, timeout_s)
-            self._granted.clear()
         self._is_following = True
         try:
-            return await self._following.begin(session, [_own(plan) for plan in plans], self._may_transfer)
+            frames = await self._following.begin(session, [_own(plan) for plan in plans], self._may_transfer)
         except NoSubscriptions:
             if self._settings.mode is Mode.SUBSCRIBE:
                 raise
             following, self._following = self._following, None
             await following.pause()
+        else:
+            self._is_polled = False
+            return frames
         self._rounds = Rounds(self._settings.polling_interval_ms / 1000, plans)
-        self._granted["polling_interval_ms"] = self._settings.polling_interval_ms
+        self._is_polled = True
         return []
 
     async def receive(self) -> Notification:
@@ -229,7 +233,6 @@ class OpcuaDriver:
             self._settings.name,
             self._parameters,
             self._monitor,
-            self._item_ids,
             self._message_frames,
             lambda refused: self._bad_frames(self._clock_ns(), refused),
             self._clock_ns,
@@ -244,15 +247,10 @@ class OpcuaDriver:
     async def _monitor(self, session: Session, subscription: int, items: Sequence[Item]) -> list[tuple[int, int]]:
         """Create monitored items; returns (tag, status) of those refused."""
         doing = f"{self._settings.name}: subscribing"
-        outcome = await monitor(session, doing, subscription, items, self._limits)
-        self._granted.update(outcome.granted())
-        for item in items:
-            # A number of another subscription's would name someone else's item here.
-            self._item_ids.pop(item.tag, None)
-        self._item_ids.update(outcome.numbers)
+        refused = await monitor(session, doing, subscription, items, self._limits, self._monitored)
         if any(item.is_event for item in items):
             await self._refresh_conditions(session, doing, subscription)
-        return outcome.refused
+        return refused
 
     async def _refresh_conditions(self, session: Session, doing: str, subscription: int) -> None:
         """Ask for the conditions that hold. A server that refuses it, or has no methods at all, has none to tell of."""

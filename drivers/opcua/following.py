@@ -58,9 +58,7 @@ class Hands:
     parameters: Callable[[OpcuaReadPlan], Any]
     """ua.CreateSubscriptionParameters of a plan."""
     monitor: Callable[[Session, int, Sequence[Item]], Awaitable[list[tuple[int, int]]]]
-    """Make monitored items (session, subscription, items); (tag, status) of those refused."""
-    item_ids: dict[int, int]
-    """The server's number of each tag's monitored item, kept by `monitor`."""
+    """Make monitored items, anew where there are some (session, subscription, items); (tag, status) of those refused."""
     frames: Callable[[Message], list[Frame]]
     bad_frames: Callable[[Sequence[tuple[int, int]]], list[Frame]]
     clock_ns: Callable[[], int]
@@ -280,15 +278,6 @@ class Following:
         if not followed.missing:
             return
         missing = followed.missing
-        with translated(f"{self._hands.name}: looking for nodes again"):
-            stale = {tag: self._hands.item_ids[tag] for tag in missing if tag in self._hands.item_ids}
-            if stale:
-                # An item of a node that was deleted isn't tied to the node that comes after it under the same name.
-                await session.services.delete_monitored_items(
-                    ua.DeleteMonitoredItemsParameters(followed.number, list(stale.values()))
-                )
-                for tag in stale:
-                    del self._hands.item_ids[tag]
         refused = await self._hands.monitor(session, followed.number, list(missing.values()))
         followed.missing = {tag: missing[tag] for tag, _ in refused}
 

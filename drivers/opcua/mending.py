@@ -147,7 +147,7 @@ class Mender:
         """Which tags have a hole that history may fill; those of which nothing is known go to `unkept`."""
         last = {tag: self._continuity.source_ns(tag) for tag in job.nodes}
         if job.before_ns is not None:
-            return [Hole(tag, job.nodes[tag], last[tag], before) for tag, before in job.before_ns.items() if last[tag]]
+            return [Hole(tag, node, last[tag], job.before_ns[tag]) for tag, node in job.nodes.items() if last[tag]]
         doing = f"{self._table.device}: looking for a gap"
         groups = await read_values(session, doing, list(job.nodes.items()), self._limits)
         job.present = [part_of(group, self._continuity.differ(group.handles, group.status, group.source_ns)) for group in groups]

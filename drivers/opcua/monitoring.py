@@ -29,52 +29,88 @@ _TRIGGERS = {
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What came of asking for items."""
+class Monitored:
+    """The monitored items of one device, and what the server grants them less of than asked, by tag."""
 
-    refused: list[tuple[int, int]] = field(default_factory=list)
-    """(tag, status) of those that the server doesn't monitor."""
-    numbers: dict[int, int] = field(default_factory=dict)
-    """The server's number of each tag's monitored item."""
+    numbers: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """(subscription, the server's number of the item)"""
     unfiltered: set[int] = field(default_factory=set)
-    """Tags whose filter it refused; they are monitored without one."""
-    shortest_queue: int | None = None
-    """The least that it granted where it granted less than asked."""
-    slowest_ms: float | None = None
-    """The longest sampling interval where it is longer than asked."""
+    """Those whose filter it refused; they are monitored without one."""
+    queues: dict[int, int] = field(default_factory=dict)
+    intervals_ms: dict[int, float] = field(default_factory=dict)
 
     def granted(self) -> dict[str, float]:
-        """What holds in place of settings, by their names (Learner)."""
-        found = {"queue_size": self.shortest_queue, "sampling_interval_ms": self.slowest_ms}
-        granted = {name: float(value) for name, value in found.items() if value is not None}
-        return granted | ({"deadband_by_gateway": float(len(self.unfiltered))} if self.unfiltered else {})
+        """What holds in place of settings, the worst of all tags, by their names (Learner)."""
+        granted: dict[str, float] = {}
+        if self.queues:
+            granted["queue_size"] = float(min(self.queues.values()))
+        if self.intervals_ms:
+            granted["sampling_interval_ms"] = float(max(self.intervals_ms.values()))
+        if self.unfiltered:
+            granted["deadband_by_gateway"] = float(len(self.unfiltered))
+        return granted
+
+    def forget(self, tag: int) -> None:
+        """It is asked for anew."""
+        self.numbers.pop(tag, None)
+        self.unfiltered.discard(tag)
+        self.queues.pop(tag, None)
+        self.intervals_ms.pop(tag, None)
+
+    def clear(self) -> None:
+        """There are none."""
+        for tag in list(self.numbers):
+            self.forget(tag)
 
 
-async def monitor(session: Session, doing: str, subscription: int, items: Sequence[Item], limits: Limits) -> Outcome:
-    """Create monitored items, their client handle being the tag.
+async def monitor(
+    session: Session, doing: str, subscription: int, items: Sequence[Item], limits: Limits, monitored: Monitored
+) -> list[tuple[int, int]]:
+    """Create monitored items, their client handle being the tag; those that the subscription has for the same tags go before.
+
+    Returns:
+        (tag, status) of those that the server doesn't monitor.
 
     Raises:
         DriverError: the request as a whole failed.
     """
-    outcome = Outcome()
+    await _delete(session, doing, subscription, items, limits, monitored)
+    refused: list[tuple[int, int]] = []
     known: list[tuple[Item, Any]] = []
     for item in items:
+        monitored.forget(item.tag)
         node = session.resolve(item.node)
         if node is None:
-            outcome.refused.append((item.tag, Status.BAD_NODE_ID_UNKNOWN))
+            refused.append((item.tag, Status.BAD_NODE_ID_UNKNOWN))
         else:
             known.append((item, node))
     results = await _create(session, doing, subscription, [_request(*pair) for pair in known], limits)
-    again = [pair for pair, result in zip(known, results, strict=True) if _is_filter_refused(pair[0], result)]
-    outcome.unfiltered = {item.tag for item, _ in again}
+    again = [place for place, result in enumerate(results) if _is_filter_refused(known[place][0], result)]
+    requests = [_request(*known[place], filtered=False) for place in again]
+    for place, result in zip(again, await _create(session, doing, subscription, requests, limits), strict=True):
+        results[place] = result
+        monitored.unfiltered.add(known[place][0].tag)
     for (item, _), result in zip(known, results, strict=True):
-        if item.tag not in outcome.unfiltered:
-            _judge(outcome, item, result)
-    if again:
-        requests = [_request(*pair, filtered=False) for pair in again]
-        for (item, _), result in zip(again, await _create(session, doing, subscription, requests, limits), strict=True):
-            _judge(outcome, item, result)
-    return outcome
+        if result.StatusCode.is_bad():
+            refused.append((item.tag, result.StatusCode.value))
+        else:
+            _note(monitored, subscription, item, result)
+    return refused
+
+
+async def _delete(
+    session: Session, doing: str, subscription: int, items: Sequence[Item], limits: Limits, monitored: Monitored
+) -> None:
+    """An item of a node that was deleted isn't tied to the node that comes after it under the same name."""
+
+    async def delete(part: Sequence[int]) -> Sequence[Any]:
+        parameters = ua.DeleteMonitoredItemsParameters(subscription, list(part))
+        results: Sequence[Any] = await session.services.delete_monitored_items(parameters)
+        return results
+
+    known = [monitored.numbers[item.tag] for item in items if item.tag in monitored.numbers]
+    stale = [number for of, number in known if of == subscription]
+    await limits.in_parts(Service.MONITOR, doing, stale, delete)
 
 
 async def _create(session: Session, doing: str, subscription: int, requests: Sequence[Any], limits: Limits) -> list[Any]:
@@ -120,12 +156,9 @@ def _is_filter_refused(item: Item, result: Any) -> bool:
     return not item.is_event and _data_change_filter(item) is not None and result.StatusCode.value in _FILTER_REFUSED
 
 
-def _judge(outcome: Outcome, item: Item, result: Any) -> None:
-    if result.StatusCode.is_bad():
-        outcome.refused.append((item.tag, result.StatusCode.value))
-        return
-    outcome.numbers[item.tag] = result.MonitoredItemId
+def _note(monitored: Monitored, subscription: int, item: Item, result: Any) -> None:
+    monitored.numbers[item.tag] = subscription, result.MonitoredItemId
     if 0 < result.RevisedQueueSize < item.queue_size:
-        outcome.shortest_queue = min(result.RevisedQueueSize, outcome.shortest_queue or result.RevisedQueueSize)
+        monitored.queues[item.tag] = result.RevisedQueueSize
     if not item.is_event and result.RevisedSamplingInterval > item.sampling_interval_ms:
-        outcome.slowest_ms = max(result.RevisedSamplingInterval, outcome.slowest_ms or 0.0)
+        monitored.intervals_ms[item.tag] = result.RevisedSamplingInterval

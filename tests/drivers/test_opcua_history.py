@@ -25,7 +25,7 @@ from tests.drivers import opcua_oracle
 from tests.drivers.opcua_messages import history_response
 from tests.drivers.test_opcua_driver import Bench, at
 from tests.drivers.test_opcua_following import COUNT, LEVEL, NODE, bench, good, levels, lose_link, settle
-from tests.drivers.test_opcua_monitoring import refusing
+from tests.drivers.test_opcua_monitoring import Asked, refusing
 from tests.drivers.test_opcua_notification import KINDS, data_values, told
 from tests.drivers.test_opcua_services import EVENTS, trigger
 
@@ -170,6 +170,16 @@ async def test_a_queue_that_lost_the_newest_is_filled_right_before_the_reading_t
     await other.driver.close()
 
 
+async def test_an_overflow_before_the_first_reading_of_a_tag_is_no_hole(bench: Bench) -> None:
+    # As if it had been there without a reading until now.
+    bench.driver._continuity._key[bench.plan.tags.names.index("count")] = -1
+    await bench.server.put(("level", 2.0, at(2)), ("count", 2, at(2)), status=0x0480)
+    seen: list[tuple[str, object]] = []
+    while len(seen) < 2:
+        seen += [(name, value) for name, value, _, _ in await bench.take()]
+    assert sorted(seen) == [("count", 2), ("level", 2.0)]
+
+
 async def test_an_event_is_told_once_over_a_break_and_what_may_be_lost_is_a_gap(bench: Bench) -> None:
     await bench.driver.close()
     other = Bench(bench.server, bench.wire, tags=[LEVEL, EVENTS])
@@ -240,17 +250,38 @@ async def test_a_server_without_subscriptions_is_polled_after_a_break_too(bench:
     await polled.driver.close()
 
 
+async def test_what_a_server_grants_less_of_is_forgotten_when_it_grants_all(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.driver.close()
+    is_small = True
+
+    def judge(_request: Any, result: Any) -> None:
+        if is_small:
+            result.RevisedQueueSize = 7
+
+    Asked(monkeypatch, judge)
+    await bench.subscribe()
+    await settle(bench)
+    assert bench.driver.learnt["queue_size"] == 7
+    await lose_link(bench)
+    await bench.server.end_sessions()
+    is_small = False
+    await bench.subscribe()
+    assert "queue_size" not in bench.driver.learnt
+
+
 async def test_a_number_of_an_item_that_is_gone_names_no_other(bench: Bench) -> None:
     await bench.driver.close()
     await bench.server.add("extra", 8.5)
     other = Bench(bench.server, bench.wire, tags=[LEVEL, {"name": "extra", "node": NODE + "extra", "type": "float"}])
     await other.subscribe()
     await settle(other)
-    assert other.driver._item_ids.keys() == {0, 1}
+    assert other.driver._monitored.numbers.keys() == {0, 1}
     await lose_link(other)
     await other.server.end_sessions()
     await other.server.delete("extra")
     await other.subscribe()
     assert [(name, status) for name, _, status, _ in other.readings(other.refused)] == [("extra", Status.BAD_NODE_ID_UNKNOWN)]
-    assert other.driver._item_ids.keys() == {0}
+    assert other.driver._monitored.numbers.keys() == {0}
     await other.driver.close()
