@@ -8,6 +8,7 @@ doesn't have is quarantined: its tag is Bad, and it is looked for again now and 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +23,7 @@ from drivers.opcua.continuity import Continuity
 from drivers.opcua.failures import translated
 from drivers.opcua.mending import Job, Mender
 from drivers.opcua.plan import Item, OpcuaReadPlan
-from drivers.opcua.publishing import Message, Publisher
+from drivers.opcua.publishing import Message, Publisher, Receipt
 from drivers.opcua.session import Session
 from drivers.status import Status
 
@@ -73,6 +74,8 @@ class Following:
         self._session: Session | None = None
         self._followed: list[Followed] = []
         self._held: Notification | None = None
+        self._given: deque[Notification] = deque()
+        """Not acknowledged yet: after a break it comes again, so what was read last is what was acknowledged last."""
         self._recheck_at = float("inf")
         self._unkept: set[int] = set()
         """Tags of which the server keeps no history, as an overflow has shown."""
@@ -90,6 +93,7 @@ class Following:
             DeviceUnreachable, DeviceRefused
         """
         former, self._session, self._held = self._session, session, None
+        self._given.clear()
         self.publisher.resume(session)
         alive = await self._alive(session, former, may_transfer)
         frames: list[Frame] = []
@@ -185,12 +189,18 @@ class Following:
                     return Notification(frames, None)
             elif self._held is not None:
                 held, self._held = self._held, None
-                self._continuity.note(held.frames)
+                self._given.append(held)
                 return held
             else:
                 message = await self._next()
                 if message is not None:
                     self._take(self._session, message)
+
+    def acknowledge(self, receipt: Receipt) -> None:
+        """Readings are on disk."""
+        while self._given and any(given.receipt == receipt for given in self._given):
+            self._continuity.note(self._given.popleft().frames)
+        self.publisher.acknowledge(receipt)
 
     async def _next(self) -> Message | None:
         """The next message; None when it is time to look for quarantined nodes, which is done."""

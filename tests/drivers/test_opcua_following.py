@@ -109,6 +109,7 @@ async def test_what_was_given_but_not_acknowledged_comes_again_first(bench: Benc
     await lose_link(bench)
     await bench.server.put(("level", 3.0, at(3)))
     await bench.subscribe()
+    assert ("level", 1.5) in [(name, value) for name, value, _, _ in bench.readings(bench.refused)]
     assert await levels(bench, 3.0) == good(2, 3)
     assert await bench.unacknowledged() == []
 
@@ -133,7 +134,7 @@ async def test_history_fills_what_no_subscription_kept(bench: Bench) -> None:
     assert bench.readings(bench.refused) == []
     await bench.server.put(("level", 6.0, at(6)))
     assert await levels(bench, 6.0) == good(2, 3, 4, 5, 6)
-    assert bench.driver.mender.filled == 4
+    assert bench.driver.mender.filled >= 4  # The sixth too, when it was there before the history was read.
     assert bench.driver.mender.gaps == 0
 
 
@@ -155,9 +156,8 @@ async def test_a_queue_that_overflowed_is_filled_from_history(bench: Bench) -> N
     await small.subscribe()
     await settle(small)
     await lose_link(small)
-    await small.server.put(*(("level", float(step), at(step)) for step in range(2, 8)))
+    await small.server.overflow(*(("level", float(step), at(step)) for step in range(2, 8)))
     await small.server.history_settled("level", 7.0)
-    await small.server.mark_overflow("level")
     await small.subscribe()
     found = [(value, status & 0xFFFF_0000) for value, status in await levels(small, 7.0)]
     assert found == good(2, 3, 4, 5, 6, 7)
