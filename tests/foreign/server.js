@@ -74,7 +74,7 @@ const holds = (variable) => {
   return sessions()
     .flatMap((session) => session.publishEngine.subscriptions)
     .flatMap((subscription) => subscription._sent_notification_messages)
-    .flatMap((message) => message.notification.notificationData)
+    .flatMap((message) => (message.notification || message).notificationData || [])
     .some((data) => (data.monitoredItems || []).some((item) => item.value.value.value === value));
 };
 const sessions = () => Object.values(server.engine._sessions);
