@@ -24,7 +24,6 @@ class Continuity:
         self._source_ns = np.zeros(count, np.int64)
         self._filled_ns = np.zeros(count, np.int64)
         self._is_filled = False
-        self._may_repeat = np.zeros(count, np.bool_)
         self._has_repeats = False
         self._keys: list[str] = []
         self._key = np.full(count, -1, np.int8)
@@ -49,7 +48,7 @@ class Continuity:
         """Nothing has been read yet."""
         self._key[:] = -1
         self._filled_ns[:] = 0
-        self._may_repeat[:] = False
+        self._has_repeats = False
 
     def has_read(self, tag: int) -> bool:
         """Whether there has been a reading."""
@@ -71,7 +70,6 @@ class Continuity:
     def again(self, tags: Sequence[int], acquired_ns: int) -> list[Frame]:
         """The last readings of those of `tags` that have one, once more: they hold still. The server may say the same."""
         wanted = np.array(tags, np.int32)
-        self._may_repeat[wanted] = self._source_ns[wanted] != 0
         self._has_repeats = True
         frames = []
         for key, store in enumerate(self._stores):
@@ -86,12 +84,9 @@ class Continuity:
         np.maximum.at(self._filled_ns, tags, source_ns)
         self._is_filled = True
 
-    def fresh(self, frames: list[Frame], *, is_again: bool = False) -> list[Frame]:
-        """`frames` without what history has given, or again() and the server once more after it.
-
-        `is_again`: they were given before, and are wanted once more.
-        """
-        if self._has_repeats and not is_again:
+    def fresh(self, frames: list[Frame]) -> list[Frame]:
+        """`frames` without what history has given, or again() and the server once more after it."""
+        if self._has_repeats:
             frames = self._without_repeats(frames)
         if not self._is_filled:
             return frames
@@ -108,6 +103,7 @@ class Continuity:
         return left
 
     def _without_repeats(self, frames: list[Frame]) -> list[Frame]:
+        """A reading of the same time, value and status as the one before it says nothing."""
         left = []
         for frame in frames:
             tags = frame.tags
@@ -119,13 +115,11 @@ class Continuity:
                 is_equal = store[tags] == frame.values
             source_ns = 0 if frame.source_ns is None else frame.source_ns
             is_same = is_equal & (self._key[tags] == key) & (self._status[tags] == frame.status)
-            is_repeat = self._may_repeat[tags] & is_same & (self._source_ns[tags] == source_ns)
-            self._may_repeat[tags[~is_repeat]] = False
+            is_repeat = is_same & (self._source_ns[tags] == source_ns) & (self._source_ns[tags] != 0)
             if not is_repeat.any():
                 left.append(frame)
             elif not is_repeat.all():
                 left.append(select(frame, ~is_repeat))
-        self._has_repeats = bool(self._may_repeat.any())
         return left
 
     def _store(self, values: Column) -> tuple[int, Any]:

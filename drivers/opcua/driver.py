@@ -202,7 +202,7 @@ class OpcuaDriver:
     async def acknowledge(self, receipt: object) -> None:
         """See Subscriber.acknowledge."""
         if self._following is not None and isinstance(receipt, Receipt):
-            self._following.publisher.acknowledge(receipt)
+            self._following.acknowledge(receipt)
 
     async def write(self, tag: int, value: object) -> None:
         """See Writer.write."""

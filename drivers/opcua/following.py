@@ -86,6 +86,8 @@ class Following:
         self._session: Session | None = None
         self._followed: list[Followed] = []
         self._held: deque[_Piece] = deque()
+        self._given: deque[Notification] = deque()
+        """Not acknowledged yet: after a break it comes again, so what was read last is what was acknowledged last."""
         self._recheck_at = float("inf")
         self._unkept: set[int] = set()
         """Tags of which the server keeps no history, as an overflow has shown."""
@@ -104,6 +106,7 @@ class Following:
         """
         former, self._session = self._session, session
         self._held.clear()
+        self._given.clear()
         self._mender.drop_overflows()
         self.publisher.resume(session)
         alive = await self._alive(session, former, may_transfer)
@@ -206,15 +209,22 @@ class Following:
             elif self._held:
                 job, self._held[0].job = self._held[0].job, None
                 if job is not None:
-                    self._mender.add(job)
+                    self._mend(job)
                     continue
                 piece = self._held.popleft()
-                self._continuity.note(piece.frames)
-                return Notification(piece.frames, piece.receipt)
+                given = Notification(piece.frames, piece.receipt)
+                self._given.append(given)
+                return given
             else:
                 message = await self._next()
                 if message is not None:
                     self._take(self._session, message)
+
+    def acknowledge(self, receipt: Receipt) -> None:
+        """Readings are on disk."""
+        while self._given and any(given.receipt == receipt for given in self._given):
+            self._continuity.note(self._given.popleft().frames)
+        self.publisher.acknowledge(receipt)
 
     async def _next(self) -> Message | None:
         """The next message; None when it is time to look for quarantined nodes, which is done."""
@@ -235,9 +245,9 @@ class Following:
         if message.is_gap:
             if followed is not None:
                 nodes = self._nodes(session, followed.plan)
-                self._mender.add(Job(nodes, message.receipt.subscription, _notifiers(followed.plan)))
+                self._mend(Job(nodes, message.receipt.subscription, _notifiers(followed.plan)))
             return
-        frames = self._continuity.fresh(self._hands.frames(message), is_again=message.is_again)
+        frames = self._continuity.fresh(self._hands.frames(message))
         if not frames:
             self.publisher.acknowledge(message.receipt)
             return
@@ -254,6 +264,12 @@ class Following:
         self._held[-1].receipt = message.receipt
         if followed is not None:
             self._quarantine(followed, _deleted(frames))
+
+    def _mend(self, job: Job) -> None:
+        """A hole in the midst of what goes on: it begins behind what was given, acknowledged or not."""
+        while self._given:
+            self._continuity.note(self._given.popleft().frames)
+        self._mender.add(job)
 
     def _overflowed(self, frame: Frame) -> dict[int, int]:
         """Device's time, by tag, of new readings that say that others right before them were lost in the server's queue."""

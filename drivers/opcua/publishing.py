@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from asyncua import ua
@@ -53,8 +53,6 @@ class Message:
     receipt: Receipt
     is_gap: bool = False
     """Messages of this subscription, up to that of the receipt, are lost for good; there are no items."""
-    is_again: bool = False
-    """It was given before, over a connection that was lost before it was acknowledged."""
 
 
 class Publisher:
@@ -111,7 +109,7 @@ class Publisher:
         self._limit = MOST_OUTSTANDING
         self._heard_s = self._loop.time()
         self._has_heard = self._was_silent = False
-        self._ready.extendleft(replace(message, is_again=True) for message in reversed(self._unacknowledged))
+        self._ready.extendleft(reversed(self._unacknowledged))
         self._unacknowledged.clear()
 
     async def catch_up(self, subscription: int) -> None:

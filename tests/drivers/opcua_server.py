@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -88,17 +88,30 @@ class OpcuaServer:
         for name, (value, _) in INITIAL.items():
             await self.put((name, value, None))
 
+    async def overflow(self, *changes: tuple[str, Any, datetime | None]) -> None:
+        """As put(), of one variable; the oldest change that waits in the newest subscription says that others were lost."""
+
+        async def put() -> None:
+            await self._put(changes, 0)
+            subscriptions = self.server.iserver.subscription_service.subscriptions
+            queues = subscriptions[max(subscriptions)]._triggered_datachanges
+            (queue,) = (queue for queue in queues.values() if queue)
+            first = queue[0].Value
+            queue[0].Value = ua.DataValue(first.Value, ua.StatusCode(0x0480), first.SourceTimestamp)
+
+        await self.run(put())
+
     async def put(self, *changes: tuple[str, Any, datetime | None], status: int = 0) -> None:
         """Change variables, at once as far as subscriptions can tell; the value may be a ua.Variant."""
 
-        async def put() -> None:
-            for name, value, at in changes:
-                kind = INITIAL[name][1]
-                variant = value if isinstance(value, ua.Variant) else ua.Variant(value, kind)
-                stamped = ua.DataValue(variant, ua.StatusCode(status), SourceTimestamp=at or datetime.now(UTC))
-                await self.server.iserver.write_attribute_value(self.variables[name].nodeid, stamped)
+        await self.run(self._put(changes, status))
 
-        await self.run(put())
+    async def _put(self, changes: Iterable[tuple[str, Any, datetime | None]], status: int) -> None:
+        for name, value, at in changes:
+            kind = INITIAL[name][1]
+            variant = value if isinstance(value, ua.Variant) else ua.Variant(value, kind)
+            stamped = ua.DataValue(variant, ua.StatusCode(status), SourceTimestamp=at or datetime.now(UTC))
+            await self.server.iserver.write_attribute_value(self.variables[name].nodeid, stamped)
 
     async def newest_subscription(self) -> Any:
         """asyncua's object of the subscription made last."""
@@ -164,18 +177,6 @@ class OpcuaServer:
                 await asyncio.sleep(0)
 
         await self.run(settled())
-
-    async def mark_overflow(self, name: str) -> None:
-        """Set the overflow bit of the oldest change that waits in the newest subscription: asyncua drops without a word."""
-
-        async def mark() -> None:
-            subscriptions = self.server.iserver.subscription_service.subscriptions
-            queues = subscriptions[max(subscriptions)]._triggered_datachanges
-            (queue,) = (queue for queue in queues.values() if queue)
-            first = queue[0].Value
-            queue[0].Value = ua.DataValue(first.Value, ua.StatusCode(0x0480), first.SourceTimestamp)
-
-        await self.run(mark())
 
     async def add(self, name: str, value: float) -> None:
         """A variable that wasn't there."""

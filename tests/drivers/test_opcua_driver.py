@@ -315,7 +315,8 @@ async def test_a_cut_wire_is_noticed_at_once_and_unacknowledged_values_come_agai
     bench.wire.cut()
     with pytest.raises(DeviceUnreachable):
         await receiving
-    assert (await bench.first())["level"] == (2.0, 0)
+    assert (await bench.first())["level"] == (1.5, 0)
+    assert [value for _, value, _, _ in await bench.take()] == [2.0]
 
 
 async def test_what_has_arrived_before_the_cut_is_still_given(bench: Bench) -> None:

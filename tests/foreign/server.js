@@ -69,6 +69,14 @@ async function start(port) {
   await server.start();
 }
 
+const holds = (variable) => {
+  const { value } = variable.readValue().value;
+  return sessions()
+    .flatMap((session) => session.publishEngine.subscriptions)
+    .flatMap((subscription) => subscription._sent_notification_messages)
+    .flatMap((message) => (message.notification || message).notificationData || [])
+    .some((data) => (data.monitoredItems || []).some((item) => item.value.value.value === value));
+};
 const sessions = () => Object.values(server.engine._sessions);
 const commands = {
   put: ({ name, values }) => {
@@ -98,11 +106,9 @@ const commands = {
     await start(port);
     return {};
   },
-  // Answers when a message waits for an acknowledgement.
+  // Answers when a message with the present value of `kept` waits for an acknowledgement.
   sent: async () => {
-    const waiting = () => sessions().some((session) =>
-      session.publishEngine.subscriptions.some((subscription) => subscription._sent_notification_messages.length > 0));
-    while (!waiting()) await new Promise((resolve) => setTimeout(resolve, 5));
+    while (!holds(variables.kept)) await new Promise((resolve) => setTimeout(resolve, 5));
     return {};
   },
   // Forget the messages that wait for an acknowledgement.

@@ -161,8 +161,8 @@ async def test_a_session_that_ended_is_filled_from_history_or_told_as_a_gap(line
 async def test_messages_that_the_server_forgot_are_filled_from_history_or_told_as_a_gap(line: Line) -> None:
     """They were sent into a dead wire, and are gone when they are asked for; session and subscription live on."""
     line.wire.mode = Mode.SWALLOW
-    line.put("kept", 2, 3)
     line.put("level", 2, 3)
+    line.put("kept", 2, 3)
     line.server.tell("sent")
     line.wire.cut()
     await line.lose()
