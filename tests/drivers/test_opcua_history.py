@@ -170,6 +170,28 @@ async def test_a_queue_that_lost_the_newest_is_filled_right_before_the_reading_t
     await other.driver.close()
 
 
+async def test_a_hole_begins_behind_what_was_given_though_it_is_not_acknowledged(bench: Bench) -> None:
+    await bench.server.keep_history("level")
+    await bench.server.put(("level", 2.0, at(2)))
+    given = await bench.driver.receive()
+
+    async def lose_two() -> None:
+        await bench.server._put([("level", float(step), at(step)) for step in range(3, 6)], 0)
+        subscriptions = bench.server.server.iserver.subscription_service.subscriptions
+        followed = next(one for one in subscriptions.values() if one.pub_request_callback is not None)
+        (queue,) = (queue for queue in followed._triggered_datachanges.values() if queue)
+        last = queue[-1].Value
+        queue[-1].Value = ua.DataValue(last.Value, ua.StatusCode(0x0480), last.SourceTimestamp)
+        del queue[:-1]
+
+    await bench.server.run(lose_two())
+    await bench.server.history_settled("level", 5.0)
+    found = [value for _, value, _, _ in bench.readings(given.frames)]
+    while found[-1] != 5.0:
+        found += [value for name, value, _, _ in await bench.take() if name == "level"]
+    assert found == [2.0, 3.0, 4.0, 5.0]
+
+
 async def test_an_overflow_before_the_first_reading_of_a_tag_is_no_hole(bench: Bench) -> None:
     # As if it had been there without a reading until now.
     bench.driver._continuity._key[bench.plan.tags.names.index("count")] = -1
