@@ -1,4 +1,4 @@
-"""One door to Mumian: `mumian demo | gateway | idnode | simulate | proxy | record | verify | config`. Nothing but wiring.
+"""One door to Mumian: `mumian demo | gateway | pki | idnode | simulate | proxy | record | verify | config`. Nothing but wiring.
 
 Each command imports its room only when it is called, so that a gateway doesn't carry the idnode in memory.
 """
@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from gateway.device_commands import add_browse, add_identify, add_pki
 
 VERSION = "0.1.0"
 EXIT_OK = 0
@@ -43,12 +45,6 @@ def _gateway_support_bundle(arguments: argparse.Namespace) -> int:
     from gateway.operations.bundle import support_bundle
 
     return support_bundle(arguments.file, arguments.target, arguments.log, sys.stdout)
-
-
-def _gateway_identify(arguments: argparse.Namespace) -> int:
-    from gateway.cli import identify
-
-    return identify(arguments.device, arguments.config, arguments.unit, sys.stdout)
 
 
 def _gateway_outbox(arguments: argparse.Namespace) -> int:
@@ -209,15 +205,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--log-format", choices=("text", "json"), default="text")
     _file_command(gateway, "check", "print the read plan, or every mistake in the file; touches no device", _gateway_check)
 
-    identify = gateway.add_parser("identify", help="ask a Modbus device who it is: vendor, product code, revision")
-    identify.add_argument("device", metavar="DEVICE", help="host[:port], or with --config the name of a device of that file")
-    identify.add_argument("--config", type=Path, default=None, metavar="FILE", help="the gateway's file")
-    identify.add_argument("--unit", type=int, default=None, metavar="N", help="with host[:port]: its unit identifier (default 1)")
-    identify.set_defaults(call=_gateway_identify)
+    add_identify(gateway)
     _outbox_commands(gateway)
-
+    add_browse(gateway)
     _operations_commands(gateway)
 
+    add_pki(commands)
     idnode = commands.add_parser("idnode", help="the identifier node").add_subparsers(required=True, metavar="COMMAND")
     _file_command(idnode, "serve", "serve until SIGTERM or Ctrl-C", _idnode_serve)
 

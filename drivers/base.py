@@ -118,6 +118,23 @@ class Subscriber(Protocol):
 
 
 @runtime_checkable
+class Resumable(Protocol):
+    """A driver whose device keeps something for us while the link is broken, that the next connect() takes up again."""
+
+    async def suspend(self) -> None:
+        """Give the link up and nothing else; close() gives up the rest. Safe twice, and before any connect()."""
+
+
+@runtime_checkable
+class Certified(Protocol):
+    """A driver whose link rests on certificates."""
+
+    @property
+    def certificates_end_ns(self) -> Mapping[str, int]:
+        """By whose it is ("own", "server"): when the certificate in use ends, ns since the epoch. Empty while none is in use."""
+
+
+@runtime_checkable
 class Writer(Protocol):
     """A driver that can write. Only the handshake of a production rule does so, and only to the tag that the rule names."""
 
@@ -137,3 +154,12 @@ class Learner(Protocol):
     @property
     def learnt(self) -> Mapping[str, float]:
         """What is in use in place of settings, by their names; as they could be written into the settings."""
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A driver that counts what happened on its link beside readings and errors."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How often since the driver was made, by name; each only grows."""

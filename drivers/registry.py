@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
-from typing import Annotated, assert_never
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, assert_never
 
 from pydantic import Field, ValidationError
 
@@ -13,7 +15,11 @@ from drivers.base import DevicePlan, Driver
 from drivers.errors import DeviceRefused
 from drivers.modbus.settings import ModbusSettings
 from drivers.modbus.sharing import doubtful_units, link_mistakes
-from drivers.opcua.settings import OpcuaSettings
+from drivers.opcua.settings import OpcuaSettings, Security
+from drivers.suggestion import Suggestions
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 DeviceSettings = Annotated[ModbusSettings | OpcuaSettings, Field(discriminator="driver")]
 """One entry of a gateway's `devices`; its key `driver` says which protocol. A tag's index is its place in `tags`."""
@@ -76,6 +82,70 @@ async def identify(settings: ModbusSettings | OpcuaSettings) -> dict[str, str]:
     finally:
         await driver.close()
         await doorway().close()
+
+
+async def browse_device(settings: ModbusSettings | OpcuaSettings, below: str | None, limit: int) -> Suggestions:
+    """Look through an OPC UA server for its variables.
+
+    Args:
+        below: a node id as the settings have it; everything when None.
+
+    Raises:
+        DeviceRefused: it lets nobody in, has no such node, or its protocol can't be browsed.
+        DeviceUnreachable, DeviceMisbehaved
+    """
+    if not isinstance(settings, OpcuaSettings):
+        raise DeviceRefused(f"{settings.name} speaks {settings.driver}; only an OPC UA server can be browsed")
+    from drivers.opcua.browsing import browse
+    from drivers.opcua.session import open_session
+
+    session = await open_session(settings, settings.url, time.time_ns())
+    try:
+        return await browse(session, below, limit)
+    finally:
+        await session.close()
+
+
+def opcua_at(url: str, security: str, folder: Path) -> OpcuaSettings:
+    """The settings of an OPC UA server of which no more is known than where it is.
+
+    Raises:
+        ValueError: no such address; says why.
+    """
+    given = {"name": "device", "driver": "opcua", "endpoint": url, "security": security, "pki_folder": folder}
+    try:
+        return OpcuaSettings.model_validate({**given, "tags": [{"name": "any", "node": "i=2258", "type": "text"}]})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ValueError(f"{first['loc'][0]} {message(first, first['input'])}") from error
+
+
+def connection_lines(settings: ModbusSettings | OpcuaSettings) -> list[tuple[str, object]]:
+    """What a device's settings say besides name and tags, as it would be written; paths are absolute."""
+    return [
+        (key, str(value.absolute()) if isinstance(value, Path) else value)
+        for key, value in settings.model_dump(mode="python", exclude={"name", "tags"}, exclude_unset=True).items()
+    ]
+
+
+def pki_folder(settings: ModbusSettings | OpcuaSettings) -> Path | None:
+    """Where a device's certificates are; None when it has no use for any."""
+    return settings.pki_folder if isinstance(settings, OpcuaSettings) and settings.security is not Security.NONE else None
+
+
+async def shown_certificate(settings: ModbusSettings | OpcuaSettings) -> x509.Certificate:
+    """The certificate that a device shows, asked for over an open channel: nothing proves yet that it is the device's.
+
+    Raises:
+        DeviceRefused: it has none to show.
+        DeviceUnreachable
+    """
+    if not isinstance(settings, OpcuaSettings) or settings.security is Security.NONE:
+        raise DeviceRefused(f"{settings.name} is set to use no certificate of OPC UA")
+    from drivers.opcua.security import choose, claim_of, discover
+
+    endpoint, _ = choose(await discover(settings.url, settings.timeout_ms / 1000), settings, settings.url)
+    return claim_of(endpoint, "").chain[0]
 
 
 def modbus_at(address: str, unit: int) -> ModbusSettings:

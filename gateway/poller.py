@@ -13,12 +13,13 @@ from collections.abc import Awaitable, Mapping
 from enum import StrEnum
 from typing import TypeVar
 
-from drivers.base import DevicePlan, Driver, Learner, Subscriber, Writer
+from drivers.base import Certified, Counting, DevicePlan, Driver, Learner, Resumable, Subscriber, Writer
 from drivers.errors import DeviceRefused, DriverError
 from drivers.model import bad_frame
 from drivers.status import Status
 from gateway.backoff import Backoff
 from gateway.clock import Clock
+from gateway.expiry import Expiry
 from gateway.intake import Intake, all_tags
 from gateway.log import Log
 from gateway.products.rule import Rule
@@ -59,10 +60,12 @@ class Poller:
         self._plan = plan
         self._driver = driver
         self._learner = driver if isinstance(driver, Learner) else None
+        self._counting = driver if isinstance(driver, Counting) else None
         self._intake = intake
         self._clock = clock
         self._backoff = backoff
         self._log = log
+        self._expiry = Expiry(clock, log)
         self._lost_at: float | None = None
         self._online_at = 0.0
         self._next_write = 0.0
@@ -82,6 +85,16 @@ class Poller:
     def learnt(self) -> Mapping[str, float]:
         """What the driver uses in place of settings (Learner)."""
         return self._learner.learnt if self._learner is not None else {}
+
+    @property
+    def certificates_end_ns(self) -> Mapping[str, int]:
+        """When the certificates of the link end (Certified)."""
+        return self._driver.certificates_end_ns if isinstance(self._driver, Certified) else {}
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What the driver counts beside readings and errors (drivers.base.Counting)."""
+        return self._counting.counts if self._counting is not None else {}
 
     async def run(self) -> None:
         """Serve the device until cancelled.
@@ -112,6 +125,7 @@ class Poller:
             except (DriverError, TimeoutError) as error:
                 await self._lose(error)
             else:
+                self._expiry.look(self.certificates_end_ns)
                 return
 
     async def _wait(self, wait_s: float) -> None:
@@ -178,6 +192,7 @@ class Poller:
                     self._intake.wake.clear()
                     await self._intake.take(())
                     waking = asyncio.ensure_future(self._intake.wake.wait())
+                self._expiry.look(self.certificates_end_ns)
                 if beating.done():
                     await self._intake.take_repeats(self._clock.now_ns())
                     beating = asyncio.ensure_future(self._heartbeat())
@@ -233,7 +248,7 @@ class Poller:
             self._backoff.reset()
         state = DeviceState.REFUSED if isinstance(error, DeviceRefused) else DeviceState.LOST
         self._intake.forget()
-        await self._driver.close()
+        await (self._driver.suspend() if isinstance(self._driver, Resumable) else self._driver.close())
         if state is not self.state:
             if state is DeviceState.REFUSED:
                 self._log.alarm(f"refused: {text}", event="state", state=state.value, error=kind)

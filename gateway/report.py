@@ -192,6 +192,7 @@ class Reporter:
                 "round_trip_ms_p99": _ms(quantile_s(timetable.round_trip.counts, 0.99)),
                 "lateness_ms_p99": _ms(quantile_s(timetable.lateness.counts, 0.99)),
                 "errors": dict(poller.errors),
+                "counts": dict(poller.counts),
                 "learnt": dict(poller.learnt),
             }
         return devices

@@ -34,6 +34,8 @@ PACKAGES = {
     "fusermount3": "fuse3",
     "ip": "iproute2",
     "nft": "nftables",
+    "node": "nodejs",
+    "npm": "npm",
 }
 """Debian's package of each program that tests need."""
 LIBMODBUS_HEADER = Path("/usr/include/modbus/modbus.h")

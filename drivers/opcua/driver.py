@@ -4,61 +4,153 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from asyncua import ua
 
 from drivers.base import DevicePlan, Notification, ReadPlan
-from drivers.errors import DeviceRefused, DeviceUnreachable
+from drivers.errors import DeviceRefused, DeviceUnreachable, DriverError
 from drivers.model import Frame, bad_frame
-from drivers.opcua.failures import status_error, translated
+from drivers.opcua.columns import DataValues
+from drivers.opcua.continuity import Continuity
+from drivers.opcua.definitions import learn_structures
+from drivers.opcua.events import count_overflows, decode_events, event_frames, refresh_request
+from drivers.opcua.failures import translated
+from drivers.opcua.following import Following, Hands, NoSubscriptions
+from drivers.opcua.limits import Limits
+from drivers.opcua.mending import Mender
+from drivers.opcua.monitoring import Monitored, monitor
 from drivers.opcua.plan import Item, OpcuaReadPlan
-from drivers.opcua.publishing import Publisher, Receipt
+from drivers.opcua.polling import Rounds, read_values
+from drivers.opcua.publishing import Message, Publisher, Receipt
 from drivers.opcua.session import SESSION_TIMEOUT_S, Session, open_session
-from drivers.opcua.settings import OpcuaSettings, ValueType
-from drivers.opcua.values import Reading, frames_of, has_overflowed
-from drivers.settings import Access
+from drivers.opcua.settings import KIND_OF, Mode, OpcuaSettings, SourceClock, ValueType
+from drivers.opcua.structures import Structures
+from drivers.opcua.values import JSON, FrameMaker, overflows_of
+from drivers.opcua.writing import Writing
 from drivers.status import Status
 
-ITEMS_PER_REQUEST = 500
 NOTIFICATIONS_PER_MESSAGE = 1000
-_WRITTEN_AS = {
-    ValueType.FLOAT: ua.VariantType.Double,
-    ValueType.INT: ua.VariantType.Int64,
-    ValueType.UINT64: ua.VariantType.UInt64,
-    ValueType.BOOL: ua.VariantType.Boolean,
-    ValueType.TEXT: ua.VariantType.String,
-}
-"""Variant type of a write to a variable that has no value yet."""
+_MOST_RESUMES = 3
+"""Attempts to take up a session at an address before another address is tried."""
 
 
 class OpcuaDriver:
-    """One session with one OPC UA server (Driver, Subscriber, Writer)."""
+    """One session with one OPC UA server (Driver, Subscriber, Writer, Resumable, Certified, Learner, Counting)."""
 
     def __init__(self, settings: OpcuaSettings, plan: DevicePlan, *, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._settings = settings
         self._table = plan.tags
+        kinds = [JSON if tag.type is ValueType.JSON else KIND_OF[tag.type] for tag in settings.tags]
+        self._structures = Structures()
+        check_clock = settings.source_clock is SourceClock.CHECK
+        self._maker = FrameMaker(plan.tags.device, kinds, check_clock=check_clock, structures=self._structures)
         self._clock_ns = clock_ns
         self._session: Session | None = None
-        self._publisher: Publisher | None = None
-        self._variant_types: dict[int, Any] = {}
-        self.overflows = 0
-        """Readings that came with the word that changes before them were lost in the server's queue."""
+        self._is_connected = False
+        self._following: Following | None = None
+        self._is_following = False
+        """Whether the subscriptions are on the present connection."""
+        self._may_transfer = False
+        self._addresses = settings.urls
+        self._address = 0
+        """Which of them is in use; the next one is tried when it fails."""
+        self._failures = 0
+        self._known: Session | None = None
+        """The session whose server has said what it bears and what its structures are."""
+        self._continuity = Continuity(plan.tags)
+        self._limits = Limits(settings.max_per_request)
+        self.mender = Mender(plan.tags, self._frames, self._continuity, self._limits, clock_ns)
+        self._monitored = Monitored()
+        self._rounds: Rounds | None = None
+        self._is_polled = False
+        """The server has no subscriptions."""
+        self._writing = Writing(settings)
+        self._counts = dict.fromkeys(("overflows", "republished", "unset_clock"), 0)
+
+    @property
+    def learnt(self) -> Mapping[str, float]:
+        """See Learner.learnt."""
+        polled = {"polling_interval_ms": self._settings.polling_interval_ms} if self._is_polled else {}
+        return {**self._limits.learnt, **self._monitored.granted(), **polled}
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Overflows told by the server, notifications got by Republish, values timed by a clock that isn't set, readings that
+        history filled in and stretches that nothing could fill (Counting)."""
+        republished = self._counts["republished"] + (self._following.publisher.republished if self._following is not None else 0)
+        holes = {"filled": self.mender.filled, "gaps": self.mender.gaps}
+        return {**self._counts, "republished": republished, "unset_clock": self._maker.unset_clock, **holes}
 
     async def connect(self) -> None:
-        """See Driver.connect."""
-        await self.close()
-        self._session = await open_session(self._settings)
+        """See Driver.connect. After suspend() the server's session is taken up again."""
+        await self.suspend()
+        former = self._session
+        try:
+            session = former
+            if session is None or not await session.resume(self._settings):
+                self._session = None
+                self._session = session = await open_session(self._settings, self._addresses[self._address], self._clock_ns())
+                self._may_transfer = former is not None and session.is_same_server(former)
+                self._writing.forget()
+            if self._known is not session:
+                await self._learn(session)
+        except DriverError:
+            self._failures += 1
+            if len(self._addresses) > 1 and self._failures >= (1 if self._session is None else _MOST_RESUMES):
+                # Another server of the set has neither our session nor our subscriptions.
+                self._address = (self._address + 1) % len(self._addresses)
+                self._session, self._failures = None, 0
+            raise
+        self._is_connected, self._failures = True, 0
+
+    async def _learn(self, session: Session) -> None:
+        """What the server says of its limits and of the structures that json tags may have."""
+        await self._limits.ask(session)
+        self._structures.clear()
+        nodes = [session.resolve(tag.node) for tag in self._settings.tags if tag.type is ValueType.JSON]
+        doing = f"{self._settings.name}: asking for the definitions of structures"
+        known = [node for node in nodes if node is not None]
+        await learn_structures(session, doing, known, self._structures, self._limits)
+        self._known = session
+
+    @property
+    def certificates_end_ns(self) -> Mapping[str, int]:
+        """See Certified."""
+        return {} if self._session is None else self._session.expires_ns
+
+    async def suspend(self) -> None:
+        """See Resumable.suspend."""
+        self._is_connected = self._is_following = False
+        self._rounds = None
+        if self._following is not None:
+            await self._following.pause()
+            if self._following.publisher.is_deaf:
+                # A session that was taken up and stays dumb isn't taken up a second time.
+                await self._end()
+        if self._session is not None:
+            await self._session.suspend()
 
     async def close(self) -> None:
         """See Driver.close."""
-        publisher, self._publisher = self._publisher, None
+        await self._end()
+        self._continuity.clear()
+        self.mender.clear()
+
+    async def _end(self) -> None:
+        """Give session and subscriptions up, but not what is known of the readings."""
+        self._is_connected = self._is_following = False
+        following, self._following = self._following, None
         session, self._session = self._session, None
-        self._variant_types.clear()
-        if publisher is not None:
-            await publisher.stop()
+        self._known = None
+        self._writing.forget()
+        self._monitored.clear()
+        self._rounds = None
+        if following is not None:
+            self._counts["republished"] += following.publisher.republished
+            await following.pause()
         if session is not None:
             await session.close()
 
@@ -66,73 +158,107 @@ class OpcuaDriver:
         """See Driver.read; a plain Read of the plan's variables, apart from any subscription."""
         plan, session = _own(plan), self._open_session()
         await session.renew()
-        readings: list[Reading] = []
-        unknown: list[int] = []
-        for items in _chunks(plan.items):
-            nodes = [(item.tag, session.resolve(item.node)) for item in items]
-            unknown += [tag for tag, node in nodes if node is None]
-            known = [(tag, node) for tag, node in nodes if node is not None]
-            with translated(f"{self._settings.name}: reading"):
-                values = await session.services.read_attributes([node for _, node in known], ua.AttributeIds.Value)
-            readings += [(tag, value) for (tag, _), value in zip(known, values, strict=True)]
+        nodes = [(item.tag, session.resolve(item.node)) for item in plan.items if not item.is_event]
+        events = [(item.tag, int(Status.BAD_NOT_SUPPORTED)) for item in plan.items if item.is_event]
+        unknown = [(tag, int(Status.BAD_NODE_ID_UNKNOWN)) for tag, node in nodes if node is None]
+        known = [(tag, node) for tag, node in nodes if node is not None]
+        groups = await read_values(session, f"{self._settings.name}: reading", known, self._limits)
         acquired_ns = self._clock_ns()
-        frames = self._frames(acquired_ns, readings)
-        return frames + self._bad_frames(acquired_ns, [(tag, Status.BAD_NODE_ID_UNKNOWN) for tag in unknown])
+        return self._frames(acquired_ns, groups) + self._bad_frames(acquired_ns, unknown + events)
 
     async def subscribe(self, plans: Sequence[ReadPlan]) -> list[Frame]:
-        """See Subscriber.subscribe; one subscription per plan."""
+        """See Subscriber.subscribe; one subscription per plan, taken up where there is one already."""
         session = self._open_session()
-        if self._publisher is not None:
+        if self._is_following:
             raise DeviceUnreachable(f"{self._settings.name}: subscribed already; connect() comes first")
-        publisher = Publisher(session, self._settings.name, self._settings.timeout_ms / 1000, self._clock_ns)
-        self._publisher = publisher
-        refused: list[tuple[int, int]] = []
-        for plan in map(_own, plans):
-            with translated(f"{self._settings.name}: subscribing"):
-                subscription = await session.services.create_subscription(self._parameters(plan), callback=_ignore)
-                keepalive_s = subscription.RevisedPublishingInterval * subscription.RevisedMaxKeepAliveCount / 1000
-                publisher.follow(subscription.SubscriptionId, keepalive_s + self._settings.timeout_ms / 1000)
-                for items in _chunks(plan.items):
-                    refused += await self._monitor(session, subscription.SubscriptionId, items, plan.queue_size)
-        return self._bad_frames(self._clock_ns(), refused)
+        if self._following is None:
+            timeout_s = self._settings.timeout_ms / 1000
+            publisher = Publisher(session, self._settings.name, timeout_s, self._clock_ns)
+            self._following = Following(self._hands(), publisher, self.mender, self._continuity, timeout_s)
+        self._is_following = True
+        try:
+            frames = await self._following.begin(session, [_own(plan) for plan in plans], self._may_transfer)
+        except NoSubscriptions:
+            if self._settings.mode is Mode.SUBSCRIBE:
+                raise
+            following, self._following = self._following, None
+            await following.pause()
+        else:
+            self._is_polled = False
+            return frames
+        self._rounds = Rounds(self._settings.polling_interval_ms / 1000, plans)
+        self._is_polled = True
+        return []
 
     async def receive(self) -> Notification:
         """See Subscriber.receive. May be cancelled without losing readings."""
-        if self._publisher is None:
+        if self._rounds is not None:
+            plan = await self._rounds.wait_due()
+            return Notification(await self.read(plan), None)
+        if self._following is None or not self._is_following:
             raise DeviceUnreachable(f"{self._settings.name}: not subscribed")
-        while True:
-            message = await self._publisher.next()
-            readings = [(item.ClientHandle, item.Value) for item in message.items if item.ClientHandle < len(self._table.names)]
-            if readings:
-                return Notification(self._frames(message.acquired_ns, readings), message.receipt)
-            self._publisher.acknowledge(message.receipt)
+        return await self._following.receive()
 
     async def acknowledge(self, receipt: object) -> None:
         """See Subscriber.acknowledge."""
-        if self._publisher is not None and isinstance(receipt, Receipt):
-            self._publisher.acknowledge(receipt)
+        if self._following is not None and isinstance(receipt, Receipt):
+            self._following.acknowledge(receipt)
 
     async def write(self, tag: int, value: object) -> None:
         """See Writer.write."""
-        session = self._open_session()
-        settings = self._settings.tags[tag]
-        doing = f"{self._settings.name}: writing {settings.name}"
-        if settings.access is not Access.READ_WRITE:
-            raise DeviceRefused(f"{doing}: not writable (give it access: read_write)")
-        node = session.resolve(settings.node)
-        if node is None:
-            raise status_error(doing, Status.BAD_NODE_ID_UNKNOWN)
-        with translated(doing):
-            variant = _variant(doing, value, await self._variant_type(session, tag, node))
-            # Neither status nor timestamps: many servers take only the value (Part 4, 5.11.4).
-            (status,) = await session.services.write_attributes([node], [ua.DataValue(variant, StatusCode=None)])
-        if status.is_bad():
-            raise status_error(doing, status.value)
+        await self._writing.write(self._open_session(), tag, value)
+
+    async def call(self, node: str, method: str, arguments: Sequence[tuple[str, object]] = ()) -> list[object]:
+        """Call a method of an object, both by their node ids as the settings write them (Part 4, 5.12.2); for programs.
+
+        Args:
+            arguments: (built-in type as Part 6, 5.1.2 names it, value) in their order: ("Double", 1.5).
+
+        Returns:
+            The output arguments as JSON knows them (docs/opcua.md).
+
+        Raises:
+            DeviceUnreachable: no answer; it may or may not have been done.
+            DeviceRefused: the server said no, or an argument is none of its type.
+        """
+        return await self._writing.call(self._open_session(), node, method, arguments)
 
     def _open_session(self) -> Session:
-        if self._session is None:
+        if self._session is None or not self._is_connected:
             raise DeviceUnreachable(f"{self._settings.name}: not connected")
         return self._session
+
+    def _hands(self) -> Hands:
+        return Hands(
+            self._settings.name,
+            self._parameters,
+            self._monitor,
+            self._message_frames,
+            lambda refused: self._bad_frames(self._clock_ns(), refused),
+            self._clock_ns,
+        )
+
+    def _message_frames(self, message: Message) -> list[Frame]:
+        frames = self._frames(message.acquired_ns, message.data)
+        for body in message.events:
+            frames += self._event_frames(message.acquired_ns, body)
+        return frames
+
+    async def _monitor(self, session: Session, subscription: int, items: Sequence[Item]) -> list[tuple[int, int]]:
+        """Create monitored items; returns (tag, status) of those refused."""
+        doing = f"{self._settings.name}: subscribing"
+        refused = await monitor(session, doing, subscription, items, self._limits, self._monitored)
+        if any(item.is_event for item in items):
+            await self._refresh_conditions(session, doing, subscription)
+        return refused
+
+    async def _refresh_conditions(self, session: Session, doing: str, subscription: int) -> None:
+        """Ask for the conditions that hold. A server that refuses it, or has no methods at all, has none to tell of."""
+        try:
+            with translated(doing):
+                await session.services.call([refresh_request(subscription)])
+        except DeviceRefused:
+            return
 
     def _parameters(self, plan: OpcuaReadPlan) -> Any:
         interval_ms = plan.publishing_interval_ms
@@ -145,47 +271,15 @@ class OpcuaDriver:
             MaxNotificationsPerPublish=NOTIFICATIONS_PER_MESSAGE,
         )
 
-    async def _monitor(
-        self, session: Session, subscription: int, items: Sequence[Item], queue_size: int
-    ) -> list[tuple[int, int]]:
-        """Create monitored items, their client handle being the tag; returns (tag, status) of those refused."""
-        nodes = [(item, session.resolve(item.node)) for item in items]
-        refused: list[tuple[int, int]] = [(item.tag, Status.BAD_NODE_ID_UNKNOWN) for item, node in nodes if node is None]
-        known = [(item, node) for item, node in nodes if node is not None]
-        if not known:
-            return refused
-        requests = [
-            ua.MonitoredItemCreateRequest(
-                ItemToMonitor=ua.ReadValueId(NodeId=node, AttributeId=ua.AttributeIds.Value),
-                MonitoringMode=ua.MonitoringMode.Reporting,
-                RequestedParameters=ua.MonitoringParameters(
-                    ClientHandle=item.tag, SamplingInterval=item.sampling_interval_ms, QueueSize=queue_size, DiscardOldest=True
-                ),
-            )
-            for item, node in known
-        ]
-        results = await session.services.create_monitored_items(
-            ua.CreateMonitoredItemsParameters(subscription, ua.TimestampsToReturn.Source, requests)
-        )
-        refused += [
-            (item.tag, result.StatusCode.value)
-            for (item, _), result in zip(known, results, strict=True)
-            if result.StatusCode.is_bad()
-        ]
-        return refused
+    def _frames(self, acquired_ns: int, groups: Sequence[DataValues]) -> list[Frame]:
+        self._counts["overflows"] += overflows_of(groups)
+        return self._maker.frames(acquired_ns, groups)
 
-    async def _variant_type(self, session: Session, tag: int, node: Any) -> Any:
-        """The type that the variable's present value has; servers refuse a write of another."""
-        if tag not in self._variant_types:
-            (present,) = await session.services.read_attributes([node], ua.AttributeIds.Value)
-            if present.Value is None or present.Value.VariantType is ua.VariantType.Null:
-                return _WRITTEN_AS[self._settings.tags[tag].type]
-            self._variant_types[tag] = present.Value.VariantType
-        return self._variant_types[tag]
-
-    def _frames(self, acquired_ns: int, readings: list[Reading]) -> list[Frame]:
-        self.overflows += sum(has_overflowed(value) for _, value in readings)
-        return frames_of(self._table.device, acquired_ns, self._table.kinds, readings)
+    def _event_frames(self, acquired_ns: int, body: bytes) -> list[Frame]:
+        tags = self._settings.tags
+        events = [event for event in decode_events(body) if event.tag < len(tags) and tags[event.tag].type is ValueType.EVENT]
+        self._counts["overflows"] += count_overflows(events)
+        return event_frames(self._table.device, acquired_ns, events)
 
     def _bad_frames(self, acquired_ns: int, refused: Sequence[tuple[int, int]]) -> list[Frame]:
         frames = []
@@ -199,31 +293,3 @@ def _own(plan: ReadPlan) -> OpcuaReadPlan:
     if not isinstance(plan, OpcuaReadPlan):
         raise TypeError("not a plan of this driver")
     return plan
-
-
-def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    for start in range(0, len(items), ITEMS_PER_REQUEST):
-        yield items[start : start + ITEMS_PER_REQUEST]
-
-
-def _ignore(_publication: object) -> None:
-    """asyncua wants a callback for its own publish loop, which doesn't run."""
-
-
-def _variant(doing: str, value: object, kind: Any) -> Any:
-    """`value` as a Variant of the variable's type.
-
-    Raises:
-        DeviceRefused: it can't be one.
-    """
-    if kind is ua.VariantType.String:
-        fits = isinstance(value, str)
-    elif kind is ua.VariantType.Boolean or isinstance(value, bool):
-        fits = kind is ua.VariantType.Boolean and isinstance(value, bool)
-    elif kind in (ua.VariantType.Float, ua.VariantType.Double):
-        fits = isinstance(value, int | float)
-    else:
-        fits = isinstance(value, int)
-    if not fits:
-        raise DeviceRefused(f"{doing}: {value!r} is no {kind.name}")
-    return ua.Variant(value, kind)

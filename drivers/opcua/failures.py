@@ -60,12 +60,18 @@ def driver_error(doing: str, error: BaseException) -> DriverError:
     if isinstance(error, ua.UaStatusCodeError):
         name = type(error).__name__
         text = f"{doing}: {name}"
-        if name in _REFUSED or name.startswith("BadCertificate"):
+        if is_refusal(error):
             return DeviceRefused(text)
         return DeviceMisbehaved(text) if name in _MISBEHAVED else DeviceUnreachable(text)
     if isinstance(error, InvalidSignature):
         return DeviceRefused(f"{doing}: the server's signature is not that of its certificate")
     return DeviceMisbehaved(f"{doing}: {error}")
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether `error` is a status code that no repetition changes."""
+    name = type(error).__name__
+    return name in _REFUSED or name.startswith("BadCertificate")
 
 
 def status_error(doing: str, code: int) -> DriverError:

@@ -69,6 +69,15 @@ def _devices(gateway: Gateway) -> Iterator[Family]:
     yield Family("mumian_device_readings", Kind.COUNTER, "Readings taken, reported or not.", readings)
     errors = [({**labels, "class": kind}, count) for labels, poller in parts for kind, count in sorted(poller.errors.items())]
     yield Family("mumian_device_errors", Kind.COUNTER, "Links lost or not made, by the class of the error.", errors)
+    ends = [
+        ({**labels, "certificate": whose}, at_ns / _NS)
+        for labels, poller in parts
+        for whose, at_ns in sorted(poller.certificates_end_ns.items())
+    ]
+    text = "When a certificate of the device's link ends, since the epoch."
+    yield Family("mumian_device_certificate_end_timestamp_seconds", Kind.GAUGE, text, ends, unit="seconds")
+    events = [({**labels, "event": name}, count) for labels, poller in parts for name, count in sorted(poller.counts.items())]
+    yield Family("mumian_device_events", Kind.COUNTER, "What the driver counts beside readings and errors, by name.", events)
     trips = [(labels, poller.timetable.round_trip) for labels, poller in parts]
     text = "From the beginning of a poll to its last answer."
     yield Family("mumian_device_round_trip_seconds", Kind.HISTOGRAM, text, trips, unit="seconds")

@@ -94,14 +94,37 @@ def test_an_open_connection_must_be_asked_for_by_name() -> None:
         server(security=None)
 
 
-def test_signing_needs_all_three_files_and_none_needs_no_file() -> None:
-    assert [hint for _, _, hint in server(security="sign").mistakes()] == [
-        "add certificate_file",
-        "add private_key_file",
-        "add server_certificate_file",
-    ]
-    ((where, _, hint),) = server(certificate_file="own.pem").mistakes()
-    assert (where, hint) == (("certificate_file",), "set security: sign_and_encrypt")
+def test_signing_needs_no_file_but_a_certificate_needs_its_key() -> None:
+    assert list(server(security="sign").mistakes()) == []
+    ((where, _, hint),) = server(security="sign", certificate_file="own.pem").mistakes()
+    assert (where, hint) == (("certificate_file",), "add private_key_file")
+    ((where, _, hint),) = server(user_key_file="user.pem").mistakes()
+    assert (where, hint) == (("user_key_file",), "add user_certificate_file")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("certificate_file", "own.pem"),
+        ("private_key_file", "own.pem"),
+        ("server_certificate_file", "server.pem"),
+        ("server_name", "plc"),
+        ("security_policy", "Basic256Sha256"),
+    ],
+)
+def test_what_only_secures_has_no_use_on_an_open_connection(key: str, value: str) -> None:
+    where, _, hint = next(server(**{key: value}).mistakes())
+    assert (where, hint) == ((key,), "set security: sign_and_encrypt")
+
+
+def test_a_user_is_a_name_or_a_certificate() -> None:
+    other = {"user": "gw", "password_file": "pw", "user_certificate_file": "u.der", "user_key_file": "u.pem"}
+    assert [where for where, _, _ in server(**other).mistakes()] == [("user",)]
+
+
+def test_backup_endpoints_get_their_ports_and_none_is_tried_twice() -> None:
+    both = server(endpoint="opc.tcp://a", backup_endpoints=["opc.tcp://b:4841/x", "opc.tcp://a:4840"])
+    assert both.urls == ("opc.tcp://a:4840", "opc.tcp://b:4841/x")
 
 
 def test_user_and_password_file_come_together() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,11 +15,13 @@ from asyncua import ua
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.errors import DeviceUnreachable
-from drivers.model import Kind
+from drivers.model import Frame, Kind
+from drivers.opcua.columns import DataValues
+from drivers.opcua.notification import decode_publish
 from drivers.opcua.sequence import LAST_NUMBER, MOST_MISSING, SequenceTracker, successor
-from drivers.opcua.values import frames_of, has_overflowed, source_time_ns, understand
+from drivers.opcua.values import FrameMaker, overflows_of
 from drivers.status import Status
+from tests.drivers.opcua_messages import change_of, publish_response
 
 T = ua.VariantType
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
@@ -25,6 +29,33 @@ MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
 
 def reading(value: Any, kind: Any, at: datetime | None = MOMENT, status: int = 0) -> Any:
     return ua.DataValue(ua.Variant(value, kind), ua.StatusCode(status), SourceTimestamp=at)
+
+
+def groups_of(readings: Iterable[tuple[int, Any]]) -> list[DataValues]:
+    """(tag, DataValue) by way of asyncua's encoder."""
+    publication = decode_publish(publish_response([change_of(readings)]))
+    assert not isinstance(publication, int)
+    return publication.message.data
+
+
+def frames_of(kinds: Sequence[int], readings: Iterable[tuple[int, Any]], acquired_ns: int = 1) -> list[Frame]:
+    return FrameMaker("d", kinds).frames(acquired_ns, groups_of(readings))
+
+
+def understand(value: Any, kind: int) -> tuple[object, int]:
+    (frame,) = frames_of([kind], [(0, value)])
+    found = frame.values[0]
+    return found.item() if isinstance(found, np.generic) else found, int(frame.status[0])
+
+
+def source_time_ns(value: Any) -> int:
+    (frame,) = frames_of([Kind.FLOAT], [(0, value)])
+    assert frame.source_ns is not None
+    return int(frame.source_ns[0])
+
+
+def has_overflowed(value: Any) -> bool:
+    return overflows_of(groups_of([(0, value)])) == 1
 
 
 @pytest.mark.parametrize(
@@ -72,6 +103,13 @@ def test_what_is_no_number_is_a_sensor_failure(value: float) -> None:
     assert status == Status.BAD_SENSOR_FAILURE
 
 
+def test_a_signalling_nan_is_a_sensor_failure_like_any_other() -> None:
+    quiet = groups_of([(0, reading(1.0, T.Float))] * 20)
+    broken = [replace(group, values=np.full(len(group.places), 0x7F80_0001, np.uint32).view(np.float32)) for group in quiet]
+    frames = FrameMaker("d", [Kind.FLOAT]).frames(1, broken)
+    assert {int(frame.status[0]) for frame in frames} == {Status.BAD_SENSOR_FAILURE}
+
+
 def test_a_servers_own_status_passes_through() -> None:
     assert understand(reading(1.0, T.Double, status=0x40930000), Kind.FLOAT) == (1.0, 0x40930000)
     _, status = understand(reading(1.0, T.Double, status=0x80AB0000), Kind.FLOAT)
@@ -95,7 +133,7 @@ def test_overflow_is_a_bit_of_a_data_value_only() -> None:
 def test_columns_have_the_type_of_their_tags() -> None:
     kinds = [Kind.FLOAT, Kind.INT, Kind.BOOL, Kind.UINT64, Kind.TEXT]
     values = [(1.0, T.Double), (2, T.Int32), (True, T.Boolean), (2**64 - 1, T.UInt64), ("x", T.String)]
-    frames = frames_of("d", 9, kinds, [(tag, reading(*value)) for tag, value in enumerate(values)])
+    frames = frames_of(kinds, [(tag, reading(*value)) for tag, value in enumerate(values)], 9)
     assert {getattr(frame.values, "dtype", None): frame.tags.tolist() for frame in frames} == {
         np.dtype(np.float64): [0],
         np.dtype(np.int64): [1, 2],
@@ -107,7 +145,7 @@ def test_columns_have_the_type_of_their_tags() -> None:
 
 def test_a_clock_that_steps_back_does_not_turn_a_tags_order_around() -> None:
     readings = [(0, reading(float(step), T.Double, MOMENT - timedelta(seconds=step))) for step in range(4)]
-    assert [float(frame.values[0]) for frame in frames_of("d", 1, [Kind.FLOAT], readings)] == [0.0, 1.0, 2.0, 3.0]  # type: ignore[arg-type]
+    assert [float(frame.values[0]) for frame in frames_of([Kind.FLOAT], readings)] == [0.0, 1.0, 2.0, 3.0]  # type: ignore[arg-type]
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 20)), max_size=40))
@@ -117,7 +155,7 @@ def test_layers_hold_each_tag_once_keep_its_order_and_never_turn_time_around(ste
     for number, (tag, step) in enumerate(steps):
         last[tag] = last.get(tag, 0) + step
         readings.append((tag, reading(float(number), T.Double, MOMENT + timedelta(milliseconds=last[tag]))))
-    frames = frames_of("d", 1, [Kind.FLOAT] * 4, readings)
+    frames = frames_of([Kind.FLOAT] * 4, readings)
     for frame in frames:
         assert len(set(frame.tags.tolist())) == len(frame.tags)
     flat = [
@@ -168,6 +206,8 @@ def test_numbers_wrap_around_to_one() -> None:
     assert successor(LAST_NUMBER) == 1
 
 
-def test_a_number_far_off_ends_it() -> None:
-    with pytest.raises(DeviceUnreachable):
-        SequenceTracker().missing_before(MOST_MISSING + 2)
+def test_a_number_far_off_is_not_asked_for() -> None:
+    tracker = SequenceTracker()
+    assert not tracker.is_beyond_reach(MOST_MISSING + 1)
+    assert tracker.is_beyond_reach(MOST_MISSING + 2)
+    assert not tracker.is_beyond_reach(LAST_NUMBER)

@@ -29,6 +29,8 @@ class Wire:
         self.port = 0
         self.to_device = 0
         """Bytes that the driver has sent."""
+        self.swallow_after: int | None = None
+        """From that count of bytes on nothing goes through any more."""
         self.arrived = asyncio.Event()
         """Set whenever the driver sends."""
         self.sides: set[_Side] = set()
@@ -78,7 +80,9 @@ class _Side(asyncio.Protocol):
             self.peer.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        if self.wire.mode is Mode.FORWARD and self.peer is not None:
+        after = self.wire.swallow_after
+        is_open = self.wire.mode is Mode.FORWARD and (after is None or self.wire.to_device <= after)
+        if is_open and self.peer is not None:
             self.peer.transport.write(data)
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import NamedTuple
 
 from simulators.modbus.framing import FramingKind
-from tests.fuzz import dialling, documents, exchanges, modbus_answers, modbus_values, settings_files, simulator
+from tests.fuzz import dialling, documents, exchanges, modbus_answers, modbus_values, opcua_answers, settings_files, simulator
 
 
 class Target(NamedTuple):
@@ -31,6 +31,7 @@ TARGETS: dict[str, Target] = {
     "modbus_functions": Target(modbus_answers.run_functions, modbus_answers.function_seeds, 300),
     "modbus_services": Target(modbus_answers.run_services, modbus_answers.service_seeds),
     "modbus_values": Target(modbus_values.run_image, modbus_values.image_seeds, 600),
+    "opcua_answers": Target(opcua_answers.run_answer, opcua_answers.answer_seeds),
     "dialling_in": Target(dialling.run_door, dialling.door_seeds),
     **{
         f"simulated_{kind.value}": Target(partial(simulator.run_requests, kind), partial(simulator.request_seeds, kind))

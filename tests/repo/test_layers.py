@@ -34,10 +34,12 @@ _MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "drivers.base",
         "drivers.errors",
         "drivers.model",
+        "drivers.pki",
         "drivers.prompt",
         "drivers.registry",
         "drivers.settings",
         "drivers.status",
+        "drivers.suggestion",
     ),
     "idnode": ("config", "epcis"),
     # How a consumer tells repeats is one thing wherever it is done; sequence.py is sans-IO and imports nothing of ours.

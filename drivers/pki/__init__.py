@@ -1,0 +1,1 @@
+"""Certificates of OPC UA applications: ours, those that we trust, and why another one is refused."""
