@@ -17,6 +17,7 @@ from gateway.outbox.bounds import Bounds, Drop, device_of
 from gateway.outbox.codec import DIGEST_BYTES, Gap
 from gateway.outbox.gaps import Gaps
 from gateway.outbox.ranges import Ranges
+from gateway.outbox.schema import of_kind
 from gateway.outbox.standings import Kept
 
 DAMAGED = "damaged"
@@ -82,11 +83,6 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
         raise
-
-
-def of_kind(kind: RecordKind) -> str:
-    """A condition that lets SQLite use the partial index of that kind: it takes literals only."""
-    return f"kind = {int(kind)}"
 
 
 def counted_as(reason: str) -> str:

@@ -10,12 +10,13 @@ from enum import StrEnum
 
 from gateway.outbox.base import Entry, RecordKind
 from gateway.outbox.codec import DIGEST_BYTES, RecordDamaged, decode_table, table_digest, table_key, table_priority
+from gateway.outbox.schema import of_kind
 
 SIZE = "size"
 AGE = "age"
 _NS = 1_000_000_000
 _DIGEST = slice(1, 1 + DIGEST_BYTES)
-_TELEMETRY = f"kind = {int(RecordKind.TELEMETRY)}"
+_TELEMETRY = of_kind(RecordKind.TELEMETRY)
 
 
 class WhenFull(StrEnum):

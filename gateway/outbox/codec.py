@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from drivers.model import Column, Frame, Kind, TagTable
+from gateway.outbox.base import RecordKind
 
 VERSION = 1
 DIGEST_BYTES = 16
@@ -56,9 +57,7 @@ _CLOCK_BITS = 3
 
 
 _GAP = b"G"
-
-
-_GAP = b"G"
+_KINDS = frozenset(RecordKind)
 
 
 class RecordDamaged(ValueError):
@@ -172,6 +171,13 @@ def decode_gap(payload: bytes) -> Gap:
 def checksum(seq: int, kind: int, payload: bytes) -> int:
     """CRC-32 over a stored record, its seq and kind included, so that a row that changed places is found too."""
     return zlib.crc32(payload, zlib.crc32(_CHECK.pack(seq, kind)))
+
+
+def is_sound(seq: int, kind: object, crc: object, payload: object) -> bool:
+    """Whether the columns of a stored row are a record's: of the right types, and of that checksum."""
+    if not (isinstance(kind, int) and kind in _KINDS and isinstance(payload, bytes)):
+        return False
+    return checksum(seq, kind, payload) == crc
 
 
 def encode_record(digest: bytes, frames: Sequence[Frame], clock: int = 0) -> bytes:

@@ -12,12 +12,12 @@ from typing import Any
 
 from gateway.outbox import ranges, standings
 from gateway.outbox.base import OutboxError, OutboxFailed, RecordKind
-from gateway.outbox.batch import of_kind, transaction
+from gateway.outbox.batch import transaction
 from gateway.outbox.bounds import device_of
-from gateway.outbox.codec import DIGEST_BYTES, checksum
+from gateway.outbox.codec import DIGEST_BYTES, checksum, is_sound
 from gateway.outbox.lock import take_lock
 from gateway.outbox.salvage import FileDamaged
-from gateway.outbox.schema import APPLICATION_ID, VERSION
+from gateway.outbox.schema import APPLICATION_ID, VERSION, of_kind
 from gateway.outbox.store import connect, connect_reader, load, reseal, translate
 
 
@@ -134,14 +134,15 @@ def rows(connection: sqlite3.Connection, after: int, limit: int | None) -> Itera
     devices: dict[bytes, str | None] = {}
     query = "SELECT seq, kind, at_ns, crc, payload FROM record WHERE seq > ? ORDER BY seq LIMIT ?"
     for seq, kind, at_ns, crc, payload in connection.execute(query, (after, -1 if limit is None else limit)):
-        is_sound = kind in set(RecordKind) and checksum(seq, kind, payload) == crc
+        at_ns = at_ns if isinstance(at_ns, int) else 0
+        is_whole = is_sound(seq, kind, crc, payload)
         device = None
-        if is_sound and kind == RecordKind.TELEMETRY:
+        if is_whole and kind == RecordKind.TELEMETRY:
             digest = payload[1 : 1 + DIGEST_BYTES]
             if digest not in devices:
                 devices[digest] = device_of(connection, digest)
             device = devices[digest]
-        yield Stored(seq, at_ns, device, RecordKind(kind) if is_sound else RecordKind.TELEMETRY, payload, is_sound)
+        yield Stored(seq, at_ns, device, RecordKind(kind) if is_whole else RecordKind.TELEMETRY, payload, is_whole)
 
 
 class NotStored(OutboxError):

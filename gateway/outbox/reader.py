@@ -7,9 +7,10 @@ from pathlib import Path
 
 from gateway.outbox import gaps
 from gateway.outbox.base import Record, RecordKind
-from gateway.outbox.batch import DAMAGED, of_kind
-from gateway.outbox.codec import Gap, checksum
+from gateway.outbox.batch import DAMAGED
+from gateway.outbox.codec import Gap, is_sound
 from gateway.outbox.gaps import Gaps
+from gateway.outbox.schema import of_kind
 from gateway.outbox.store import connect_reader, load_gaps
 
 _Row = tuple[int, int, int, int, bytes]
@@ -56,11 +57,12 @@ class Reader:
             if not rows:
                 break
             for seq, kind, at_ns, crc, payload in rows:
-                if checksum(seq, kind, payload) == crc:
+                at_ns = at_ns if isinstance(at_ns, int) else 0  # not under the checksum
+                if is_sound(seq, kind, crc, payload):
                     records.append(Record(seq, RecordKind(kind), payload, at_ns))
                     continue
                 self._damaged(seq)
-                if kind == RecordKind.TELEMETRY:
+                if kind != RecordKind.PRODUCT:
                     records.append(gaps.as_record(Gap(seq, seq, at_ns, at_ns, {DAMAGED: 1}, ())))
             after, until = (after, rows[-1][0] - 1) if newest else (rows[-1][0], until)
         return records[::-1] if newest else records

@@ -6,6 +6,8 @@ import sqlite3
 from contextlib import closing
 from functools import cache
 
+from gateway.outbox.base import RecordKind
+
 APPLICATION_ID = 0x4D554D49
 """PRAGMA application_id: "MUMI"."""
 
@@ -55,6 +57,14 @@ STEPS: tuple[str, ...] = (
 
 VERSION = len(STEPS)
 """PRAGMA user_version of a file that all steps have been applied to."""
+
+
+def of_kind(kind: RecordKind) -> str:
+    """A condition that lets SQLite use the partial index of that kind: it takes literals only.
+
+    What is no product is telemetry: a record whose kind is damaged must be met by somebody.
+    """
+    return "kind = 2" if kind is RecordKind.PRODUCT else "kind IS NOT 2"
 
 
 def tables_of(connection: sqlite3.Connection) -> list[tuple[str, str, str | None]]:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from gateway.outbox import gaps, standings
 from gateway.outbox.base import OutboxError, OutboxFailed, OutboxFull, RecordKind
-from gateway.outbox.batch import Books, books_of, of_kind, seal, transaction
+from gateway.outbox.batch import Books, books_of, seal, transaction
 from gateway.outbox.codec import Gap, checksum, decode_gap, table_digest, table_key
 from gateway.outbox.gaps import Gaps
 from gateway.outbox.mark import Mark, read_mark, write_mark
 from gateway.outbox.ranges import Ranges
 from gateway.outbox.salvage import FileDamaged, finish, is_damage, is_outbox, salvage, sync_folder
-from gateway.outbox.schema import APPLICATION_ID, STEPS, VERSION, tables_at, tables_of
+from gateway.outbox.schema import APPLICATION_ID, STEPS, VERSION, of_kind, tables_at, tables_of
 
 BUSY_TIMEOUT_S = 5.0
 ROLLED_BACK = "rolled_back"
@@ -173,7 +173,7 @@ def _check_tables(connection: sqlite3.Connection, path: Path, version: int, appl
     tables = tables_of(connection)
     is_ours = application == APPLICATION_ID
     if tables == tables_at(VERSION):
-        if version != VERSION or not is_ours:
+        if version < VERSION or not is_ours:
             raise FileDamaged(f"{path} says of itself what it isn't")
     elif is_ours and 0 < version <= VERSION and tables != tables_at(version):
         raise FileDamaged(f"the tables of {path} are altered")

@@ -188,6 +188,32 @@ async def test_an_altered_description_of_the_tables_costs_no_record(path: Path) 
             file.unlink()
 
 
+@pytest.mark.parametrize(
+    "change",
+    ["kind = 5", "kind = ''", "kind = x'01'", "payload = 'text'", "payload = 7", "crc = ''", "seq = seq"],
+    ids=["another kind", "no kind", "a blob", "a text", "a number", "no checksum", "nothing"],
+)
+async def test_a_record_whose_columns_are_altered_is_told_as_a_gap(path: Path, change: str) -> None:
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute(f"UPDATE record SET {change} WHERE seq = 123")
+    connection.close()
+    missing, outbox = await verdict(path)
+    assert missing == (set() if change == "seq = seq" else {123})
+    await outbox.close()
+
+
+async def test_a_record_whose_time_is_altered_goes_all_the_same(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute("UPDATE record SET at_ns = '' WHERE seq = 123")
+    connection.close()
+    missing, outbox = await verdict(path)
+    assert missing == set()
+    assert [record.at_ns for record in outbox.read(122, 1, TELEMETRY)] == [0]
+    await outbox.close()
+
+
 async def test_a_salvage_that_was_cut_short_is_finished_at_the_next_start(path: Path) -> None:
     whole = path.with_name("outbox.db.salvaged")
     shutil.copy(path, whole)
