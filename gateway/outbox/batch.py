@@ -21,6 +21,8 @@ from gateway.outbox.schema import of_kind
 from gateway.outbox.standings import Kept
 
 DAMAGED = "damaged"
+_TIMES = ", ".join(f"{end}(CASE typeof(at_ns) WHEN 'integer' THEN at_ns END)" for end in ("min", "max"))
+"""Of what is altered a time may be anything."""
 ROWS_AT_ONCE = 32
 """Rows of one INSERT: around each statement this thread lets the event loop's go on, and then has to wait for it."""
 
@@ -208,9 +210,9 @@ class _Account:
 
     def _extent(self, drop: Drop) -> tuple[int, int, int, int] | None:
         """Least and greatest seq and time of what goes; None when nothing does."""
-        query = f"SELECT min(seq), max(seq), min(at_ns), max(at_ns) FROM record WHERE {drop.condition}"  # noqa: S608
+        query = f"SELECT min(seq), max(seq), {_TIMES} FROM record WHERE {drop.condition}"  # noqa: S608
         first, last, first_ns, last_ns = self._connection.execute(query, drop.parameters).fetchone()
-        return None if first is None else (first, last, first_ns, last_ns)
+        return None if first is None else (first, last, first_ns or 0, last_ns or 0)
 
     def _drop_piece(self, drop: Drop, extent: tuple[int, int, int, int]) -> None:
         devices = self._devices(drop)
@@ -221,7 +223,11 @@ class _Account:
     def _devices(self, drop: Drop) -> tuple[str, ...]:
         digests = f"SELECT DISTINCT substr(payload, 2, {DIGEST_BYTES}) FROM record WHERE {drop.condition}"  # noqa: S608
         found = self._connection.execute(digests, drop.parameters).fetchall()
-        devices = {device_of(self._connection, digest) for (digest,) in found if len(digest) == DIGEST_BYTES}
+        devices = {
+            device_of(self._connection, digest)
+            for (digest,) in found
+            if isinstance(digest, bytes) and len(digest) == DIGEST_BYTES
+        }
         return tuple(sorted(device for device in devices if device is not None))
 
     def _delete(self, condition: str, parameters: tuple[int | str, ...]) -> int:

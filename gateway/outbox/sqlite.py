@@ -51,7 +51,6 @@ _BATCH_ENTRIES = 4096
 _KINDS = {int(kind): kind for kind in RecordKind}
 """Calling the enumeration costs ten times as much."""
 
-
 _T = TypeVar("_T")
 
 
@@ -268,7 +267,7 @@ class SqliteOutbox:
         now_ns = self._clock.now_ns()
         try:
             books = await self._in_writer(partial(self._commit, batch=batch, now_ns=now_ns))
-        except (sqlite3.Error, OSError) as error:
+        except Exception as error:  # of ours too: nobody may wait for ever
             self._suspect(error)
             self._give_back(batch, appends, store.translate(error, self._path))
             return False

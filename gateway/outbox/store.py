@@ -189,7 +189,8 @@ def translate(error: Exception, path: Path) -> OutboxError:
         return OutboxFull(f"no space left for {path}: {error}")
     if code & 0xFF == sqlite3.SQLITE_BUSY:
         return OutboxFailed(f"{path} is held by another program for more than {BUSY_TIMEOUT_S:g} s: {error}")
-    return OutboxFailed(f"{path}: {error}")
+    is_known = isinstance(error, sqlite3.Error | OSError | FileDamaged)
+    return OutboxFailed(f"{path}: {error if is_known else repr(error)}")
 
 
 def load(connection: sqlite3.Connection) -> Opened:

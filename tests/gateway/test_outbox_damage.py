@@ -190,8 +190,17 @@ async def test_an_altered_description_of_the_tables_costs_no_record(path: Path) 
 
 @pytest.mark.parametrize(
     "change",
-    ["kind = 5", "kind = ''", "kind = x'01'", "payload = 'text'", "payload = 7", "crc = ''", "seq = seq"],
-    ids=["another kind", "no kind", "a blob", "a text", "a number", "no checksum", "nothing"],
+    [
+        "kind = 5",
+        "kind = ''",
+        "kind = x'01'",
+        "payload = 'a text that is longer than a digest'",
+        "payload = 7",
+        "kind = 5, at_ns = ''",
+        "crc = ''",
+        "seq = seq",
+    ],
+    ids=["another kind", "no kind", "a blob", "a text", "a number", "no time either", "no checksum", "nothing"],
 )
 async def test_a_record_whose_columns_are_altered_is_told_as_a_gap(path: Path, change: str) -> None:
     connection = sqlite3.connect(path)

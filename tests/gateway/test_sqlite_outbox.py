@@ -301,6 +301,21 @@ async def test_a_full_disk_stores_nothing_of_a_batch_and_heals_without_a_restart
     await outbox.close()
 
 
+async def test_a_defect_in_a_commit_lets_nobody_wait_for_ever(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outbox = await opened(path)
+    await outbox.append([reading()])
+
+    def fail(*_: object) -> None:
+        raise AttributeError("no such thing")
+
+    monkeypatch.setattr(sqlite, "commit", fail)
+    for _ in range(2):
+        async with asyncio.timeout(10):
+            with pytest.raises(OutboxFailed, match="AttributeError"):
+                await outbox.append([reading()])
+    await outbox.close()
+
+
 async def test_acknowledgements_make_space_on_a_full_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "LAZY_S", 0.0)
     monkeypatch.setattr(sqlite, "FULL_PAUSE_S", 0.0)
