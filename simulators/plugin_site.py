@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from config.composer import Uncomposable, compose
+from config.expansion import expand
 from config.text import read_text
 from config.tree import plain
 
@@ -61,6 +62,9 @@ def read_site(path: Path) -> Site:
         root, faults = compose(read_text(path))
     except Uncomposable as error:
         raise Unusable(f"{path}: {error}") from error
+    if root is not None:
+        root, more, _ = expand(root, path.parent)  # profiles of devices
+        faults = [*faults, *more]
     document = None if root is None or faults else plain(root)
     if not isinstance(document, dict) or "devices" not in document:
         raise Unusable(f"{path}: not a gateway file; `mumian gateway check` says more")

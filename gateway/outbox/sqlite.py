@@ -267,7 +267,7 @@ class SqliteOutbox:
         now_ns = self._clock.now_ns()
         try:
             books = await self._in_writer(partial(self._commit, batch=batch, now_ns=now_ns))
-        except Exception as error:  # of ours too: nobody may wait for ever
+        except Exception as error:  # noqa: BLE001 of ours too: nobody may wait for ever
             self._suspect(error)
             self._give_back(batch, appends, store.translate(error, self._path))
             return False
