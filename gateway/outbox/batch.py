@@ -12,7 +12,7 @@ from functools import cache
 from itertools import chain
 
 from gateway.outbox import gaps, standings
-from gateway.outbox.base import RecordKind
+from gateway.outbox.base import Counts, RecordKind
 from gateway.outbox.bounds import Bounds, Drop, device_of
 from gateway.outbox.codec import DIGEST_BYTES, Gap
 from gateway.outbox.gaps import Gaps
@@ -38,6 +38,11 @@ class Books:
     readings: int
     dropped: Mapping[str, int]
     gaps: Gaps = ()
+
+    def counts(self) -> Counts:
+        """For those outside."""
+        figures = (self.produced, self.removed, self.stored, self.dropped, self.readings, self.stored_bytes)
+        return Counts(*figures, len(self.gaps))
 
 
 @dataclass(slots=True)

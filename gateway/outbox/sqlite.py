@@ -136,8 +136,7 @@ class SqliteOutbox:
         loop = asyncio.get_running_loop()
         waiting = Append(loop, entries, notes or {})
         self._waiting.append(waiting)
-        if self._gathering is None:
-            self._gathering = loop.call_later(GATHER_S if self.gather_s is None else self.gather_s, self._wake.set)
+        self._gathering = self._gathering or loop.call_later(GATHER_S if self.gather_s is None else self.gather_s, self._wake.set)
         try:
             return await waiting
         except asyncio.CancelledError:
@@ -153,10 +152,9 @@ class SqliteOutbox:
         if self._reader is None:
             raise OutboxFailed(f"{self._path} is closed")
         known = self._books.gaps
-        if not newest and (not known or known[-1].last_seq <= after):
-            recent = self._recent.read(after, limit, kinds, until)
-            if recent is not None:
-                return recent
+        is_plain = not newest and (not known or known[-1].last_seq <= after)
+        if is_plain and (recent := self._recent.read(after, limit, kinds, until)) is not None:
+            return recent
         # Not beyond what _settle() has seen: the reader sees a commit before this loop knows the notes stored with it.
         through = self._last_seq if until is None else min(until, self._last_seq)
         try:
@@ -197,20 +195,21 @@ class SqliteOutbox:
         return self._notes.get(key)
 
     def counts(self) -> Counts:
-        books = self._books
-        return Counts(
-            books.produced, books.removed, books.stored, books.dropped, books.readings, books.stored_bytes, len(books.gaps)
-        )
+        return self._books.counts()
 
     async def close(self) -> None:
         self._closing = True
         self._wake.set()
-        if self._committing is not None:
-            await self._committing
-            self._committing = None
-        for timer in (self._lazy, self._gathering):
-            if timer is not None:
-                timer.cancel()
+        committing, self._committing = self._committing, None
+        try:
+            if committing is not None:
+                await committing
+        finally:
+            await self._release()
+
+    async def _release(self) -> None:
+        for timer in filter(None, (self._lazy, self._gathering)):
+            timer.cancel()
         if self._reader is not None:
             self._reader.close()
             self._reader = None
@@ -267,10 +266,13 @@ class SqliteOutbox:
         now_ns = self._clock.now_ns()
         try:
             books = await self._in_writer(partial(self._commit, batch=batch, now_ns=now_ns))
-        except Exception as error:  # noqa: BLE001 of ours too: nobody may wait for ever
+        except (sqlite3.Error, OSError) as error:
             self._suspect(error)
             self._give_back(batch, appends, store.translate(error, self._path))
             return False
+        except BaseException as error:
+            self._give_back(batch, appends, OutboxFailed(f"{self._path}: {error!r}"))  # nobody may wait for ever
+            raise
         self._settle(batch, books)
         for append, span in zip(appends, spans, strict=True):
             append.settle(span)

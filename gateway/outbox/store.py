@@ -189,8 +189,7 @@ def translate(error: Exception, path: Path) -> OutboxError:
         return OutboxFull(f"no space left for {path}: {error}")
     if code & 0xFF == sqlite3.SQLITE_BUSY:
         return OutboxFailed(f"{path} is held by another program for more than {BUSY_TIMEOUT_S:g} s: {error}")
-    is_known = isinstance(error, sqlite3.Error | OSError | FileDamaged)
-    return OutboxFailed(f"{path}: {error if is_known else repr(error)}")
+    return OutboxFailed(f"{path}: {error}")
 
 
 def load(connection: sqlite3.Connection) -> Opened:

@@ -51,6 +51,7 @@ def test_what_never_came_is_missing_and_what_came_twice_is_repeated() -> None:
 
 @pytest.mark.slow
 @pytest.mark.services
+@pytest.mark.long
 def test_our_own_gateway_is_measured_over_a_killed_broker_and_misses_nothing(tmp_path: Path) -> None:
     for service in ("gcc", "mosquitto", "mosquitto_sub", "mosquitto_pub"):
         require_service(service)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.services import require_service
 
-pytestmark = [pytest.mark.slow, pytest.mark.services]
+pytestmark = [pytest.mark.slow, pytest.mark.services, pytest.mark.long]
 
 
 @pytest.fixture(autouse=True)

@@ -28,6 +28,7 @@ mumian_outbox_stored_records 3
 
 @pytest.mark.slow
 @pytest.mark.services
+@pytest.mark.long
 def test_the_books_balance_at_every_second_of_a_disturbed_run_and_nothing_is_lost(tmp_path: Path, mosquitto: Mosquitto) -> None:
     finding = run_chaos(tmp_path, mosquitto, SECONDS, seed=20261124)
     assert finding.passed, finding

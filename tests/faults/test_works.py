@@ -18,6 +18,7 @@ TAG = ("press", "speed")
 
 @pytest.mark.slow
 @pytest.mark.services
+@pytest.mark.long
 def test_links_that_go_silent_are_noticed_and_come_back_and_cost_nothing(tmp_path: Path) -> None:
     row = links.campaign(tmp_path, 4, seed=3)
     assert row.is_clean, render([row])

@@ -1,4 +1,4 @@
-"""A guard on every coroutine: a test that waits for ever fails instead. They take minutes, so that `make interop` runs them."""
+"""A guard on every coroutine: a test that waits for ever fails instead. They take minutes, so that `make long` runs them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         here = Path(__file__).parent in item.path.parents
         if here:
-            item.add_marker(pytest.mark.interop)
+            item.add_marker(pytest.mark.long)
         if here and isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.obj = _guarded(item.obj)
 

@@ -313,6 +313,8 @@ async def test_a_defect_in_a_commit_lets_nobody_wait_for_ever(path: Path, monkey
         async with asyncio.timeout(10):
             with pytest.raises(OutboxFailed, match="AttributeError"):
                 await outbox.append([reading()])
+    with pytest.raises(AttributeError):
+        await outbox.close()
     await outbox.close()
 
 
