@@ -80,7 +80,7 @@ def digest_of(secret: str) -> bytes:
     return sha256(secret.encode()).digest()
 
 
-def identify(authorization: str | None, tokens: Tokens, admin: bytes) -> Caller:
+async def identify(authorization: str | None, tokens: Tokens, admin: bytes) -> Caller:
     """Who an Authorization header says is asking.
 
     Args:
@@ -98,7 +98,7 @@ def identify(authorization: str | None, tokens: Tokens, admin: bytes) -> Caller:
         raise BadToken
     if hmac.compare_digest(digest, admin):
         return Caller(Kind.ADMIN, "admin")
-    token = tokens.token(digest)
+    token = await tokens.token(digest)
     if token is None or not hmac.compare_digest(token.digest, digest):
         raise BadToken
     return Caller(Kind.MEMBER, f"{token.enterprise}:{token.label}", token.enterprise, token.role, digest)

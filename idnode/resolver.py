@@ -51,18 +51,18 @@ class Resolver:
         """The identifier's public address."""
         return f"{self._base_url}/{identifier.path}"
 
-    def resolve(self, identifier: Identifier, caller: Caller) -> Resolution:
-        """What the identifier means, or why this caller isn't told; microseconds, never waits.
+    async def resolve(self, identifier: Identifier, caller: Caller) -> Resolution:
+        """What the identifier means, or why this caller isn't told.
 
         A caller who may not read an enterprise's records gets the same answer whether one exists or not.
         """
-        enterprise = self._store.enterprise_of(identifier.prefix)
+        enterprise = await self._store.enterprise_of(identifier.prefix)
         if enterprise is None:
             return Resolution(identifier, Verdict.UNKNOWN)
         if not caller.may_read(enterprise):
             verdict = Verdict.ANONYMOUS if caller.kind is Kind.ANYBODY else Verdict.FORBIDDEN
             return Resolution(identifier, verdict)
-        record = self._store.record(identifier)
+        record = await self._store.record(identifier)
         if record is None:
             return Resolution(identifier, Verdict.UNKNOWN, enterprise)
         needed = Permission.ADMIN_READ | Permission.PUBLIC_READ if caller.belongs_to(enterprise) else Permission.PUBLIC_READ

@@ -1,7 +1,8 @@
 """The store contract: what the node knows, durably, and what it does all at once or not at all.
 
-Methods without `await` answer from what is committed, within microseconds, and belong in the event loop. Methods
-with `await` return when what they changed survives a power cut; concurrent ones share a commit. Nothing is
+Reads answer from what is committed. A store that holds it on this machine answers within microseconds and without suspending,
+so that a hot route may step such a coroutine in place; another one suspends. What changes something returns when the change
+survives a power cut; concurrent changes share a commit. Nothing is
 overwritten: a changed record leaves its old version behind, with who and when. Everything is keyed by identifier or
 by the enterprise that owns its prefix, so that a store may be spread over machines by prefix without a transaction
 that spans two.
@@ -77,13 +78,13 @@ class Enterprises(Protocol):
             AlreadyThere: an enterprise with that id.
         """
 
-    def enterprise(self, key: str) -> Enterprise | None:
+    async def enterprise(self, key: str) -> Enterprise | None:
         """The enterprise of that id."""
 
-    def enterprise_of(self, prefix: str) -> Enterprise | None:
+    async def enterprise_of(self, prefix: str) -> Enterprise | None:
         """The enterprise that owns a prefix, given in upper case."""
 
-    def enterprises(self) -> list[Enterprise]:
+    async def enterprises(self) -> list[Enterprise]:
         """All, in the order in which they came."""
 
 
@@ -105,7 +106,7 @@ class Tokens(Protocol):
             NotThere: no such token.
         """
 
-    def token(self, digest: bytes) -> Token | None:
+    async def token(self, digest: bytes) -> Token | None:
         """The token with that digest, unless it is revoked."""
 
 
@@ -122,10 +123,10 @@ class Records(Protocol):
             NotThere
         """
 
-    def record(self, identifier: Identifier, as_of_ms: int | None = None) -> Record | None:
+    async def record(self, identifier: Identifier, as_of_ms: int | None = None) -> Record | None:
         """The record as it is, or as it was at that moment."""
 
-    def versions(self, identifier: Identifier) -> list[Record]:
+    async def versions(self, identifier: Identifier) -> list[Record]:
         """Every version, the first first."""
 
 
@@ -158,13 +159,13 @@ class Events(Protocol):
             AlreadyThere: another event bears that id.
         """
 
-    def event(self, key: str) -> StoredEvent | None:
+    async def event(self, key: str) -> StoredEvent | None:
         """The event with that eventID."""
 
-    def events(self, query: EventQuery) -> list[StoredEvent]:
+    async def events(self, query: EventQuery) -> list[StoredEvent]:
         """The events that match, ascending by sequence."""
 
-    def capture_report(self, key: str) -> CaptureReport | None:
+    async def capture_report(self, key: str) -> CaptureReport | None:
         """The report of a capture."""
 
 

@@ -49,15 +49,15 @@ class MemoryStore:
         self._enterprises[key] = made
         return made
 
-    def enterprise(self, key: str) -> Enterprise | None:
+    async def enterprise(self, key: str) -> Enterprise | None:
         """See the contract."""
         return self._enterprises.get(key)
 
-    def enterprise_of(self, prefix: str) -> Enterprise | None:
+    async def enterprise_of(self, prefix: str) -> Enterprise | None:
         """See the contract."""
         return next((each for each in self._enterprises.values() if each.prefix == prefix), None)
 
-    def enterprises(self) -> list[Enterprise]:
+    async def enterprises(self) -> list[Enterprise]:
         """See the contract."""
         return list(self._enterprises.values())
 
@@ -76,7 +76,7 @@ class MemoryStore:
             raise NotThere(f"there is no token {label}")
         del self._tokens[found[0].digest]
 
-    def token(self, digest: bytes) -> Token | None:
+    async def token(self, digest: bytes) -> Token | None:
         """See the contract."""
         return self._tokens.get(digest)
 
@@ -101,12 +101,12 @@ class MemoryStore:
         versions.append(made)
         return made
 
-    def record(self, identifier: Identifier, as_of_ms: int | None = None) -> Record | None:
+    async def record(self, identifier: Identifier, as_of_ms: int | None = None) -> Record | None:
         """See the contract."""
         versions = self._records.get(identifier, [])
         return next((each for each in reversed(versions) if as_of_ms is None or each.since_ms <= as_of_ms), None)
 
-    def versions(self, identifier: Identifier) -> list[Record]:
+    async def versions(self, identifier: Identifier) -> list[Record]:
         """See the contract."""
         return list(self._records.get(identifier, []))
 
@@ -160,8 +160,8 @@ class MemoryStore:
         if event.id in self._trace.by_id or event.id in ids:
             raise AlreadyThere(f"there is another event {event.id}")
         for new in event.registrations:
-            held = self.record(new.identifier)
-            if new.identifier in commissioned or (held is not None and held.event_id is not None):
+            held = self._records.get(new.identifier)
+            if new.identifier in commissioned or (held is not None and held[-1].event_id is not None):
                 raise CommissionedTwice(new.identifier, event.place)
 
     def _keep(self, event: NewEvent, capture: Capture) -> None:
@@ -174,11 +174,11 @@ class MemoryStore:
                 versions = self._records[new.identifier]
                 versions[-1] = msgspec.structs.replace(versions[-1], event_id=event.id)
 
-    def event(self, key: str) -> StoredEvent | None:
+    async def event(self, key: str) -> StoredEvent | None:
         """See the contract."""
         return self._trace.by_id.get(key)
 
-    def events(self, query: EventQuery) -> list[StoredEvent]:
+    async def events(self, query: EventQuery) -> list[StoredEvent]:
         """See the contract."""
         matching = (
             stored
@@ -188,7 +188,7 @@ class MemoryStore:
         )
         return [stored for stored, _ in zip(matching, range(query.limit), strict=False)]
 
-    def capture_report(self, key: str) -> CaptureReport | None:
+    async def capture_report(self, key: str) -> CaptureReport | None:
         """See the contract."""
         return self._trace.reports.get(key)
 

@@ -42,15 +42,15 @@ class SqliteStore:
             lambda connection: owner_rows.add_enterprise(connection, key, name, visibility, node_prefix, author, at_ms)
         )
 
-    def enterprise(self, key: str) -> Enterprise | None:
+    async def enterprise(self, key: str) -> Enterprise | None:
         """See the contract."""
         return self._read(owner_rows.enterprise, key)
 
-    def enterprise_of(self, prefix: str) -> Enterprise | None:
+    async def enterprise_of(self, prefix: str) -> Enterprise | None:
         """See the contract."""
         return self._read(owner_rows.enterprise_of, prefix)
 
-    def enterprises(self) -> list[Enterprise]:
+    async def enterprises(self) -> list[Enterprise]:
         """See the contract."""
         return self._read(owner_rows.enterprises)
 
@@ -62,7 +62,7 @@ class SqliteStore:
         """See the contract."""
         await self._writer.run(lambda connection: owner_rows.revoke_token(connection, enterprise, label, at_ms))
 
-    def token(self, digest: bytes) -> Token | None:
+    async def token(self, digest: bytes) -> Token | None:
         """See the contract."""
         return self._read(owner_rows.token, digest)
 
@@ -76,11 +76,11 @@ class SqliteStore:
         """See the contract."""
         return await self._writer.run(lambda connection: record_rows.replace(connection, identifier, values, author, at_ms))
 
-    def record(self, identifier: Identifier, as_of_ms: int | None = None) -> Record | None:
+    async def record(self, identifier: Identifier, as_of_ms: int | None = None) -> Record | None:
         """See the contract."""
         return self._read(record_rows.record, identifier, as_of_ms)
 
-    def versions(self, identifier: Identifier) -> list[Record]:
+    async def versions(self, identifier: Identifier) -> list[Record]:
         """See the contract."""
         return self._read(record_rows.versions, identifier)
 
@@ -92,15 +92,15 @@ class SqliteStore:
         """See the contract."""
         return await self._writer.run(lambda connection: event_rows.capture(connection, capture))
 
-    def event(self, key: str) -> StoredEvent | None:
+    async def event(self, key: str) -> StoredEvent | None:
         """See the contract."""
         return self._read(event_rows.event, key)
 
-    def events(self, query: EventQuery) -> list[StoredEvent]:
+    async def events(self, query: EventQuery) -> list[StoredEvent]:
         """See the contract."""
         return self._read(event_rows.events, query)
 
-    def capture_report(self, key: str) -> CaptureReport | None:
+    async def capture_report(self, key: str) -> CaptureReport | None:
         """See the contract."""
         return self._read(event_rows.capture_report, key)
 

@@ -40,13 +40,13 @@ async def add_enterprise(request: Request, node: NodeOf, admin: Admin) -> Enterp
 @router.get("/enterprises")
 async def list_enterprises(node: NodeOf, caller: AnyCaller) -> list[EnterpriseAnswer]:
     """The enterprises whose records this caller may read."""
-    return [_answer(each) for each in node.store.enterprises() if caller.may_read(each)]
+    return [_answer(each) for each in await node.store.enterprises() if caller.may_read(each)]
 
 
 @router.get("/enterprises/{key}")
 async def get_enterprise(key: str, node: NodeOf, caller: AnyCaller) -> EnterpriseAnswer:
     """One enterprise."""
-    found = node.store.enterprise(key)
+    found = await node.store.enterprise(key)
     if found is None or not caller.may_read(found):
         raise not_found(f"there is no enterprise {key}")
     return _answer(found)
@@ -82,7 +82,7 @@ async def lease(
     idempotency_key: Annotated[str | None, Header(description="Makes repeating safe: the same key gets the same lease.")] = None,
 ) -> LeaseAnswer:
     """Lease suffixes for naming things while the node can't be reached. For a gateway's token."""
-    owner = owner_of(node, prefix, caller)
+    owner = await owner_of(node, prefix, caller)
     if not caller.is_gateway_of(owner):
         raise forbidden("this needs a token with the role gateway")
     if idempotency_key is None or not 0 < len(idempotency_key) <= _LONGEST_KEY:

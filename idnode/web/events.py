@@ -57,7 +57,7 @@ async def abilities(node: NodeOf) -> Response:
 @router.post("/capture", status_code=HTTPStatus.ACCEPTED, openapi_extra=_document_body, response_model=None)
 async def capture(request: Request, node: NodeOf, caller: KnownCaller) -> Response:
     """Capture an EPCISDocument. All its events are durable before this answers, and repeating it is safe."""
-    owner = _gateway_owner(node, caller)
+    owner = await _gateway_owner(node, caller)
     behaviour = _behaviour(request)
     document = await read_json(request, node.settings.capture, JSON_OR_LD)
     opened = _open(document, behaviour, node)
@@ -69,8 +69,8 @@ async def capture(request: Request, node: NodeOf, caller: KnownCaller) -> Respon
     return Response(status_code=HTTPStatus.ACCEPTED, headers={"Location": f"/capture/{report.id}", **_versions(node)})
 
 
-def _gateway_owner(node: Node, caller: Caller) -> Enterprise:
-    owner = node.store.enterprise(caller.enterprise)
+async def _gateway_owner(node: Node, caller: Caller) -> Enterprise:
+    owner = await node.store.enterprise(caller.enterprise)
     if owner is None or not caller.is_gateway_of(owner):
         raise forbidden("this needs a token with the role gateway")
     return owner
@@ -98,8 +98,8 @@ def _open(document: object, behaviour: ErrorBehaviour, node: Node) -> Opened:
 @router.get("/capture/{key}", response_model=None)
 async def capture_job(key: str, node: NodeOf, caller: KnownCaller) -> Response:
     """What became of a captured document."""
-    report = node.store.capture_report(key)
-    owner = None if report is None else node.store.enterprise(report.enterprise)
+    report = await node.store.capture_report(key)
+    owner = None if report is None else await node.store.enterprise(report.enterprise)
     if report is None or owner is None or not caller.belongs_to(owner):
         raise not_found(f"there is no capture {key}")
     body = {
@@ -128,9 +128,9 @@ async def list_events(request: Request, node: NodeOf, caller: AnyCaller) -> Resp
     matches = [name for name in _EPC_ROLES if name in asked]
     if len(matches) > 1:
         raise _bad_query("one of MATCH_epc and MATCH_anyEPC at a time")
-    hidden = frozenset(each.id for each in node.store.enterprises() if not caller.may_read(each))
+    hidden = frozenset(each.id for each in await node.store.enterprises() if not caller.may_read(each))
     epc, roles = (_epc(asked[matches[0]]), _EPC_ROLES[matches[0]]) if matches else (None, _ANY_ROLE)
-    found = node.store.events(EventQuery(epc, roles, hidden, after, per_page + 1))
+    found = await node.store.events(EventQuery(epc, roles, hidden, after, per_page + 1))
     headers = _versions(node)
     if len(found) > per_page:
         following = {**asked, "perPage": str(per_page), "nextPageToken": str(found[per_page - 1].sequence)}
@@ -141,8 +141,8 @@ async def list_events(request: Request, node: NodeOf, caller: AnyCaller) -> Resp
 @router.get("/events/{key:path}", response_model=None)
 async def get_event(key: str, node: NodeOf, caller: AnyCaller) -> Response:
     """One event, by its eventID."""
-    found = node.store.event(key)
-    owner = None if found is None else node.store.enterprise(found.enterprise)
+    found = await node.store.event(key)
+    owner = None if found is None else await node.store.enterprise(found.enterprise)
     if found is None or owner is None or not caller.may_read(owner):
         raise not_found(f"there is no event {key[:200]}")
     return _documents([found], node, _versions(node))

@@ -7,7 +7,7 @@ else, every write too, goes to the application. The front also sees to it that e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from urllib.parse import parse_qs, unquote_to_bytes
 
@@ -43,7 +43,7 @@ _PREFLIGHT = Answer(
 )
 
 
-_Route = Callable[[Scope], Answer]
+_Route = Callable[[Scope], Awaitable[Answer]]
 
 
 class Front:
@@ -70,47 +70,47 @@ class Front:
         if method == "OPTIONS":
             answer = _PREFLIGHT
         elif method in ("GET", "HEAD"):
-            answer = _answered(route, scope)
+            answer = await _answered(route, scope)
         else:
             refused = Problem(HTTPStatus.METHOD_NOT_ALLOWED, f"{method} is not for this address", headers={"Allow": _READS})
             answer = problem_answer(refused)
         await answer.send(send, head=method == "HEAD")
 
-    def _handle(self, scope: Scope) -> Answer:
+    async def _handle(self, scope: Scope) -> Answer:
         encoded = scope["raw_path"][len(HANDLES) :]
         asked = unquote_to_bytes(encoded).decode("utf-8", "replace")
         try:
             identifier = parse_encoded(encoded)
         except InvalidIdentifier as error:
             return handle_refusal(ResponseCode.INVALID_HANDLE, asked, str(error))
-        caller = self._node.caller(_header(scope, b"authorization"))
-        return handle_answer(self._node.resolver.resolve(identifier, caller), asked, _query(scope))
+        caller = await self._node.caller(_header(scope, b"authorization"))
+        return handle_answer(await self._node.resolver.resolve(identifier, caller), asked, _query(scope))
 
-    def _resolution(self, scope: Scope) -> Answer:
+    async def _resolution(self, scope: Scope) -> Answer:
         if choose_face(_header(scope, b"accept")) is Face.PAGE:
-            return self._page(scope)
+            return await self._page(scope)
         try:
             identifier = parse_encoded(scope["raw_path"][1:])
         except InvalidIdentifier as error:
             raise bad_request(str(error)) from error
-        resolution = self._node.resolver.resolve(identifier, self._node.caller(_header(scope, b"authorization")))
+        resolution = await self._node.resolver.resolve(identifier, await self._node.caller(_header(scope, b"authorization")))
         body = msgspec.json.encode(resolution_json(resolution, self._node.resolver))
         return Answer(HTTPStatus.OK, body, b"application/json", (OPEN_TO_ALL_SITES, (b"vary", b"Accept, Accept-Language")))
 
-    def _page(self, scope: Scope) -> Answer:
+    async def _page(self, scope: Scope) -> Answer:
         language = choose_language(_header(scope, b"accept-language"), _query(scope).get("lang", [None])[-1])
         encoded: bytes = scope["raw_path"][1:]
         try:
             identifier = parse_encoded(encoded)
         except InvalidIdentifier:
             return bad_identifier_page(self._node, unquote_to_bytes(encoded).decode("utf-8", "replace"), language)
-        caller = self._node.caller(_header(scope, b"authorization"))
-        return resolution_page(self._node, self._node.resolver.resolve(identifier, caller), language)
+        caller = await self._node.caller(_header(scope, b"authorization"))
+        return await resolution_page(self._node, await self._node.resolver.resolve(identifier, caller), language)
 
 
-def _answered(route: _Route, scope: Scope) -> Answer:
+async def _answered(route: _Route, scope: Scope) -> Answer:
     try:
-        return route(scope)
+        return await route(scope)
     except Problem as problem:
         return problem_answer(problem)
     except StoreError as error:

@@ -37,11 +37,11 @@ async def register(request: Request, node: NodeOf, caller: KnownCaller) -> Respo
     if isinstance(content, dict) and "registrations" in content:
         return JsonResponse(await _register_batch(node, caller, parsed(BatchOrder, content)))
     order = parsed(RegistrationOrder, content)
-    identifier = _writable(node, caller, order.handle)
+    identifier = await _writable(node, caller, order.handle)
     (new,) = await node.store.register([Registration(identifier, order.as_values())], caller.author, node.now_ms())
     if not new:
         raise exists(f"{identifier} is registered already")
-    body = resolution_json(node.resolver.resolve(identifier, caller), node.resolver)
+    body = resolution_json(await node.resolver.resolve(identifier, caller), node.resolver)
     return JsonResponse(body, HTTPStatus.CREATED, {"Location": f"{_HERE}{identifier.path}"})
 
 
@@ -49,7 +49,7 @@ async def _register_batch(node: Node, caller: Caller, order: BatchOrder) -> dict
     outcomes: list[Outcome | None] = []
     good: list[Registration] = []
     for content in order.registrations:
-        registration = _read(node, caller, content)
+        registration = await _read(node, caller, content)
         if isinstance(registration, Registration):
             good.append(registration)
             outcomes.append(None)
@@ -64,7 +64,7 @@ def _outcome(registration: Registration, new: bool) -> Outcome:
     return Outcome(handle=str(registration.identifier), status="created" if new else "exists")
 
 
-def _read(node: Node, caller: Caller, content: object) -> Registration | Outcome:
+async def _read(node: Node, caller: Caller, content: object) -> Registration | Outcome:
     handle = content.get("handle") if isinstance(content, dict) else None
     named = handle if isinstance(handle, str) else None
     try:
@@ -74,23 +74,23 @@ def _read(node: Node, caller: Caller, content: object) -> Registration | Outcome
         return Outcome(handle=named, status="invalid", detail="; ".join(f"{at}: {why}" for at, why in mistakes(error)[:3]))
     except InvalidIdentifier as error:
         return Outcome(handle=named, status="invalid", detail=str(error))
-    if not _may_write(node, caller, identifier):
+    if not await _may_write(node, caller, identifier):
         return Outcome(handle=named, status="forbidden", detail=f"{identifier.prefix} is not open to this token")
     return Registration(identifier, order.as_values())
 
 
-def _writable(node: Node, caller: Caller, handle: str) -> Identifier:
+async def _writable(node: Node, caller: Caller, handle: str) -> Identifier:
     try:
         identifier = parse_identifier(handle)
     except InvalidIdentifier as error:
         raise unprocessable(f"/handle: {error}", [("/handle", str(error))]) from error
-    if not _may_write(node, caller, identifier):
+    if not await _may_write(node, caller, identifier):
         raise forbidden(f"{identifier.prefix} is not open to this token")
     return identifier
 
 
-def _may_write(node: Node, caller: Caller, identifier: Identifier) -> bool:
-    enterprise = node.store.enterprise_of(identifier.prefix)
+async def _may_write(node: Node, caller: Caller, identifier: Identifier) -> bool:
+    enterprise = await node.store.enterprise_of(identifier.prefix)
     return enterprise is not None and caller.may_register(enterprise)
 
 
@@ -98,15 +98,15 @@ def _may_write(node: Node, caller: Caller, identifier: Identifier) -> bool:
 async def replace(request: Request, node: NodeOf, caller: KnownCaller) -> Response:
     """Give a registered identifier new values. The old ones are kept as an earlier version."""
     identifier = identifier_in(request, _HERE)
-    if not _may_write(node, caller, identifier):
+    if not await _may_write(node, caller, identifier):
         raise forbidden(f"{identifier.prefix} is not open to this token")
     order = parsed(ValuesOrder, await read_json(request, node.settings.capture))
     await node.store.replace(identifier, order.as_values(), caller.author, node.now_ms())
-    return JsonResponse(resolution_json(node.resolver.resolve(identifier, caller), node.resolver))
+    return JsonResponse(resolution_json(await node.resolver.resolve(identifier, caller), node.resolver))
 
 
 @router.get("/{prefix}/{suffix:path}", response_model=None)
 async def get(request: Request, node: NodeOf, caller: AnyCaller) -> Response:
     """What an identifier means, as JSON."""
     identifier = identifier_in(request, _HERE)
-    return JsonResponse(resolution_json(node.resolver.resolve(identifier, caller), node.resolver))
+    return JsonResponse(resolution_json(await node.resolver.resolve(identifier, caller), node.resolver))

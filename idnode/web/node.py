@@ -32,14 +32,14 @@ class Node:
     now_ms: Callable[[], int]
     """The clock: milliseconds since the epoch, UTC."""
 
-    def caller(self, authorization: str | None) -> Caller:
+    async def caller(self, authorization: str | None) -> Caller:
         """Who is asking.
 
         Raises:
             Problem: 401, a token that is none.
         """
         try:
-            return identify(authorization, self.store, self.admin)
+            return await identify(authorization, self.store, self.admin)
         except BadToken:
             raise unauthenticated() from None
 

@@ -22,12 +22,12 @@ _SHOWN_APART = frozenset({"MADE", "PRODUCT", "PART", "READ_POINT", "ORDER", "EPC
 """Types of the values that follow from the commissioning event, which the page tells in its own words."""
 
 
-def resolution_page(node: Node, resolution: Resolution, language: Language) -> Answer:
+async def resolution_page(node: Node, resolution: Resolution, language: Language) -> Answer:
     """The page of an identifier, or the one that says why there is none."""
     handle, name = str(resolution.identifier), node_name(node)
     match resolution.verdict:
         case Verdict.FOUND:
-            return page(rendering.render_product(_product(node, resolution), language), language)
+            return page(rendering.render_product(await _product(node, resolution), language), language)
         case Verdict.UNKNOWN:
             return page(rendering.render_not_found(handle, language, name), language, HTTPStatus.NOT_FOUND)
         case _:
@@ -60,11 +60,11 @@ def node_name(node: Node) -> dict[str, str]:
     return {"zh": node.settings.name.zh, "en": node.settings.name.en}
 
 
-def _product(node: Node, resolution: Resolution) -> ProductPage:
+async def _product(node: Node, resolution: Resolution) -> ProductPage:
     record, enterprise = resolution.record, resolution.enterprise
     assert record is not None  # the verdict is FOUND
     assert enterprise is not None
-    event = None if record.event_id is None else node.store.event(record.event_id)
+    event = None if record.event_id is None else await node.store.event(record.event_id)
     made = UNTOLD if event is None else making(json.loads(event.content))
     address = node.resolver.address(resolution.identifier)
     told = _SHOWN_APART if event is not None else frozenset()

@@ -28,7 +28,7 @@ async def node_of(request: Request) -> Node:
 async def caller_of(request: Request, _described: Annotated[object, Security(_bearer)] = None) -> Caller:
     """Who asks; 401 when they bear a token that is none."""
     node = await node_of(request)
-    return node.caller(request.headers.get("authorization"))
+    return await node.caller(request.headers.get("authorization"))
 
 
 async def admin_of(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
@@ -66,13 +66,13 @@ def identifier_in(request: Request, behind: str) -> Identifier:
         raise unprocessable(str(error)) from error
 
 
-def owner_of(node: Node, prefix: str, caller: Caller) -> Enterprise:
+async def owner_of(node: Node, prefix: str, caller: Caller) -> Enterprise:
     """The enterprise of a prefix.
 
     Raises:
         Problem: 403 when the caller isn't of it (there or not: that isn't said), 404 when the administrator asks for none.
     """
-    enterprise = node.store.enterprise_of(prefix.upper())
+    enterprise = await node.store.enterprise_of(prefix.upper())
     if enterprise is not None and caller.belongs_to(enterprise):
         return enterprise
     if caller.kind is Kind.ADMIN:

@@ -61,30 +61,30 @@ class StoreContract:
     async def test_each_enterprise_gets_a_prefix_of_its_own_below_the_nodes(self, store: Store) -> None:
         made = [await self.enterprise(store, key) for key in ("pumpworks", "forge", "foundry")]
         assert [each.prefix for each in made] == ["88.100.1", "88.100.2", "88.100.3"]
-        assert store.enterprises() == made
-        assert store.enterprise_of("88.100.2") == store.enterprise("forge") == made[1]
+        assert await store.enterprises() == made
+        assert await store.enterprise_of("88.100.2") == await store.enterprise("forge") == made[1]
         assert made[0].name.in_language("zh") == "木棉泵业"
 
     async def test_an_enterprise_is_made_once(self, store: Store) -> None:
         made = await self.enterprise(store)
         with pytest.raises(AlreadyThere):
             await self.enterprise(store)
-        assert store.enterprises() == [made]
+        assert await store.enterprises() == [made]
 
     async def test_an_unknown_enterprise_or_prefix_is_none(self, store: Store) -> None:
         await self.enterprise(store)
-        assert store.enterprise("forge") is None
-        assert store.enterprise_of("88.100.2") is None
-        assert store.enterprise_of("88.100.1.1") is None
+        assert await store.enterprise("forge") is None
+        assert await store.enterprise_of("88.100.2") is None
+        assert await store.enterprise_of("88.100.1.1") is None
 
     async def test_a_token_is_found_by_its_digest_until_it_is_revoked(self, store: Store) -> None:
         await self.enterprise(store)
         token = Token(b"d" * 32, "pumpworks", "gateway", Role.GATEWAY)
         await store.add_token(token, "admin", 1)
-        assert store.token(b"d" * 32) == token
-        assert store.token(b"e" * 32) is None
+        assert await store.token(b"d" * 32) == token
+        assert await store.token(b"e" * 32) is None
         await store.revoke_token("pumpworks", "gateway", 2)
-        assert store.token(b"d" * 32) is None
+        assert await store.token(b"d" * 32) is None
 
     async def test_a_label_is_free_again_when_its_token_is_revoked(self, store: Store) -> None:
         await self.enterprise(store)
@@ -93,7 +93,7 @@ class StoreContract:
             await store.add_token(Token(b"e" * 32, "pumpworks", "gateway", Role.READER), "admin", 1)
         await store.revoke_token("pumpworks", "gateway", 2)
         await store.add_token(Token(b"e" * 32, "pumpworks", "gateway", Role.READER), "admin", 3)
-        assert store.token(b"e" * 32) is not None
+        assert await store.token(b"e" * 32) is not None
 
     async def test_a_token_needs_its_enterprise_and_a_revocation_its_token(self, store: Store) -> None:
         with pytest.raises(NotThere):
@@ -106,7 +106,7 @@ class StoreContract:
     async def test_what_is_registered_is_read_back_with_who_and_when(self, store: Store) -> None:
         values = (text_value(7, "URL", "https://example.org/泵"), text_value(2, "DESC", "😀"))
         assert await store.register([Registration(PART, values)], "pumpworks:line", 42) == [True]
-        record = store.record(PART)
+        record = await store.record(PART)
         assert record is not None
         assert [(each.index, each.data.value, each.timestamp_ms) for each in record.values] == [
             (2, "😀", 42),
@@ -117,7 +117,7 @@ class StoreContract:
     async def test_each_registration_stands_by_itself(self, store: Store) -> None:
         await store.register([registration()], "a", 1)
         assert await store.register([registration(PART, "again"), registration(OTHER)], "b", 2) == [False, True]
-        first, second = store.record(PART), store.record(OTHER)
+        first, second = await store.record(PART), await store.record(OTHER)
         assert first is not None
         assert second is not None
         assert (first.values[0].data.value, first.author) == ("first", "a")
@@ -134,14 +134,14 @@ class StoreContract:
         await store.register([registration()], "a", 10)
         replaced = await store.replace(PART, [text_value(1, "DESC", "second")], "b", 20)
         assert (replaced.version, replaced.author) == (2, "b")
-        assert store.record(PART) == replaced
-        assert [(each.version, each.author, each.since_ms) for each in store.versions(PART)] == [(1, "a", 10), (2, "b", 20)]
+        assert await store.record(PART) == replaced
+        assert [(each.version, each.author, each.since_ms) for each in await store.versions(PART)] == [(1, "a", 10), (2, "b", 20)]
 
     async def test_a_record_is_read_as_it_was_at_a_moment(self, store: Store) -> None:
         await store.register([registration()], "a", 10)
         for at_ms in (20, 30):
             await store.replace(PART, [text_value(1, "DESC", f"since {at_ms}")], "a", at_ms)
-        found = {at_ms: store.record(PART, at_ms) for at_ms in (9, 10, 19, 20, 29, 30, 99)}
+        found = {at_ms: await store.record(PART, at_ms) for at_ms in (9, 10, 19, 20, 29, 30, 99)}
         assert {at_ms: each and each.version for at_ms, each in found.items()} == {
             9: None, 10: 1, 19: 1, 20: 2, 29: 2, 30: 3, 99: 3,
         }  # fmt: skip
@@ -155,13 +155,13 @@ class StoreContract:
     async def test_only_what_is_registered_is_replaced(self, store: Store) -> None:
         with pytest.raises(NotThere):
             await store.replace(PART, [], "a", 1)
-        assert store.record(PART) is None
-        assert store.versions(PART) == []
+        assert await store.record(PART) is None
+        assert await store.versions(PART) == []
 
     async def test_every_field_of_a_value_is_kept(self, store: Store) -> None:
         value = HandleValue(2_147_483_647, "HS_ADMIN", text_value(1, "", "").data, 60, 8)
         await store.register([Registration(PART, (value,))], "a", 5)
-        record = store.record(PART)
+        record = await store.record(PART)
         assert record is not None
         assert record.values == (HandleValue(2_147_483_647, "HS_ADMIN", value.data, 60, 8, 5),)
 
@@ -207,12 +207,12 @@ class StoreContract:
         new = event("one", PART)
         report = await store.capture(capture(new))
         assert (report.stored, report.repeated, report.errors) == (1, 0, ())
-        assert store.capture_report("c1") == report
-        stored = store.event(new.id)
+        assert await store.capture_report("c1") == report
+        stored = await store.event(new.id)
         assert stored is not None
         assert (stored.content, stored.enterprise, stored.recorded_ms) == (b"one", "a", 1000)
-        assert store.events(EventQuery(epc=PART.uri)) == [stored]
-        record = store.record(PART)
+        assert await store.events(EventQuery(epc=PART.uri)) == [stored]
+        record = await store.record(PART)
         assert record is not None
         assert (record.event_id, record.author, record.values[0].data.value) == (new.id, "a:gateway", "by one")
 
@@ -220,8 +220,8 @@ class StoreContract:
         await store.capture(capture(event("one", PART)))
         report = await store.capture(capture(event("one", PART), event("one", PART), key="c2"))
         assert (report.stored, report.repeated) == (0, 2)
-        assert len(store.events(EventQuery())) == 1
-        assert len(store.versions(PART)) == 1
+        assert len(await store.events(EventQuery())) == 1
+        assert len(await store.versions(PART)) == 1
 
     async def test_one_event_twice_in_a_document_is_stored_once(self, store: Store) -> None:
         report = await store.capture(capture(event("one", PART), event("one", PART)))
@@ -232,14 +232,14 @@ class StoreContract:
         with pytest.raises(CommissionedTwice) as refusal:
             await store.capture(capture(event("two", OTHER), event("three", PART, place=1), key="c2"))
         assert (refusal.value.identifier, refusal.value.place) == (PART, 1)
-        assert store.record(OTHER) is None
-        assert store.capture_report("c2") is None
-        assert len(store.events(EventQuery())) == 1
+        assert await store.record(OTHER) is None
+        assert await store.capture_report("c2") is None
+        assert len(await store.events(EventQuery())) == 1
 
     async def test_two_commissionings_in_one_document_are_one_too_many(self, store: Store) -> None:
         with pytest.raises(CommissionedTwice):
             await store.capture(capture(event("one", PART), event("two", PART, place=1)))
-        assert store.record(PART) is None
+        assert await store.record(PART) is None
 
     async def test_proceed_leaves_out_what_cannot_be_stored_and_says_so(self, store: Store) -> None:
         await store.capture(capture(event("one", PART)))
@@ -252,8 +252,8 @@ class StoreContract:
         )  # fmt: skip
         assert (report.stored, report.repeated) == (1, 0)
         assert [error.pointer for error in report.errors] == ["/epcisBody/eventList/0", "/epcisBody/eventList/1"]
-        assert store.capture_report("c2") == report
-        record, other = store.record(PART), store.record(OTHER)
+        assert await store.capture_report("c2") == report
+        record, other = await store.record(PART), await store.record(OTHER)
         assert record is not None
         assert other is not None
         assert record.values[0].data.value == "by one"
@@ -262,7 +262,7 @@ class StoreContract:
         await store.register([registration(PART, "by hand")], "a", 1)
         new = event("one", PART)
         await store.capture(capture(new))
-        record = store.record(PART)
+        record = await store.record(PART)
         assert record is not None
         assert (record.values[0].data.value, record.event_id, record.version) == ("by hand", new.id, 1)
         with pytest.raises(CommissionedTwice):
@@ -285,19 +285,19 @@ class StoreContract:
         made = Link(PART.uri, LinkRole.EPC)
         await store.capture(capture(event("make", links=(made,)), event("pack", links=(parent, child)), event("other")))
 
-        def found(epc: str, *roles: LinkRole) -> list[bytes]:
-            return [each.content for each in store.events(EventQuery(epc=epc, roles=frozenset(roles or LinkRole)))]
+        async def found(epc: str, *roles: LinkRole) -> list[bytes]:
+            return [each.content for each in await store.events(EventQuery(epc=epc, roles=frozenset(roles or LinkRole)))]
 
-        assert found(PART.uri) == [b"make", b"pack"]
-        assert found(PART.uri, LinkRole.EPC) == [b"make"]
-        assert found(PART.uri, LinkRole.PARENT) == []
-        assert found("hdl:88.100.1/BOX", LinkRole.PARENT) == [b"pack"]
-        assert found("hdl:88.100.1/NONE") == []
+        assert await found(PART.uri) == [b"make", b"pack"]
+        assert await found(PART.uri, LinkRole.EPC) == [b"make"]
+        assert await found(PART.uri, LinkRole.PARENT) == []
+        assert await found("hdl:88.100.1/BOX", LinkRole.PARENT) == [b"pack"]
+        assert await found("hdl:88.100.1/NONE") == []
 
     async def test_an_object_named_twice_by_an_event_finds_it_once(self, store: Store) -> None:
         both = (Link(PART.uri, LinkRole.INPUT), Link(PART.uri, LinkRole.OUTPUT), Link(PART.uri, LinkRole.INPUT))
         await store.capture(capture(event("rework", links=both)))
-        assert len(store.events(EventQuery(epc=PART.uri))) == 1
+        assert len(await store.events(EventQuery(epc=PART.uri))) == 1
 
     async def test_events_are_read_page_by_page_without_gap_or_repeat(self, store: Store) -> None:
         for number in range(7):
@@ -305,7 +305,7 @@ class StoreContract:
         for epc in (None, PART.uri):
             read: list[bytes] = []
             after = 0
-            while page := store.events(EventQuery(epc=epc, after=after, limit=3)):
+            while page := await store.events(EventQuery(epc=epc, after=after, limit=3)):
                 read += [each.content for each in page]
                 after = page[-1].sequence
             assert read == [f"e{number}".encode() for number in range(7)]
@@ -314,11 +314,11 @@ class StoreContract:
         for by in ("a", "b"):
             await store.capture(capture(event(by, links=(Link(PART.uri, LinkRole.EPC),)), key=by, by=by))
         for epc in (None, PART.uri):
-            assert [each.content for each in store.events(EventQuery(epc=epc, hidden=frozenset("a")))] == [b"b"]
+            assert [each.content for each in await store.events(EventQuery(epc=epc, hidden=frozenset("a")))] == [b"b"]
 
     async def test_unknown_events_and_captures_are_none(self, store: Store) -> None:
-        assert store.event("ni:none") is None
-        assert store.capture_report("none") is None
+        assert await store.event("ni:none") is None
+        assert await store.capture_report("none") is None
 
     async def test_concurrent_writes_all_come_through(self, store: Store) -> None:
         made = [parse_identifier(f"88.100.1/S{number}") for number in range(50)]
@@ -327,8 +327,8 @@ class StoreContract:
             *(store.register([registration(each, "late")], "b", 1) for each in made),
         )
         assert len(reports) == 100
-        assert all(store.record(each) is not None for each in made)
-        assert len(store.events(EventQuery(limit=100))) == 50
+        assert None not in [await store.record(each) for each in made]
+        assert len(await store.events(EventQuery(limit=100))) == 50
 
     async def test_a_refusal_does_not_touch_its_neighbours(self, store: Store) -> None:
         await store.capture(capture(event("one", PART)))
@@ -341,7 +341,7 @@ class StoreContract:
         assert isinstance(answers[0], CommissionedTwice)
         assert answers[1] == [True]
         assert isinstance(answers[2], NotThere)
-        assert store.record(OTHER) is not None
+        assert await store.record(OTHER) is not None
 
     async def test_closing_twice_is_safe(self, tmp_path: Path) -> None:
         opened = self.open(tmp_path)
@@ -362,14 +362,14 @@ class DurableStoreContract(StoreContract):
         lease, _ = await first.lease(order(), 3)
         new = event("one", PART)
         report = await first.capture(capture(new))
-        seen = (first.record(PART), first.versions(OTHER), first.event(new.id))
+        seen = (await first.record(PART), await first.versions(OTHER), await first.event(new.id))
         await first.close()
 
         second = self.open(tmp_path)
-        assert second.enterprises() == [made]
-        assert second.token(b"d" * 32) == token
-        assert (second.record(PART), second.versions(OTHER), second.event(new.id)) == seen
-        assert second.capture_report("c1") == report
+        assert await second.enterprises() == [made]
+        assert await second.token(b"d" * 32) == token
+        assert (await second.record(PART), await second.versions(OTHER), await second.event(new.id)) == seen
+        assert await second.capture_report("c1") == report
         assert await second.lease(order(), 4) == (lease, False)
         later, _ = await second.lease(order("k2"), 4)
         assert not {*later.suffixes} & {*lease.suffixes}

@@ -188,7 +188,7 @@ class TestRegistration:
             ("URL", "2026-09-21T14:13:21.123Z"),
             ("DESC", "2026-09-21T14:13:20.123Z"),
         ]
-        assert len(house.node.store.versions(parse_identifier("88.100.1/a b"))) == 2
+        assert len(await house.node.store.versions(parse_identifier("88.100.1/a b"))) == 2
 
     async def test_only_what_is_there_is_replaced_and_only_by_its_house(self, house: House) -> None:
         for who, path, status in (

@@ -164,7 +164,7 @@ async def test_whoever_asked_may_leave_before_the_answer(tmp_path: Path) -> None
     await asyncio.sleep(0)
     impatient.cancel()
     assert await patient == [True]
-    assert store.record(PART) is not None
+    assert await store.record(PART) is not None
     await store.close()
 
 
@@ -175,7 +175,7 @@ async def test_what_waits_is_committed_before_closing(tmp_path: Path) -> None:
     await store.close()
     assert (await waiting).stored == 1
     again = open_store(tmp_path / "idnode.db")
-    assert len(again.events(EventQuery())) == 1
+    assert len(await again.events(EventQuery())) == 1
     await again.close()
 
 
