@@ -1,78 +1,195 @@
-"""Identifiers of the form prefix/suffix, as in Handle (RFC 3650, 2), with the prefixes of China's industrial system: 86. and 88.
+"""Identifiers of every scheme that this node keeps: what they are made of, and how a text is read as one.
 
-`88.100` is a second-level node's prefix, `88.100.1` an enterprise's; what stands behind the first slash is the enterprise's.
+| scheme | read as |
+|---|---|
+| Handle | `88.100.1/P1`; `hdl:` URIs |
+| GS1 | `gs1:01/09506000134352/21/1`, element strings, Digital Links, EPC URIs |
+| OID | `oid:1.2.156.3088.1`, `urn:oid:...`, dotted numbers |
+| VAA | `vaa:VAA...`, `VAA...` |
+| Ecode | `ecode:1...` |
+
+Each scheme's rules are in idnode/schemes; docs/identifiers.md has them as a table.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from urllib.parse import quote, unquote_to_bytes
 
-LONGEST = 255
-"""Characters of a whole identifier, as second-level nodes limit it."""
-PREFIX_PATTERN = r"(?:86|88)(?:\.[0-9A-Za-z]{1,16}){1,4}"
+from idnode.schemes import ecode, gs1, oid, vaa
+from idnode.schemes.form import MOST_BYTES, InvalidIdentifier, Parts
+from idnode.schemes.gs1_keys import PRIMARY_KEYS
+from idnode.schemes.handle import LONGEST, NAMING_AUTHORITY, PREFIX_PATTERN, is_prefix, read_handle
+from idnode.schemes.symbology import Content, split_symbology
 
-_PREFIX = re.compile(PREFIX_PATTERN, re.ASCII)
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+__all__ = [
+    "LONGEST",
+    "MOST_BYTES",
+    "PREFIX_PATTERN",
+    "Identifier",
+    "InvalidIdentifier",
+    "Scheme",
+    "parse_encoded",
+    "parse_identifier",
+    "parse_uri",
+    "read_identifier",
+]
+
 _SAFE_IN_PATH = "/-._~!$&'()*+,;=:@"
+_NAMED = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):", re.ASCII)
+_KEY_IN_PATH = tuple(f"{ai}/" for ai in PRIMARY_KEYS)
+_GTIN = re.compile(r"[0-9]{8}|[0-9]{12,14}", re.ASCII)
+_LINK = ("http://", "https://")
+_LONGEST_LINK = MOST_BYTES + LONGEST * 12
 
 
-class InvalidIdentifier(ValueError):
-    """Text that can't be an identifier; the message says why."""
+class Scheme(StrEnum):
+    """Whose rules an identifier keeps."""
+
+    HANDLE = "handle"
+    VAA = "vaa"
+    GS1 = "gs1"
+    OID = "oid"
+    ECODE = "ecode"
 
 
 @dataclass(frozen=True, slots=True)
 class Identifier:
-    """A well-formed identifier. Made by parse_identifier() and its kin, or from parts known to be good."""
+    """A well-formed identifier in normal form. Made by parse_identifier() and its kin, or from parts known to be good."""
 
     prefix: str
-    """Upper case: prefixes are the same in any case."""
+    """Handle: the prefix in upper case. GS1: the key's application identifier. OID: all arcs but the last. VAA: VAA. Ecode: V."""
     suffix: str
-    """As given: suffixes differ by case."""
+    """What stands behind it, as given: it differs by case."""
+    scheme: Scheme = Scheme.HANDLE
+    qualifiers: tuple[tuple[str, str], ...] = ()
+    """(application identifier, value) of a GS1 key, in the standard's order; else none."""
 
     def __str__(self) -> str:
-        return f"{self.prefix}/{self.suffix}"
+        return self.key
+
+    @property
+    def key(self) -> str:
+        """The normal form of the whole, one for each identifier of any scheme: `88.100.1/P1`, `gs1:01/09506000134352/21/1`."""
+        if self.scheme is Scheme.HANDLE:
+            return f"{self.prefix}/{self.suffix}"
+        return f"{self.scheme.value}:{self._body()}"
 
     @property
     def path(self) -> str:
-        """Percent-encoded, to stand in a URL behind its slash."""
-        return f"{self.prefix}/{quote(self.suffix, safe=_SAFE_IN_PATH)}"
+        """Percent-encoded, to stand in a URL behind its slash; of a GS1 key the Digital Link's path."""
+        if self.scheme is Scheme.HANDLE:
+            return f"{self.prefix}/{quote(self.suffix, safe=_SAFE_IN_PATH)}"
+        return self._body() if self.scheme is Scheme.GS1 else self.key
 
     @property
     def uri(self) -> str:
-        """hdl: and the path: the form in which an EPCIS event names it."""
-        return f"hdl:{self.path}"
+        """How an EPCIS event names it: hdl:, a Digital Link on id.gs1.org, urn:oid:; VAA and Ecode have none, so the key."""
+        if self.scheme is Scheme.HANDLE:
+            return f"hdl:{self.path}"
+        if self.scheme is Scheme.GS1:
+            return f"{gs1.DOMAIN}/{self.path}"
+        return f"urn:{self.key}" if self.scheme is Scheme.OID else self.key
+
+    @property
+    def parent(self) -> Identifier | None:
+        """The same without its last qualifier: where a resolver looks next. None where there is none."""
+        return replace(self, qualifiers=self.qualifiers[:-1]) if self.qualifiers else None
+
+    def owners(self) -> Iterator[str]:
+        """The keys under which an enterprise may own it, the longest first: `88.100.1`; `gs1:9506000`; `oid:1.2.156.3088`."""
+        if self.scheme is Scheme.HANDLE:
+            yield self.prefix
+            return
+        for owner in _OWNERS[self.scheme](Parts(self.prefix, self.suffix)):
+            yield f"{self.scheme.value}:{owner}"
+
+    def _body(self) -> str:
+        if self.scheme is Scheme.GS1:
+            return gs1.path_of(Parts(self.prefix, self.suffix, self.qualifiers))
+        return f"{self.prefix}.{self.suffix}" if self.scheme is Scheme.OID else self.prefix + self.suffix
+
+
+_OWNERS: dict[Scheme, Callable[[Parts], Iterator[str]]] = {
+    Scheme.VAA: vaa.owners,
+    Scheme.GS1: gs1.owners,
+    Scheme.OID: oid.owners,
+    Scheme.ECODE: ecode.owners,
+}
+_READERS: dict[str, tuple[Scheme, Callable[[str], Parts]]] = {
+    "gs1": (Scheme.GS1, gs1.read_path),
+    "oid": (Scheme.OID, oid.read_oid),
+    "vaa": (Scheme.VAA, vaa.read_vaa),
+    "ecode": (Scheme.ECODE, ecode.read_ecode),
+}
+_KNOWN = "known here are handles of 86. and 88., gs1:, oid:, vaa: and ecode:"
 
 
 def parse_identifier(text: str) -> Identifier:
-    """Read `prefix/suffix` as a person or a program writes it, nothing encoded.
+    """Read an identifier as people and programs write it: a handle, nothing encoded, or another scheme's normal or usual form.
 
     Raises:
         InvalidIdentifier
     """
-    if len(text) > LONGEST:
-        raise InvalidIdentifier(f"an identifier has at most {LONGEST} characters")
-    prefix, slash, suffix = text.partition("/")
-    if _PREFIX.fullmatch(prefix) is None:
-        raise InvalidIdentifier("an identifier begins with a prefix such as 88.100.1")
-    if not slash or not suffix:
-        raise InvalidIdentifier("an identifier has a suffix behind its first slash")
-    if _UNPRINTABLE.search(suffix) is not None:
-        raise InvalidIdentifier("an identifier has no control characters")
-    if suffix != suffix.strip():
-        raise InvalidIdentifier("an identifier neither begins nor ends with a space")
-    return Identifier(prefix.upper(), suffix)
+    if text[:3] in ("88.", "86."):
+        prefix, suffix, _ = read_handle(text)
+        return Identifier(prefix, suffix)
+    _bound(text)
+    if text.startswith("("):
+        return _made(Scheme.GS1, gs1.read_elements(text))
+    if oid.looks_like_oid(text):
+        return _made(Scheme.OID, oid.read_oid(text))
+    named = _NAMED.match(text)
+    if named is not None:
+        return _parse_named(named[1].lower(), text, text[named.end() :])
+    if vaa.looks_like_vaa(text):
+        return _made(Scheme.VAA, vaa.read_vaa(text))
+    return _made(Scheme.HANDLE, read_handle(text))
+
+
+def _parse_named(scheme: str, text: str, rest: str) -> Identifier:
+    if scheme in _READERS:
+        known, read = _READERS[scheme]
+        return _made(known, read(rest))
+    if scheme == "urn":
+        space, _, body = rest.partition(":")
+        if space.lower() == "oid":
+            return _made(Scheme.OID, oid.read_oid(body))
+        if space.lower() == "epc":
+            return _made(Scheme.GS1, gs1.read_epc(text))
+        raise InvalidIdentifier(f"urn:{space[:32]}: is not known here: urn:oid: and urn:epc: are")
+    if text[:8].lower().startswith(_LINK):
+        return _from_link(text)
+    raise InvalidIdentifier(f"{scheme[:32]}: is not known here: {_KNOWN}")
+
+
+def _made(scheme: Scheme, parts: Parts) -> Identifier:
+    return Identifier(parts.prefix, parts.suffix, scheme, parts.qualifiers)
+
+
+def _bound(text: str) -> None:
+    if len(text) > MOST_BYTES or len(text.encode("utf-8", "surrogatepass")) > MOST_BYTES:
+        raise InvalidIdentifier(f"an identifier has at most {MOST_BYTES} bytes")
 
 
 def parse_encoded(text: str | bytes) -> Identifier:
-    """Read the percent-encoded form, as it stands in a URL's path; decoded once, as UTF-8.
+    """Read the percent-encoded form, as it stands in a URL's path: `Identifier.path` undone. Decoded once, as UTF-8.
+
+    A Digital Link's path is taken apart at its slashes first: an encoded one is part of a value.
 
     Raises:
         InvalidIdentifier
     """
     if len(text) > LONGEST * 12:
         raise InvalidIdentifier(f"an identifier has at most {LONGEST} characters")
+    plain = text.decode("ascii", "replace") if isinstance(text, bytes) else text
+    if plain.startswith(_KEY_IN_PATH):
+        return _made(Scheme.GS1, gs1.read_path(plain))
+    if plain[:4].lower() == "gs1:":
+        return _made(Scheme.GS1, gs1.read_path(plain[4:]))
     try:
         return parse_identifier(unquote_to_bytes(text).decode())
     except UnicodeDecodeError as error:
@@ -80,27 +197,55 @@ def parse_encoded(text: str | bytes) -> Identifier:
 
 
 def parse_uri(text: str) -> Identifier:
-    """Read an hdl: URI.
+    """Read an hdl: URI, or another scheme's (`Identifier.uri` undone).
 
     Raises:
         InvalidIdentifier
     """
     scheme, colon, rest = text.partition(":")
-    if not colon or scheme.lower() != "hdl":
-        raise InvalidIdentifier("an hdl: URI is expected")
-    return parse_encoded(rest)
+    if colon and scheme.lower() == "hdl":
+        return parse_encoded(rest)
+    if not colon or scheme.lower() not in ("urn", "http", "https", *_READERS):
+        raise InvalidIdentifier("an hdl: URI is expected, or another scheme's")
+    return parse_identifier(text)
 
 
 def read_identifier(text: str) -> Identifier:
-    """Read what a person typed or a scanner read: plain, as an hdl: URI, or as the address of a page that ends in it.
+    """Read what a person typed or a scanner read: any form of any scheme, or an address that ends in one.
+
+    A scan may begin with a symbology identifier (`]C1`) and have FNC1 in it, as 0x1D. Bare digits, 8 or 12 to 14, are a GTIN.
 
     Raises:
         InvalidIdentifier
     """
-    text = text.strip()
-    if text[:4].lower() == "hdl:":
-        return parse_uri(text)
-    if text[:8].lower().startswith(("http://", "https://")):
-        path = text.split("#", 1)[0].split("?", 1)[0].split("/", 3)
-        return parse_encoded(path[3] if len(path) > 3 else "")
-    return parse_identifier(text)
+    content, data = split_symbology(text.strip())
+    if content is Content.ELEMENTS:
+        return _made(Scheme.GS1, gs1.read_elements(data))
+    if content is Content.GTIN:
+        return _made(Scheme.GS1, gs1.read_gtin(data))
+    data = data.strip()
+    if data[:4].lower() == "hdl:":
+        return parse_uri(data)
+    if data[:8].lower().startswith(_LINK):
+        return _from_link(data)
+    if data.startswith(_KEY_IN_PATH):
+        return parse_encoded(data)
+    if _GTIN.fullmatch(data) is not None:
+        return _made(Scheme.GS1, gs1.read_gtin(data))
+    if gs1.SEPARATOR in data or data.startswith(("00", "01")):
+        return _made(Scheme.GS1, gs1.read_elements(data))
+    return parse_identifier(data)
+
+
+def _from_link(text: str) -> Identifier:
+    """The identifier that an address ends in: a Digital Link on any host, or a handle behind any path."""
+    if len(text) > _LONGEST_LINK:
+        raise InvalidIdentifier(f"an address has at most {_LONGEST_LINK} characters")
+    whole = text.split("#", 1)[0].split("?", 1)[0].split("/", 3)
+    path = whole[3] if len(whole) > 3 else ""
+    segments = path.split("/")
+    for place, segment in enumerate(segments[:-1]):
+        if is_prefix(segment) or segment.upper() == NAMING_AUTHORITY:
+            return parse_encoded("/".join(segments[place:]))
+    found = gs1.find_in_path(path)
+    return parse_encoded(path) if found is None else _made(Scheme.GS1, found)

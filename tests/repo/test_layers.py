@@ -50,6 +50,7 @@ _CONFINED: dict[str, tuple[str, ...]] = {
     "aiosqlite": ("gateway/", "idnode/", "simulators/"),
     "asyncpg": ("idnode/store/",),
     "asyncua": ("drivers/opcua/", "simulators/"),
+    "biip": ("idnode/schemes/",),
     "fastapi": ("idnode/web/",),
     "gmqtt": ("gateway/sinks/",),
     "iotcore": ("simulators/demo/",),

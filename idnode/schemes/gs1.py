@@ -1,0 +1,156 @@
+"""GS1 keys: as element strings, with brackets or FNC1, as Digital Link URIs, and as EPC URIs.
+
+Normal form: the path of the Digital Link, `01/09506000134352/10/ABC/21/123`. A GTIN has 14 digits (Digital Link 1.4), application
+identifiers are numbers and never words, qualifiers stand in the standard's order, and in a value all but letters, digits and
+`-._~` is percent-encoded, in upper case. The prefix is the key's application identifier, the suffix its value. Attributes beside
+the key (a date, a weight) are no part of the identifier. An owner holds a company prefix, or one key alone.
+
+Source: GS1 Digital Link URI Syntax; GS1 General Specifications, 3 and 7.8; EPC Tag Data Standard, 6.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from urllib.parse import quote, unquote_to_bytes
+
+from biip import ParseError
+from biip.gs1_messages import GS1Message
+
+from epcis.gs1_uri import canonical_gs1_uri
+from idnode.schemes.form import InvalidIdentifier, Parts
+from idnode.schemes.gs1_keys import PRIMARY_KEYS, company_prefixes, normal_value, order_qualifiers
+
+DOMAIN = "https://id.gs1.org"
+SEPARATOR = "\x1d"
+"""How a scanner gives the FNC1 that ends a value."""
+
+_BRACKETED = re.compile(r"\(([0-9]{2,4})\)")
+_LONGEST_MESSAGE = 512
+"""Characters of an element string: four times what the largest symbol for one holds in one message."""
+
+
+def path_of(parts: Parts) -> str:
+    """The path of the Digital Link, without a slash before it."""
+    pairs = ((parts.prefix, parts.suffix), *parts.qualifiers)
+    return "/".join(f"{name}/{quote(value, safe='')}" for name, value in pairs)
+
+
+def read_path(path: str) -> Parts:
+    """Read key and qualifiers from the path of a Digital Link, percent-encoded, without a slash before it.
+
+    Raises:
+        InvalidIdentifier
+    """
+    return _from_segments(path.split("/"))
+
+
+def find_in_path(path: str) -> Parts | None:
+    """Read a path in which others' segments may stand before the key; None where no segment is a key's.
+
+    Raises:
+        InvalidIdentifier: a key stands there, but with something that can't be read.
+    """
+    segments = path.split("/")
+    if segments[-1] == "":
+        segments.pop()
+    first: InvalidIdentifier | None = None
+    for place, segment in enumerate(segments):
+        if segment in PRIMARY_KEYS:
+            try:
+                return _from_segments(segments[place:])
+            except InvalidIdentifier as error:
+                first = first or error
+    if first is not None:
+        raise first
+    return None
+
+
+def _from_segments(segments: Sequence[str]) -> Parts:
+    key = PRIMARY_KEYS.get(segments[0])
+    if key is None:
+        raise InvalidIdentifier("a GS1 identifier begins with the application identifier of a key, such as 01")
+    if len(segments) % 2:
+        raise InvalidIdentifier("a GS1 identifier is pairs of an application identifier and a value")
+    names = list(segments[2::2])
+    pairs = {name: _decode(value) for name, value in zip(names, segments[3::2], strict=True)}
+    value = normal_value(key.ai, _decode(segments[1]))
+    qualifiers = order_qualifiers(key, pairs)
+    if [name for name, _ in qualifiers] != names:
+        allowed = " or ".join("/".join(each) for each in key.qualifiers if each) or "nothing"
+        raise InvalidIdentifier(f"({key.ai}) is followed by {allowed}, in this order, each once at most")
+    return Parts(key.ai, value, tuple((name, normal_value(name, text)) for name, text in qualifiers))
+
+
+def _decode(text: str) -> str:
+    try:
+        return unquote_to_bytes(text).decode()
+    except UnicodeDecodeError as error:
+        raise InvalidIdentifier("an identifier is UTF-8") from error
+
+
+def read_epc(uri: str) -> Parts:
+    """Read an EPC URI: a pure identity, a class or a pattern (urn:epc:id:, :class:, :idpat:).
+
+    Raises:
+        InvalidIdentifier
+    """
+    link = canonical_gs1_uri("urn:epc:" + uri[8:])
+    if link is None:
+        raise InvalidIdentifier("an EPC URI of a GS1 key is expected, such as urn:epc:id:sgtin:9506000.013435.1")
+    return read_path(link.removeprefix(DOMAIN + "/"))
+
+
+def read_elements(text: str) -> Parts:
+    """Read an element string, `(01)09506000134352(21)1` or with FNC1 as a scanner gives it. Its first key is the identifier.
+
+    Raises:
+        InvalidIdentifier
+    """
+    if len(text) > _LONGEST_MESSAGE or not text.isascii():
+        raise InvalidIdentifier(f"a GS1 element string is ASCII, at most {_LONGEST_MESSAGE} characters")
+    return _from_elements(_bracketed(text) if text.startswith("(") else _scanned(text))
+
+
+def _bracketed(text: str) -> Iterator[tuple[str, str]]:
+    pieces = _BRACKETED.split(text)
+    if pieces[0]:
+        raise InvalidIdentifier("a GS1 element string begins with an application identifier, such as (01)")
+    yield from zip(pieces[1::2], pieces[2::2], strict=True)
+
+
+def _scanned(text: str) -> list[tuple[str, str]]:
+    try:
+        message = GS1Message.parse(text.strip(SEPARATOR))
+    except ParseError as error:
+        raise InvalidIdentifier(f"a GS1 element string is expected: {error}") from error
+    return [(element.ai.ai, element.value) for element in message.element_strings]
+
+
+def _from_elements(elements: Iterable[tuple[str, str]]) -> Parts:
+    given: dict[str, str] = {}
+    for name, value in elements:
+        if given.setdefault(name, value) != value:
+            raise InvalidIdentifier(f"({name}) stands there twice, with two values")
+    key = next((PRIMARY_KEYS[name] for name in given if name in PRIMARY_KEYS), None)
+    if key is None:
+        raise InvalidIdentifier("a GS1 element string has a key in it, such as (01)")
+    qualifiers = order_qualifiers(key, given)
+    return Parts(
+        key.ai, normal_value(key.ai, given[key.ai]), tuple((name, normal_value(name, text)) for name, text in qualifiers)
+    )
+
+
+def read_gtin(digits: str) -> Parts:
+    """Read a GTIN of 8, 12, 13 or 14 digits.
+
+    Raises:
+        InvalidIdentifier
+    """
+    return Parts("01", normal_value("01", digits))
+
+
+def owners(parts: Parts) -> Iterator[str]:
+    """The key alone, then what may be its company prefix, the longest first."""
+    yield f"{parts.prefix}/{quote(parts.suffix, safe='')}"
+    yield from company_prefixes(parts.prefix, parts.suffix)
