@@ -42,6 +42,7 @@ _SAFE_IN_PATH = "/-._~!$&'()*+,;=:@"
 _NAMED = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):", re.ASCII)
 _KEY_IN_PATH = tuple(f"{ai}/" for ai in PRIMARY_KEYS)
 _GTIN = re.compile(r"[0-9]{8}|[0-9]{12,14}", re.ASCII)
+_ENCODED_SLASH = re.compile("%2f", re.IGNORECASE)
 _LINK = ("http://", "https://")
 _LONGEST_LINK = MOST_BYTES + LONGEST * 12
 
@@ -219,7 +220,7 @@ def read_identifier(text: str) -> Identifier:
         InvalidIdentifier
     """
     content, data = split_symbology(text.strip())
-    if content is Content.ELEMENTS:
+    if content is Content.ELEMENTS and not data[:8].lower().startswith(_LINK):
         return _made(Scheme.GS1, gs1.read_elements(data))
     if content is Content.GTIN:
         return _made(Scheme.GS1, gs1.read_gtin(data))
@@ -238,14 +239,22 @@ def read_identifier(text: str) -> Identifier:
 
 
 def _from_link(text: str) -> Identifier:
-    """The identifier that an address ends in: a Digital Link on any host, or a handle behind any path."""
+    """The identifier that an address ends in: a handle or a Digital Link, on any host, behind any path; the first that is one."""
     if len(text) > _LONGEST_LINK:
         raise InvalidIdentifier(f"an address has at most {_LONGEST_LINK} characters")
     whole = text.split("#", 1)[0].split("?", 1)[0].split("/", 3)
     path = whole[3] if len(whole) > 3 else ""
     segments = path.split("/")
-    for place, segment in enumerate(segments[:-1]):
-        if is_prefix(segment) or segment.upper() == NAMING_AUTHORITY:
+    refused: InvalidIdentifier | None = None
+    for place, segment in enumerate(segments):
+        first = _ENCODED_SLASH.split(segment, maxsplit=1)[0]
+        if is_prefix(first) or first.upper() == NAMING_AUTHORITY:
             return parse_encoded("/".join(segments[place:]))
-    found = gs1.find_in_path(path)
-    return parse_encoded(path) if found is None else _made(Scheme.GS1, found)
+        if segment in PRIMARY_KEYS:
+            try:
+                return _made(Scheme.GS1, gs1.read_path("/".join(segments[place:]).removesuffix("/")))
+            except InvalidIdentifier as error:
+                refused = refused or error
+    if refused is not None:
+        raise refused
+    return parse_encoded(path)

@@ -11,7 +11,7 @@ Source: GS1 Digital Link URI Syntax; GS1 General Specifications, 3 and 7.8; EPC 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from urllib.parse import quote, unquote_to_bytes
 
 from biip import ParseError
@@ -42,37 +42,13 @@ def read_path(path: str) -> Parts:
     Raises:
         InvalidIdentifier
     """
-    return _from_segments(path.split("/"))
-
-
-def find_in_path(path: str) -> Parts | None:
-    """Read a path in which others' segments may stand before the key; None where no segment is a key's.
-
-    Raises:
-        InvalidIdentifier: a key stands there, but with something that can't be read.
-    """
     segments = path.split("/")
-    if segments[-1] == "":
-        segments.pop()
-    first: InvalidIdentifier | None = None
-    for place, segment in enumerate(segments):
-        if segment in PRIMARY_KEYS:
-            try:
-                return _from_segments(segments[place:])
-            except InvalidIdentifier as error:
-                first = first or error
-    if first is not None:
-        raise first
-    return None
-
-
-def _from_segments(segments: Sequence[str]) -> Parts:
     key = PRIMARY_KEYS.get(segments[0])
     if key is None:
         raise InvalidIdentifier("a GS1 identifier begins with the application identifier of a key, such as 01")
     if len(segments) % 2:
         raise InvalidIdentifier("a GS1 identifier is pairs of an application identifier and a value")
-    names = list(segments[2::2])
+    names = segments[2::2]
     pairs = {name: _decode(value) for name, value in zip(names, segments[3::2], strict=True)}
     value = normal_value(key.ai, _decode(segments[1]))
     qualifiers = order_qualifiers(key, pairs)
