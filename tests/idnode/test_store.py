@@ -11,20 +11,14 @@ from pathlib import Path
 import pytest
 
 from idnode.event import EventQuery
+from idnode.record import Registered
 from idnode.store import schema
 from idnode.store.base import Store, StoreBusy, StoreFailed, StoreFull
 from idnode.store.memory import MemoryStore
 from idnode.store.sqlite import open_store
 from idnode.store.writer import Writer
-from tests.contracts.idnode_store_contract import (
-    OTHER,
-    PART,
-    DurableStoreContract,
-    StoreContract,
-    capture,
-    event,
-    registration,
-)
+from tests.contracts.idnode_records import OTHER, PART, registration
+from tests.contracts.idnode_store_contract import DurableStoreContract, StoreContract, capture, event
 
 
 class TestMemoryStore(StoreContract):
@@ -163,7 +157,7 @@ async def test_whoever_asked_may_leave_before_the_answer(tmp_path: Path) -> None
     patient = asyncio.create_task(store.register([registration(OTHER)], "a", 1))
     await asyncio.sleep(0)
     impatient.cancel()
-    assert await patient == [True]
+    assert await patient == [Registered.CREATED]
     assert await store.record(PART) is not None
     await store.close()
 
