@@ -25,7 +25,7 @@ def append(connection: Connection, keys: Collection[str] | None) -> None:
     connection.execute("INSERT INTO changes VALUES (?, ?, ?)", (last, total, blob))
     while connection.execute(
         "DELETE FROM changes WHERE sequence = (SELECT min(sequence) FROM changes) AND sequence < ?"
-        " AND (sequence <= ? OR total < ?)",
+        " AND (sequence <= ? OR total - ifnull(length(keys), 0) < ?)",
         (last, last - MOST_ROWS, total - MOST_BYTES),
     ).rowcount:
         pass

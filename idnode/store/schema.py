@@ -93,4 +93,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     for number, step in enumerate(steps[version:], version + 1):
         connection.executescript(f"BEGIN IMMEDIATE;\n{step}\nPRAGMA user_version = {number};\nCOMMIT;")
-    carry_over(connection)
+    try:
+        carry_over(connection)
+    except StoreFailed as error:
+        raise StoreFailed(f"{path}: {error}") from error
