@@ -178,7 +178,8 @@ class Records(Protocol):
     ) -> list[Record]:
         """The records under a prefix, ascending by key, those with a higher key than `after_key`; of those states only.
 
-        The prefix is the longest one of Identifier.owners() that an enterprise owned when the identifier was registered.
+        The prefix is the longest one of Identifier.owners() that an enterprise owned when the identifier was registered, the
+        shortest where nobody did.
         """
 
 

@@ -291,6 +291,20 @@ class RecordsContract:
         await store.change(PART, Change(state=State.SUSPENDED, reason="recall"), "b", 2)
         assert await store.records("88.100.1") == [await store.record(PART)]
 
+    async def test_identifiers_of_every_scheme_are_kept_each_by_its_normal_form(self, store: Store) -> None:
+        texts = ("88.100.1/x", "gs1:01/09506000134352/21/1", "gs1:01/09506000134352", "oid:1.2.156.3088.1", "vaa:VAA1234")
+        made = [parse_identifier(text) for text in texts]
+        assert await store.register([registration(each, each.key) for each in made], "a", 1) == [CREATED] * len(made)
+        for each in made:
+            found = await store.record(parse_identifier(each.key))
+            assert found is not None
+            assert (found.identifier, found.values[0].data.value) == (each, each.key)
+        # Nobody owns them, so that they stand under the shortest prefix that may.
+        assert [each.identifier.key for each in await store.records("gs1:9506")] == [texts[2], texts[1]]
+        assert [each.identifier.key for each in await store.records("gs1:9506", texts[2])] == [texts[1]]
+        assert [each.identifier.key for each in await store.records("oid:1.2")] == [texts[3]]
+        assert [each.identifier.key for each in await store.records("88.100.1")] == [texts[0]]
+
     # Jobs
 
     async def test_a_job_counts_what_became_of_its_rows(self, store: Store) -> None:
