@@ -49,7 +49,7 @@ def take_backup(path: Path, target: Path, progress: Progress | None = None) -> i
             raise StoreFailed(f"{path} isn't there")
         _copy(path, part, progress)
         check_backup(part)
-        _put(part, target)
+        put_in_place(part, target)
     except (OSError, sqlite3.Error) as error:
         raise StoreFailed(f"{target}: {_reason(error)}") from error
     finally:
@@ -68,7 +68,7 @@ def _copy(path: Path, part: Path, progress: Progress | None) -> None:
         copy.execute("PRAGMA journal_mode = DELETE")  # so that it is one file
 
 
-def _put(part: Path, target: Path) -> None:
+def put_in_place(part: Path, target: Path) -> None:
     """Give a whole copy its name, durably. What has the name is replaced."""
     with part.open("rb") as file:
         os.fsync(file.fileno())
@@ -120,7 +120,7 @@ def restore(backup: Path, path: Path) -> Path | None:
     try:
         _copy(backup, part, None)
         kept = _keep(path) if path.exists() else None
-        _put(part, path)
+        put_in_place(part, path)
     except (OSError, sqlite3.Error) as error:
         raise StoreFailed(f"{path}: {_reason(error)}") from error
     finally:

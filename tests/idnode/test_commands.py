@@ -1,4 +1,4 @@
-"""`mumian idnode backup` and `restore`, as an operator calls them."""
+"""`mumian idnode backup`, `restore`, `export` and `import`, as an operator calls them."""
 
 from __future__ import annotations
 
@@ -45,3 +45,30 @@ def test_what_is_no_store_and_no_copy_is_named(settings: str, tmp_path: Path, ca
     assert "idnode.db isn't there" in capsys.readouterr().err
     assert main(["idnode", "restore", settings, str(tmp_path / "copy")]) == 2
     assert "copy isn't there" in capsys.readouterr().err
+
+
+async def test_a_store_is_written_as_text_and_made_from_it(
+    settings: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = open_store(tmp_path / "idnode.db")
+    await store.register([registration()], "a", 1)
+    text = tmp_path / "store.ndjson"
+    assert main(["idnode", "export", settings, str(text)]) == 0
+    assert capsys.readouterr().out == f"{text}: 1 lines\n"
+    assert main(["idnode", "export", settings, str(text)]) == 2
+    assert main(["idnode", "import", settings, str(text)]) == 3
+    await store.close()
+    assert main(["idnode", "import", settings, str(text)]) == 2
+    assert "idnode.db is there already" in capsys.readouterr().err
+    (tmp_path / "idnode.db").unlink()
+    assert main(["idnode", "import", settings, str(tmp_path / "none")]) == 4
+    assert main(["idnode", "import", settings, str(text)]) == 0
+    again = open_store(tmp_path / "idnode.db")
+    assert await again.record(PART) is not None
+    await again.close()
+
+
+def test_an_export_that_fails_leaves_nothing(settings: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["idnode", "export", settings, str(tmp_path / "store.ndjson")]) == 4
+    assert "idnode.db isn't there" in capsys.readouterr().err
+    assert not (tmp_path / "store.ndjson").exists()
