@@ -98,8 +98,9 @@ class SqliteStore(SqliteReads):
         if self._lock is None:
             return
         descriptor, self._lock = self._lock, None
+        await self._writer.finish()
+        self._reader.close()  # before the writer: only the last one, if it may write, puts the log away
         await self._writer.close()
-        self._reader.close()
         os.close(descriptor)
 
 

@@ -67,10 +67,14 @@ class Writer:
         assert self._failure is not None
         return self._failure
 
-    async def close(self) -> None:
-        """Finish what waits, then close the connection."""
+    async def finish(self) -> None:
+        """Wait until all that was asked for so far is committed."""
         if self._pump is not None:
             await self._pump
+
+    async def close(self) -> None:
+        """Finish what waits, then close the connection."""
+        await self.finish()
         self._thread.shutdown()
         self._connection.close()
 
