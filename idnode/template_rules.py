@@ -200,6 +200,8 @@ def published(template: Template, before: Template | None) -> Template:
         found = contradictions(before, template)
     if before is None and template.version != 1:
         found.append(Mistake(None, "the first version is 1"))
+    if before is not None and before.state is TemplateState.DRAFT:
+        found.append(Mistake(None, f"version {before.version} is a draft yet: publish that first"))
     if found:
         raise WrongTemplate(found)
     return msgspec.structs.replace(template, state=TemplateState.PUBLISHED)
