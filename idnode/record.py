@@ -1,8 +1,8 @@
-"""What is kept under an identifier: typed values, as in Handle, and every version of them."""
+"""What is kept under an identifier: typed values, as in Handle, links, a state, and every version of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import IntFlag, StrEnum
 
 import msgspec
@@ -41,7 +41,28 @@ class Format(StrEnum):
 TEXT_FORMATS = frozenset({Format.STRING, Format.BASE64, Format.HEX})
 
 
-class Data(msgspec.Struct, frozen=True):
+class State(StrEnum):
+    """Where an identifier stands in its life."""
+
+    RESERVED = "reserved"
+    """Taken, and not resolvable yet."""
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    """Not resolvable for a while; the record's reason says why."""
+    RETIRED = "retired"
+    """A tombstone with its reason, for ever: it never changes and is never registered again."""
+
+
+MOVES: Mapping[State, frozenset[State]] = {
+    State.RESERVED: frozenset({State.ACTIVE, State.RETIRED}),
+    State.ACTIVE: frozenset({State.SUSPENDED, State.RETIRED}),
+    State.SUSPENDED: frozenset({State.ACTIVE, State.RETIRED}),
+    State.RETIRED: frozenset(),
+}
+"""From each state to those that may follow it."""
+
+
+class Data(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A value's data."""
 
     format: Format
@@ -49,7 +70,14 @@ class Data(msgspec.Struct, frozen=True):
     """Text for the text formats, else a JSON object or list."""
 
 
-class HandleValue(msgspec.Struct, frozen=True):
+class Reference(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Another handle's value that this one refers to (Handle wire protocol, handle value)."""
+
+    handle: str
+    index: int
+
+
+class HandleValue(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One typed value."""
 
     index: int
@@ -60,6 +88,37 @@ class HandleValue(msgspec.Struct, frozen=True):
     permissions: int = DEFAULT_PERMISSIONS
     timestamp_ms: int = 0
     """When this value last changed; set by the store."""
+    references: tuple[Reference, ...] = ()
+
+
+class Link(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Where more about an identifier is found (GS1 Digital Link; RFC 9264, 4.2)."""
+
+    relation: str
+    """The link type, e.g. gs1:pip."""
+    href: str
+    title: str
+    languages: tuple[str, ...] = ()
+    """BCP 47; none where the target has no language or any."""
+    media_type: str | None = None
+    context: tuple[str, ...] = ()
+    """For whom it is meant, in words of the enterprise's own."""
+
+
+class TemplateUse(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The template by which a record is made."""
+
+    name: str
+    version: int
+
+
+class Content(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What one version says, without who and when."""
+
+    values: tuple[HandleValue, ...] = ()
+    """By index, ascending."""
+    links: tuple[Link, ...] = ()
+    template: TemplateUse | None = None
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -71,10 +130,17 @@ class Record(msgspec.Struct, frozen=True):
     values: tuple[HandleValue, ...]
     """By index, ascending."""
     since_ms: int
+    """Never before the version before."""
     author: str
     """Who wrote this version: `admin`, or `<enterprise>:<label of the token>`."""
     event_id: str | None = None
     """The commissioning event that the identifier came into the world with, where there was one."""
+    state: State = State.ACTIVE
+    links: tuple[Link, ...] = ()
+    """In the order in which they were given."""
+    template: TemplateUse | None = None
+    reason: str | None = None
+    """Why it is in its state, where somebody said so."""
 
 
 class Registration(msgspec.Struct, frozen=True):
@@ -82,6 +148,30 @@ class Registration(msgspec.Struct, frozen=True):
 
     identifier: Identifier
     values: tuple[HandleValue, ...]
+    links: tuple[Link, ...] = ()
+    template: TemplateUse | None = None
+    state: State = State.ACTIVE
+
+
+class Registered(StrEnum):
+    """What became of a registration."""
+
+    CREATED = "created"
+    REPEATED = "repeated"
+    """It was there, and its current version says exactly this: the same registration again is no mistake."""
+    DIFFERENT = "different"
+    """It was there with other content or in another state, and stays as it is."""
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What the next version of a record says otherwise; what is UNSET stays as it is."""
+
+    values: tuple[HandleValue, ...] | msgspec.UnsetType = msgspec.UNSET
+    links: tuple[Link, ...] | msgspec.UnsetType = msgspec.UNSET
+    template: TemplateUse | msgspec.UnsetType | None = msgspec.UNSET
+    state: State | msgspec.UnsetType = msgspec.UNSET
+    reason: str | msgspec.UnsetType | None = msgspec.UNSET
+    """A move to another state without one leaves none."""
 
 
 def text_value(index: int, kind: str, text: str) -> HandleValue:
@@ -98,17 +188,3 @@ def stamped(values: Iterable[HandleValue], before: Sequence[HandleValue], at_ms:
         kept = same is not None and msgspec.structs.replace(same, timestamp_ms=value.timestamp_ms) == value
         result.append(msgspec.structs.replace(value, timestamp_ms=same.timestamp_ms if same and kept else at_ms))
     return tuple(result)
-
-
-_values = msgspec.json.Decoder(tuple[HandleValue, ...])
-_encoder = msgspec.json.Encoder()
-
-
-def encode_values(values: Sequence[HandleValue]) -> bytes:
-    """The values as the store keeps them: JSON."""
-    return _encoder.encode(values)
-
-
-def decode_values(stored: bytes) -> tuple[HandleValue, ...]:
-    """encode_values() undone."""
-    return _values.decode(stored)

@@ -7,6 +7,9 @@ overwritten: a changed record leaves its old version behind, with who and when. 
 by the enterprise that owns its prefix, so that a store may be spread over machines by prefix without a transaction
 that spans two.
 
+Whoever keeps answers watches the store: it is told the keys of all that changes before the change returns to who made it, and
+what other processes changed before refresh() returns.
+
 StoreError
 ├── StoreBusy           another process owns the file: exit, code 3
 ├── StoreFull           no space: nothing was changed; the same call may succeed later
@@ -14,18 +17,28 @@ StoreError
 └── StoreRefused        what was asked doesn't fit what is stored; nothing was changed
     ├── AlreadyThere
     ├── NotThere
+    ├── Outdated        somebody else changed it meanwhile: read it again
+    ├── WrongMove       from its state it can't go there
+    ├── Retired         it is for ever what it is
+    ├── OutOfStep       a piece of a job that leaves rows out: send from `rows` on
     └── CommissionedTwice
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from idnode.enterprise import Enterprise, Lease, LeaseOrder, Name, Token, Visibility
 from idnode.event import Capture, CaptureReport, EventQuery, StoredEvent
 from idnode.identifier import Identifier
-from idnode.record import HandleValue, Record, Registration
+from idnode.job import Advance, Finding, Job, Row
+from idnode.record import Change, Record, Registered, Registration, State
+
+Forget = Callable[[Collection[str] | None], None]
+"""Told the keys of identifiers that have changed, or None: anything may have. Quick, and raises nothing."""
+PAGE = 100
+"""Records or versions on a page, unless another limit is asked for."""
 
 
 class StoreError(Exception):
@@ -53,7 +66,33 @@ class AlreadyThere(StoreRefused):
 
 
 class NotThere(StoreRefused):
-    """An enterprise, a token or an identifier that doesn't exist."""
+    """An enterprise, a token, an identifier or a job that doesn't exist."""
+
+
+class Outdated(StoreRefused):
+    """The record has another version than the one that was to be changed."""
+
+    def __init__(self, identifier: Identifier, version: int) -> None:
+        super().__init__(f"{identifier} has version {version}")
+        self.version = version
+        """The one that it has."""
+
+
+class WrongMove(StoreRefused):
+    """A state that can't follow the one in which an identifier is."""
+
+
+class Retired(StoreRefused):
+    """A retired identifier: it doesn't change and comes into no world again."""
+
+
+class OutOfStep(StoreRefused):
+    """Rows of a job that don't follow those that are done, or rows for one that is finished."""
+
+    def __init__(self, detail: str, rows: int) -> None:
+        super().__init__(detail)
+        self.rows = rows
+        """How many are done."""
 
 
 class CommissionedTwice(StoreRefused):
@@ -113,21 +152,81 @@ class Tokens(Protocol):
 class Records(Protocol):
     """What is kept under identifiers."""
 
-    async def register(self, registrations: Sequence[Registration], author: str, at_ms: int) -> list[bool]:
-        """Register identifiers, each by itself: True where it is new, False where it was there and stays as it is."""
+    async def register(self, registrations: Sequence[Registration], author: str, at_ms: int) -> list[Registered]:
+        """Register identifiers, each by itself: one that is there stays as it is. Some thousand at once are cheapest."""
 
-    async def replace(self, identifier: Identifier, values: Sequence[HandleValue], author: str, at_ms: int) -> Record:
-        """Put a new version in place; a value that doesn't change keeps its timestamp.
+    async def change(
+        self, identifier: Identifier, change: Change, author: str, at_ms: int, if_version: int | None = None
+    ) -> Record:
+        """Put a new version in place; none when nothing differs. A value that doesn't change keeps its timestamp.
+
+        Raises:
+            NotThere
+            Retired: it is, and the change would make it otherwise.
+            Outdated: it hasn't `if_version`.
+            WrongMove: the state doesn't follow the one that it has (idnode.record.MOVES).
+        """
+
+    async def record(self, identifier: Identifier, as_of_ms: int | None = None) -> Record | None:
+        """The record as it is, or as it was at that moment; in whatever state."""
+
+    async def versions(self, identifier: Identifier, after: int = 0, limit: int = PAGE) -> list[Record]:
+        """The versions above `after`, ascending."""
+
+    async def records(
+        self, owner: str, after_key: str = "", limit: int = PAGE, states: Collection[State] | None = None
+    ) -> list[Record]:
+        """The records under a prefix, ascending by key, those with a higher key than `after_key`; of those states only.
+
+        The prefix is the longest one of Identifier.owners() that an enterprise owned when the identifier was registered, the
+        shortest where nobody did.
+        """
+
+
+class Jobs(Protocol):
+    """Registrations by the million, in pieces, each of which is done or not as a whole."""
+
+    async def begin_job(self, key: str, owner: str, author: str, at_ms: int) -> Job:
+        """A new job, or the one of that key as far as it has come.
+
+        Raises:
+            AlreadyThere: that key is another owner's.
+        """
+
+    async def advance_job(self, key: str, first_row: int, rows: Sequence[Row], at_ms: int) -> Advance:
+        """Register the rows that are not done yet, and remember that they are, all at once.
+
+        Raises:
+            NotThere
+            OutOfStep: `first_row` is beyond Job.rows, or the job is finished and rows are left to do.
+        """
+
+    async def finish_job(self, key: str, at_ms: int) -> Job:
+        """No more rows come. Safe twice.
 
         Raises:
             NotThere
         """
 
-    async def record(self, identifier: Identifier, as_of_ms: int | None = None) -> Record | None:
-        """The record as it is, or as it was at that moment."""
+    async def job(self, key: str) -> Job | None:
+        """How far a job has come."""
 
-    async def versions(self, identifier: Identifier) -> list[Record]:
-        """Every version, the first first."""
+    async def findings(self, key: str, after: int = -1, limit: int = PAGE) -> list[Finding]:
+        """The rows of a job that were not taken, ascending, those after row `after`; the first MOST_FINDINGS of them."""
+
+
+class Watched(Protocol):
+    """For those who keep answers."""
+
+    def watch(self, forget: Forget) -> None:
+        """Tell `forget` of every change from now on; also of new identifiers, since somebody may have kept that there is none."""
+
+    def refresh(self) -> None:
+        """Tell of what other processes have changed. Takes microseconds; called before each answer that was kept.
+
+        Raises:
+            StoreFailed
+        """
 
 
 class Leases(Protocol):
@@ -151,11 +250,12 @@ class Events(Protocol):
         """Store the events of a document with their links, register what they commission, keep the report: all at once.
 
         An event whose digest is there already is counted as repeated. An identifier that is registered without a commissioning
-        event keeps its values and gets this event as its own. Under `proceed` an event that can't be stored is left out and the
-        report says so; under `rollback` it is raised and nothing at all is kept.
+        event keeps its values and its state and gets this event as its own. Under `proceed` an event that can't be stored is
+        left out and the report says so; under `rollback` it is raised and nothing at all is kept.
 
         Raises:
             CommissionedTwice: an identifier has another commissioning event.
+            Retired: an identifier is.
             AlreadyThere: another event bears that id.
         """
 
@@ -169,7 +269,7 @@ class Events(Protocol):
         """The report of a capture."""
 
 
-class Store(Enterprises, Tokens, Records, Leases, Events, Protocol):
+class Store(Enterprises, Tokens, Records, Jobs, Watched, Leases, Events, Protocol):
     """All of it. One process owns a store; it is used from one event loop."""
 
     async def wait_failure(self) -> StoreFailed:

@@ -9,8 +9,8 @@ from typing import Any
 
 from idnode.event import Capture, CaptureError, CaptureReport, ErrorBehaviour, EventQuery, NewEvent, StoredEvent
 from idnode.store import record_rows
-from idnode.store.base import AlreadyThere, CommissionedTwice, StoreRefused
-from idnode.store.outcome import capture_error
+from idnode.store.base import AlreadyThere, StoreRefused
+from idnode.store.outcome import capture_error, refuse_commissioning
 
 _COLUMNS = "events.sequence, events.id, events.enterprise, events.content, events.recorded_ms"
 _BY_SEQUENCE = f"""
@@ -63,8 +63,7 @@ def _refuse(connection: Connection, event: NewEvent) -> None:
     if connection.execute("SELECT 1 FROM events WHERE id = ?", (event.id,)).fetchone() is not None:
         raise AlreadyThere(f"there is another event {event.id}")
     for registration in event.registrations:
-        if record_rows.event_of(connection, registration.identifier) is not None:
-            raise CommissionedTwice(registration.identifier, event.place)
+        refuse_commissioning(registration.identifier, *record_rows.standing(connection, registration.identifier), event.place)
 
 
 def _keep(connection: Connection, event: NewEvent, new: Capture) -> None:

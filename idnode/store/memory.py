@@ -4,18 +4,30 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right, insort
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import msgspec
 
 from idnode.enterprise import Enterprise, Lease, LeaseOrder, Name, Token, Visibility
 from idnode.event import Capture, CaptureReport, ErrorBehaviour, EventQuery, NewEvent, StoredEvent
 from idnode.identifier import Identifier
-from idnode.record import HandleValue, Record, Registration, stamped
-from idnode.store.base import AlreadyThere, CommissionedTwice, NotThere, StoreFailed, StoreRefused
-from idnode.store.outcome import capture_error, lease_id, suffix
+from idnode.job import Advance, Finding, Job, Row, advanced
+from idnode.record import Change, Record, Registered, Registration, State
+from idnode.store.base import PAGE, AlreadyThere, Forget, NotThere, StoreFailed, StoreRefused
+from idnode.store.outcome import (
+    capture_error,
+    first_version,
+    lease_id,
+    next_version,
+    outcome,
+    refuse_commissioning,
+    rows_to_do,
+    suffix,
+)
 
 
 @dataclass(slots=True)
@@ -34,7 +46,12 @@ class MemoryStore:
     def __init__(self) -> None:
         self._enterprises: dict[str, Enterprise] = {}
         self._tokens: dict[bytes, Token] = {}
-        self._records: dict[Identifier, list[Record]] = {}
+        self._records: dict[str, list[Record]] = {}
+        self._owned: defaultdict[str, list[str]] = defaultdict(list)
+        """Ascending keys by the prefix that owns them."""
+        self._jobs: dict[str, Job] = {}
+        self._findings: defaultdict[str, list[Finding]] = defaultdict(list)
+        self._watchers: list[Forget] = []
         self._leases: dict[tuple[bytes, str], Lease] = {}
         self._serials: defaultdict[str, int] = defaultdict(lambda: 1)
         self._trace = _Trace()
@@ -47,6 +64,7 @@ class MemoryStore:
             raise AlreadyThere(f"there is an enterprise {key}")
         made = Enterprise(key, name, f"{node_prefix.upper()}.{len(self._enterprises) + 1}", visibility)
         self._enterprises[key] = made
+        self._tell(None)
         return made
 
     async def enterprise(self, key: str) -> Enterprise | None:
@@ -80,35 +98,99 @@ class MemoryStore:
         """See the contract."""
         return self._tokens.get(digest)
 
-    async def register(self, registrations: Sequence[Registration], author: str, at_ms: int) -> list[bool]:
+    async def register(self, registrations: Sequence[Registration], author: str, at_ms: int) -> list[Registered]:
         """See the contract."""
-        return [self._register(each, author, at_ms, None) for each in registrations]
+        outcomes = [self._register(each, author, at_ms) for each in registrations]
+        self._tell([each.identifier.key for each in registrations])
+        return outcomes
 
-    def _register(self, new: Registration, author: str, at_ms: int, event_id: str | None) -> bool:
-        if new.identifier in self._records:
-            return False
-        first = Record(new.identifier, 1, stamped(new.values, (), at_ms), at_ms, author, event_id)
-        self._records[new.identifier] = [first]
-        return True
+    def _register(self, new: Registration, author: str, at_ms: int, event_id: str | None = None) -> Registered:
+        versions = self._records.get(new.identifier.key)
+        if versions is not None:
+            return outcome(versions[-1], new)
+        self._records[new.identifier.key] = [first_version(new, author, at_ms, event_id)]
+        owners = list(new.identifier.owners())
+        owned = (owner for owner in owners if any(each.prefix == owner for each in self._enterprises.values()))
+        insort(self._owned[next(owned, owners[-1])], new.identifier.key)
+        return Registered.CREATED
 
-    async def replace(self, identifier: Identifier, values: Sequence[HandleValue], author: str, at_ms: int) -> Record:
+    async def change(
+        self, identifier: Identifier, change: Change, author: str, at_ms: int, if_version: int | None = None
+    ) -> Record:
         """See the contract."""
-        versions = self._records.get(identifier)
+        versions = self._records.get(identifier.key)
         if versions is None:
             raise NotThere(f"{identifier} is not registered")
-        now = versions[-1]
-        made = Record(identifier, now.version + 1, stamped(values, now.values, at_ms), at_ms, author, now.event_id)
-        versions.append(made)
+        made = next_version(versions[-1], change, author, at_ms, if_version)
+        if made is not versions[-1]:
+            versions.append(made)
+            self._tell((identifier.key,))
         return made
 
     async def record(self, identifier: Identifier, as_of_ms: int | None = None) -> Record | None:
         """See the contract."""
-        versions = self._records.get(identifier, [])
+        versions = self._records.get(identifier.key, [])
         return next((each for each in reversed(versions) if as_of_ms is None or each.since_ms <= as_of_ms), None)
 
-    async def versions(self, identifier: Identifier) -> list[Record]:
+    async def versions(self, identifier: Identifier, after: int = 0, limit: int = PAGE) -> list[Record]:
         """See the contract."""
-        return list(self._records.get(identifier, []))
+        return self._records.get(identifier.key, [])[after : after + limit]
+
+    async def records(
+        self, owner: str, after_key: str = "", limit: int = PAGE, states: Collection[State] | None = None
+    ) -> list[Record]:
+        """See the contract."""
+        keys = self._owned[owner]
+        following = (self._records[key][-1] for key in keys[bisect_right(keys, after_key) :])
+        return list(islice((each for each in following if states is None or each.state in states), limit))
+
+    async def begin_job(self, key: str, owner: str, author: str, at_ms: int) -> Job:
+        """See the contract."""
+        job = self._jobs.setdefault(key, Job(key, owner, author, at_ms))
+        if job.owner != owner:
+            raise AlreadyThere("that idempotency key is another's")
+        return job
+
+    async def advance_job(self, key: str, first_row: int, rows: Sequence[Row], at_ms: int) -> Advance:
+        """See the contract."""
+        now = self._job(key)
+        left = rows_to_do(now, first_row, list(rows))
+        registrations = [row for row in left if isinstance(row, Registration)]
+        outcomes = await self.register(registrations, now.author, at_ms)
+        self._jobs[key], told, findings = advanced(now, left, outcomes)
+        self._findings[key] += findings
+        return Advance(self._jobs[key], told)
+
+    async def finish_job(self, key: str, at_ms: int) -> Job:
+        """See the contract."""
+        now = self._job(key)
+        if now.finished_ms is None:
+            self._jobs[key] = replace(now, finished_ms=at_ms)
+        return self._jobs[key]
+
+    def _job(self, key: str) -> Job:
+        if key not in self._jobs:
+            raise NotThere(f"there is no job {key}")
+        return self._jobs[key]
+
+    async def job(self, key: str) -> Job | None:
+        """See the contract."""
+        return self._jobs.get(key)
+
+    async def findings(self, key: str, after: int = -1, limit: int = PAGE) -> list[Finding]:
+        """See the contract."""
+        return [each for each in self._findings[key] if each.row > after][:limit]
+
+    def watch(self, forget: Forget) -> None:
+        """See the contract."""
+        self._watchers.append(forget)
+
+    def refresh(self) -> None:
+        """See the contract."""
+
+    def _tell(self, keys: Collection[str] | None) -> None:
+        for forget in self._watchers:
+            forget(keys)
 
     async def lease(self, order: LeaseOrder, at_ms: int) -> tuple[Lease, bool]:
         """See the contract."""
@@ -121,7 +203,7 @@ class MemoryStore:
         while len(suffixes) < order.count:
             candidate = suffix(self._serials[order.prefix])
             self._serials[order.prefix] += 1
-            if Identifier(order.prefix, candidate) not in self._records:
+            if Identifier(order.prefix, candidate).key not in self._records:
                 suffixes.append(candidate)
         made = Lease(lease_id(order), order.prefix, order.holder, tuple(suffixes))
         self._leases[order.token, order.key] = made
@@ -160,9 +242,9 @@ class MemoryStore:
         if event.id in self._trace.by_id or event.id in ids:
             raise AlreadyThere(f"there is another event {event.id}")
         for new in event.registrations:
-            held = self._records.get(new.identifier)
-            if new.identifier in commissioned or (held is not None and held[-1].event_id is not None):
-                raise CommissionedTwice(new.identifier, event.place)
+            held = self._records.get(new.identifier.key)
+            state, event_id = (None, None) if held is None else (held[-1].state, held[-1].event_id)
+            refuse_commissioning(new.identifier, state, event_id or commissioned.get(new.identifier), event.place)
 
     def _keep(self, event: NewEvent, capture: Capture) -> None:
         stored = StoredEvent(len(self._trace.events) + 1, event.id, capture.enterprise, event.content, capture.at_ms)
@@ -170,9 +252,10 @@ class MemoryStore:
         self._trace.by_id[event.id] = stored
         self._trace.digests.add(event.digest)
         for new in event.registrations:
-            if not self._register(new, capture.author, capture.at_ms, event.id):
-                versions = self._records[new.identifier]
-                versions[-1] = msgspec.structs.replace(versions[-1], event_id=event.id)
+            if self._register(new, capture.author, capture.at_ms, event.id) is not Registered.CREATED:
+                versions = self._records[new.identifier.key]
+                versions[:] = [msgspec.structs.replace(each, event_id=event.id) for each in versions]
+        self._tell([new.identifier.key for new in event.registrations])
 
     async def event(self, key: str) -> StoredEvent | None:
         """See the contract."""

@@ -6,6 +6,7 @@ import json
 from sqlite3 import Connection
 
 from idnode.enterprise import Enterprise, Lease, LeaseOrder, Name, Role, Token, Visibility
+from idnode.identifier import Identifier
 from idnode.store.base import AlreadyThere, NotThere
 from idnode.store.outcome import lease_id, suffix
 
@@ -106,7 +107,8 @@ def _free_suffixes(connection: Connection, order: LeaseOrder) -> list[str]:
     while len(free) < order.count:
         candidate = suffix(serial)
         serial += 1
-        taken = connection.execute("SELECT 1 FROM identifiers WHERE prefix = ? AND suffix = ?", (order.prefix, candidate))
+        key = Identifier(order.prefix, candidate).key
+        taken = connection.execute("SELECT 1 FROM identifiers WHERE key = ?", (key,))
         if taken.fetchone() is None:
             free.append(candidate)
     connection.execute(

@@ -2,85 +2,151 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from sqlite3 import Connection
 
-from idnode.identifier import Identifier
-from idnode.record import HandleValue, Record, Registration, decode_values, encode_values, stamped
+from idnode.identifier import Identifier, parse_identifier
+from idnode.record import Change, Record, Registered, Registration, State
 from idnode.store.base import NotThere
+from idnode.store.content import decode_content, encode_record, encode_registration
+from idnode.store.outcome import next_version, outcome
 
-_Row = tuple[int, bytes, int, str, str | None]
-_NOW = "SELECT version, content, since_ms, author, event_id FROM identifiers WHERE prefix = ? AND suffix = ?"
+STATES = tuple(State)
+"""In the order of their numbers in the file."""
+CODES = {state: code for code, state in enumerate(STATES)}
+_Row = tuple[int, int, int, str, str | None, str | None, bytes]
+_COLUMNS = "version, state, since_ms, author, reason, event_id, content"
+_CURRENT = f"SELECT {_COLUMNS} FROM identifiers WHERE key = ?"  # noqa: S608 a constant
+_EARLIER = """
+    SELECT version, state, since_ms, author, reason, NULL, content FROM versions
+    WHERE id = (SELECT id FROM identifiers WHERE key = ?)"""
+_AS_OF = f"{_EARLIER} AND since_ms <= ? ORDER BY version DESC LIMIT 1"
+_BETWEEN = f"{_EARLIER} AND version > ? AND version < ? ORDER BY version LIMIT ?"
+_INSERT = "INSERT INTO identifiers VALUES (NULL, ?, ?, 1, ?, ?, ?, NULL, ?, ?) ON CONFLICT DO NOTHING"
 
 
-def register(connection: Connection, new: Registration, author: str, at_ms: int, event_id: str | None = None) -> bool:
-    """Register one identifier; whether it is new."""
-    content = encode_values(stamped(new.values, (), at_ms))
-    done = connection.execute(
-        "INSERT INTO identifiers VALUES (?, ?, 1, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        (new.identifier.prefix, new.identifier.suffix, content, at_ms, author, event_id),
-    )
-    return done.rowcount == 1
+def register(connection: Connection, registrations: Sequence[Registration], author: str, at_ms: int) -> list[Registered]:
+    """See Records.register."""
+    return [_register(connection, new, author, at_ms) for new in registrations]
 
 
-def replace(connection: Connection, identifier: Identifier, values: Sequence[HandleValue], author: str, at_ms: int) -> Record:
-    """See Records.replace."""
+def _register(connection: Connection, new: Registration, author: str, at_ms: int) -> Registered:
+    content = encode_registration(new)
+    if _insert(connection, new, content, author, at_ms, None):
+        return Registered.CREATED
+    state, held = connection.execute("SELECT state, content FROM identifiers WHERE key = ?", (new.identifier.key,)).fetchone()
+    if held == content and STATES[state] is new.state:
+        return Registered.REPEATED
+    there = record(connection, new.identifier)
+    assert there is not None
+    return outcome(there, new)
+
+
+def _insert(connection: Connection, new: Registration, content: bytes, author: str, at_ms: int, event_id: str | None) -> bool:
+    """Whether there was none."""
+    owner = _owner(connection, new.identifier)
+    row = (new.identifier.key, owner, CODES[new.state], at_ms, author, event_id, content)
+    return connection.execute(_INSERT, row).rowcount == 1
+
+
+def _begins_keys(owner: str) -> bool:
+    """Whether the keys of what it owns begin with it and a slash: of handles they do, others begin with their scheme."""
+    return ":" not in owner
+
+
+def _owner(connection: Connection, identifier: Identifier) -> str | None:
+    """What stands in the column owner."""
+    owner = identifier.prefix
+    for owner in identifier.owners():
+        if _begins_keys(owner):
+            return None
+        if connection.execute("SELECT 1 FROM enterprises WHERE prefix = ?", (owner,)).fetchone() is not None:
+            return owner
+    return owner
+
+
+def change(
+    connection: Connection, identifier: Identifier, new: Change, author: str, at_ms: int, if_version: int | None = None
+) -> Record:
+    """See Records.change."""
     now = record(connection, identifier)
     if now is None:
         raise NotThere(f"{identifier} is not registered")
-    key = (identifier.prefix, identifier.suffix)
-    made = Record(identifier, now.version + 1, stamped(values, now.values, at_ms), at_ms, author, now.event_id)
+    made = next_version(now, new, author, at_ms, if_version)
+    if made is now:
+        return now
     connection.execute(
-        "INSERT INTO versions SELECT prefix, suffix, version, content, since_ms, author, event_id"
-        " FROM identifiers WHERE prefix = ? AND suffix = ?",
-        key,
+        "INSERT INTO versions SELECT id, version, state, since_ms, author, reason, content FROM identifiers WHERE key = ?",
+        (identifier.key,),
     )
     connection.execute(
-        "UPDATE identifiers SET version = ?, content = ?, since_ms = ?, author = ? WHERE prefix = ? AND suffix = ?",
-        (made.version, encode_values(made.values), at_ms, author, *key),
+        "UPDATE identifiers SET version = ?, state = ?, since_ms = ?, author = ?, reason = ?, content = ? WHERE key = ?",
+        (made.version, CODES[made.state], made.since_ms, author, made.reason, encode_record(made), identifier.key),
     )
     return made
 
 
 def record(connection: Connection, identifier: Identifier, as_of_ms: int | None = None) -> Record | None:
     """See Records.record."""
-    key = (identifier.prefix, identifier.suffix)
-    row: _Row | None = connection.execute(_NOW, key).fetchone()
-    if row is not None and as_of_ms is not None and row[2] > as_of_ms:
-        row = connection.execute(
-            "SELECT version, content, since_ms, author, event_id FROM versions"
-            " WHERE prefix = ? AND suffix = ? AND since_ms <= ? ORDER BY version DESC LIMIT 1",
-            (*key, as_of_ms),
-        ).fetchone()
-    return None if row is None else _record(identifier, row)
+    key = identifier.key
+    row: _Row | None = connection.execute(_CURRENT, (key,)).fetchone()
+    if row is None or as_of_ms is None or row[2] <= as_of_ms:
+        return None if row is None else _record(identifier, row)
+    earlier: _Row | None = connection.execute(_AS_OF, (key, as_of_ms)).fetchone()
+    return None if earlier is None else _record(identifier, earlier, row[5])
 
 
-def versions(connection: Connection, identifier: Identifier) -> list[Record]:
+def versions(connection: Connection, identifier: Identifier, after: int, limit: int) -> list[Record]:
     """See Records.versions."""
-    key = (identifier.prefix, identifier.suffix)
-    earlier: list[_Row] = connection.execute(
-        "SELECT version, content, since_ms, author, event_id FROM versions WHERE prefix = ? AND suffix = ? ORDER BY version", key
+    now: _Row | None = connection.execute(_CURRENT, (identifier.key,)).fetchone()
+    if now is None:
+        return []
+    rows = connection.execute(_BETWEEN, (identifier.key, after, now[0], limit)).fetchall()
+    if now[0] > after:
+        rows.append(now)
+    return [_record(identifier, row, now[5]) for row in rows[:limit]]
+
+
+def records(connection: Connection, owner: str, after_key: str, limit: int, states: Collection[State] | None) -> list[Record]:
+    """See Records.records."""
+    condition, parameters = "owner = ? AND key > ?", [owner, after_key]
+    if _begins_keys(owner):
+        condition, parameters = "key > ? AND key < ?", [max(after_key, f"{owner}/"), f"{owner}0"]  # 0 follows the slash
+    if states is not None:
+        condition += f" AND state IN ({', '.join(str(CODES[state]) for state in states)})"
+        if State.ACTIVE not in states:
+            condition += f" AND state <> {CODES[State.ACTIVE]}"  # so that the index of those is used
+    query = f"SELECT key, {_COLUMNS} FROM identifiers WHERE {condition} ORDER BY key LIMIT ?"  # noqa: S608 numbers of ours
+    rows: list[tuple[str, int, int, int, str, str | None, str | None, bytes]] = connection.execute(
+        query, (*parameters, limit)
     ).fetchall()
-    return [_record(identifier, row) for row in (*earlier, *connection.execute(_NOW, key).fetchall())]
+    return [_record(parse_identifier(row[0]), row[1:]) for row in rows]
 
 
-def _record(identifier: Identifier, row: _Row) -> Record:
-    version, content, since_ms, author, event_id = row
-    return Record(identifier, version, decode_values(content), since_ms, author, event_id)
+def _record(identifier: Identifier, row: _Row, event_id: str | None = None) -> Record:
+    version, state, since_ms, author, reason, event, content = row
+    told = decode_content(content, since_ms)
+    return Record(
+        identifier,
+        version,
+        told.values,
+        since_ms,
+        author,
+        event or event_id,
+        STATES[state],
+        told.links,
+        told.template,
+        reason,
+    )
 
 
-def event_of(connection: Connection, identifier: Identifier) -> str | None:
-    """The commissioning event of a registered identifier, if it has one."""
-    row = connection.execute(
-        "SELECT event_id FROM identifiers WHERE prefix = ? AND suffix = ?", (identifier.prefix, identifier.suffix)
-    ).fetchone()
-    return None if row is None else row[0]
+def standing(connection: Connection, identifier: Identifier) -> tuple[State | None, str | None]:
+    """The state of an identifier, None when it isn't registered, and its commissioning event, if it has one."""
+    row = connection.execute("SELECT state, event_id FROM identifiers WHERE key = ?", (identifier.key,)).fetchone()
+    return (None, None) if row is None else (STATES[row[0]], row[1])
 
 
 def commission(connection: Connection, new: Registration, author: str, at_ms: int, event_id: str) -> None:
     """Register an identifier with its event, or give the event to one that is registered without."""
-    if not register(connection, new, author, at_ms, event_id):
-        connection.execute(
-            "UPDATE identifiers SET event_id = ? WHERE prefix = ? AND suffix = ?",
-            (event_id, new.identifier.prefix, new.identifier.suffix),
-        )
+    if not _insert(connection, new, encode_registration(new), author, at_ms, event_id):
+        connection.execute("UPDATE identifiers SET event_id = ? WHERE key = ?", (event_id, new.identifier.key))

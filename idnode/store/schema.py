@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from idnode.store.base import StoreBusy, StoreFailed
+from idnode.store.carrying import carry_over
 from idnode.store.writer import translate
 
 APPLICATION_ID = 0x4D4D4944
@@ -92,3 +93,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     for number, step in enumerate(steps[version:], version + 1):
         connection.executescript(f"BEGIN IMMEDIATE;\n{step}\nPRAGMA user_version = {number};\nCOMMIT;")
+    try:
+        carry_over(connection)
+    except StoreFailed as error:
+        raise StoreFailed(f"{path}: {error}") from error

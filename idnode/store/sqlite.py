@@ -9,29 +9,28 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
 
 from idnode.enterprise import Enterprise, Lease, LeaseOrder, Name, Token, Visibility
-from idnode.event import Capture, CaptureReport, EventQuery, StoredEvent
+from idnode.event import Capture, CaptureReport
 from idnode.identifier import Identifier
-from idnode.record import HandleValue, Record, Registration
-from idnode.store import event_rows, owner_rows, record_rows
+from idnode.job import Advance, Job, Row
+from idnode.record import Change, Record, Registered, Registration
+from idnode.store import event_rows, job_rows, owner_rows, record_rows
 from idnode.store.base import StoreFailed
+from idnode.store.reads import SqliteReads
 from idnode.store.schema import lock, open_reader, open_writer
-from idnode.store.writer import Writer, translate
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from idnode.store.writer import Writer
 
 
-class SqliteStore:
+class SqliteStore(SqliteReads):
     """See idnode.store.base.Store; made by open_store()."""
 
-    def __init__(self, writer: Writer, reader: sqlite3.Connection, descriptor: int) -> None:
-        self._writer = writer
-        self._reader = reader
+    def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection, descriptor: int) -> None:
+        super().__init__(reader)
+        self._writer = Writer(writer, self._committed)
         self._lock: int | None = descriptor
 
     async def add_enterprise(
@@ -39,20 +38,8 @@ class SqliteStore:
     ) -> Enterprise:
         """See the contract."""
         return await self._writer.run(
-            lambda connection: owner_rows.add_enterprise(connection, key, name, visibility, node_prefix, author, at_ms)
+            lambda connection: owner_rows.add_enterprise(connection, key, name, visibility, node_prefix, author, at_ms), None
         )
-
-    async def enterprise(self, key: str) -> Enterprise | None:
-        """See the contract."""
-        return self._read(owner_rows.enterprise, key)
-
-    async def enterprise_of(self, prefix: str) -> Enterprise | None:
-        """See the contract."""
-        return self._read(owner_rows.enterprise_of, prefix)
-
-    async def enterprises(self) -> list[Enterprise]:
-        """See the contract."""
-        return self._read(owner_rows.enterprises)
 
     async def add_token(self, token: Token, author: str, at_ms: int) -> None:
         """See the contract."""
@@ -62,27 +49,31 @@ class SqliteStore:
         """See the contract."""
         await self._writer.run(lambda connection: owner_rows.revoke_token(connection, enterprise, label, at_ms))
 
-    async def token(self, digest: bytes) -> Token | None:
+    async def register(self, registrations: Sequence[Registration], author: str, at_ms: int) -> list[Registered]:
         """See the contract."""
-        return self._read(owner_rows.token, digest)
+        keys = [new.identifier.key for new in registrations]
+        return await self._writer.run(lambda connection: record_rows.register(connection, registrations, author, at_ms), keys)
 
-    async def register(self, registrations: Sequence[Registration], author: str, at_ms: int) -> list[bool]:
+    async def change(
+        self, identifier: Identifier, change: Change, author: str, at_ms: int, if_version: int | None = None
+    ) -> Record:
         """See the contract."""
         return await self._writer.run(
-            lambda connection: [record_rows.register(connection, new, author, at_ms) for new in registrations]
+            lambda connection: record_rows.change(connection, identifier, change, author, at_ms, if_version), (identifier.key,)
         )
 
-    async def replace(self, identifier: Identifier, values: Sequence[HandleValue], author: str, at_ms: int) -> Record:
+    async def begin_job(self, key: str, owner: str, author: str, at_ms: int) -> Job:
         """See the contract."""
-        return await self._writer.run(lambda connection: record_rows.replace(connection, identifier, values, author, at_ms))
+        return await self._writer.run(lambda connection: job_rows.begin_job(connection, key, owner, author, at_ms))
 
-    async def record(self, identifier: Identifier, as_of_ms: int | None = None) -> Record | None:
+    async def advance_job(self, key: str, first_row: int, rows: Sequence[Row], at_ms: int) -> Advance:
         """See the contract."""
-        return self._read(record_rows.record, identifier, as_of_ms)
+        keys = [row.identifier.key for row in rows if isinstance(row, Registration)]
+        return await self._writer.run(lambda connection: job_rows.advance_job(connection, key, first_row, rows, at_ms), keys)
 
-    async def versions(self, identifier: Identifier) -> list[Record]:
+    async def finish_job(self, key: str, at_ms: int) -> Job:
         """See the contract."""
-        return self._read(record_rows.versions, identifier)
+        return await self._writer.run(lambda connection: job_rows.finish_job(connection, key, at_ms))
 
     async def lease(self, order: LeaseOrder, at_ms: int) -> tuple[Lease, bool]:
         """See the contract."""
@@ -90,25 +81,13 @@ class SqliteStore:
 
     async def capture(self, capture: Capture) -> CaptureReport:
         """See the contract."""
-        return await self._writer.run(lambda connection: event_rows.capture(connection, capture))
+        keys = [new.identifier.key for event in capture.events for new in event.registrations]
+        return await self._writer.run(lambda connection: event_rows.capture(connection, capture), keys)
 
-    async def event(self, key: str) -> StoredEvent | None:
-        """See the contract."""
-        return self._read(event_rows.event, key)
-
-    async def events(self, query: EventQuery) -> list[StoredEvent]:
-        """See the contract."""
-        return self._read(event_rows.events, query)
-
-    async def capture_report(self, key: str) -> CaptureReport | None:
-        """See the contract."""
-        return self._read(event_rows.capture_report, key)
-
-    def _read(self, query: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return query(self._reader, *args, **kwargs)
-        except sqlite3.Error as error:
-            raise translate(error) from error
+    def _committed(self) -> None:
+        # Who can't read any more finds that out by itself; its watchers have been told that anything may have changed.
+        with suppress(StoreFailed):
+            self.refresh()
 
     async def wait_failure(self) -> StoreFailed:
         """See the contract."""
@@ -119,8 +98,8 @@ class SqliteStore:
         if self._lock is None:
             return
         descriptor, self._lock = self._lock, None
-        self._reader.close()
         await self._writer.close()
+        self._reader.close()
         os.close(descriptor)
 
 
@@ -142,4 +121,4 @@ def open_store(path: Path) -> SqliteStore:
     except StoreFailed:
         os.close(descriptor)
         raise
-    return SqliteStore(Writer(writer), reader, descriptor)
+    return SqliteStore(writer, reader, descriptor)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
+from idnode.store import feed
 from idnode.store.base import StoreFailed, StoreFull, StoreRefused
 
 T = TypeVar("T")
@@ -20,19 +22,31 @@ Operation = Callable[[sqlite3.Connection], T]
 LARGEST_BATCH = 512
 
 
+@dataclass(frozen=True, slots=True)
+class _Request(Generic[T]):
+    operation: Operation[T]
+    keys: Collection[str] | None
+    future: asyncio.Future[T]
+
+
 class Writer:
     """Owns a connection made with check_same_thread=False and isolation_level=None."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, committed: Callable[[], None] = lambda: None) -> None:
+        """`committed`: called on the event loop after each commit, before those who wait for it have their results."""
         self._connection = connection
+        self._committed = committed
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="idnode-writer")
-        self._waiting: list[tuple[Operation[Any], asyncio.Future[Any]]] = []
+        self._waiting: list[_Request[Any]] = []
         self._pump: asyncio.Task[None] | None = None
         self._failure: StoreFailed | None = None
         self._failed = asyncio.Event()
 
-    async def run(self, operation: Operation[T]) -> T:
+    async def run(self, operation: Operation[T], keys: Collection[str] | None = ()) -> T:
         """Do `operation` in a transaction and return its result when it is durable.
+
+        Args:
+            keys: of the identifiers that it may change; None for anything.
 
         Raises:
             StoreRefused: what the operation raised; its changes are undone, those of its batch are not.
@@ -42,7 +56,7 @@ class Writer:
         if self._failure is not None:
             raise StoreFailed(str(self._failure))
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append((operation, future))
+        self._waiting.append(_Request(operation, keys, future))
         if self._pump is None or self._pump.done():
             self._pump = asyncio.create_task(self._work(), name="idnode-writer")
         return await future
@@ -65,29 +79,38 @@ class Writer:
         while self._waiting:
             batch = self._waiting[:LARGEST_BATCH]
             del self._waiting[:LARGEST_BATCH]
-            outcomes = await loop.run_in_executor(self._thread, self._commit, [operation for operation, _ in batch])
+            outcomes = await loop.run_in_executor(self._thread, self._commit, batch)
             if self._failure is not None:
                 self._failed.set()
-            for (_, future), outcome in zip(batch, outcomes, strict=True):
-                if future.done():  # whoever asked has gone
+            self._committed()
+            for request, outcome in zip(batch, outcomes, strict=True):
+                if request.future.done():  # whoever asked has gone
                     continue
                 if isinstance(outcome, BaseException):
-                    future.set_exception(outcome)
+                    request.future.set_exception(outcome)
                 else:
-                    future.set_result(outcome)
+                    request.future.set_result(outcome)
 
-    def _commit(self, operations: list[Operation[Any]]) -> list[Any]:
+    def _commit(self, batch: list[_Request[Any]]) -> list[Any]:
         """On the thread: all operations in one transaction. Each one's result, or the exception that it gets."""
         if self._failure is not None:
-            return [StoreFailed(str(self._failure))] * len(operations)
+            return [StoreFailed(str(self._failure))] * len(batch)
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            outcomes = [self._attempt(operation) for operation in operations]
+            outcomes = [self._attempt(request.operation) for request in batch]
+            self._note_changes(batch, outcomes)
             self._connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 it is handed to all who wait: none of them may think it done
             self._roll_back()
-            return [self._translated(error)] * len(operations)
+            return [self._translated(error)] * len(batch)
         return outcomes
+
+    def _note_changes(self, batch: list[_Request[Any]], outcomes: list[Any]) -> None:
+        done = [request.keys for request, outcome in zip(batch, outcomes, strict=True) if not isinstance(outcome, Exception)]
+        if None in done:
+            feed.append(self._connection, None)
+        elif changed := [key for keys in done if keys is not None for key in keys]:
+            feed.append(self._connection, changed)
 
     def _attempt(self, operation: Operation[Any]) -> Any:
         self._connection.execute("SAVEPOINT operation")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Literal
 
 from fastapi import APIRouter, Request
 from pydantic import ValidationError
@@ -10,7 +12,7 @@ from starlette.responses import Response
 
 from idnode.access import Caller
 from idnode.identifier import Identifier, InvalidIdentifier, parse_identifier
-from idnode.record import Registration
+from idnode.record import Change, Registered, Registration
 from idnode.web.bodies import mistakes, parsed, read_json
 from idnode.web.json_response import JsonResponse
 from idnode.web.models import BatchAnswer, BatchOrder, Outcome, RegistrationOrder, ValuesOrder
@@ -22,6 +24,11 @@ from idnode.web.resolution_json import resolution_json
 
 router = APIRouter(prefix="/v1/identifiers", tags=["identifiers"])
 _HERE = "/v1/identifiers/"
+_STATUSES: Mapping[Registered, Literal["created", "repeated", "exists"]] = {
+    Registered.CREATED: "created",
+    Registered.REPEATED: "repeated",
+    Registered.DIFFERENT: "exists",
+}
 
 
 @router.post(
@@ -38,8 +45,8 @@ async def register(request: Request, node: NodeOf, caller: KnownCaller) -> Respo
         return JsonResponse(await _register_batch(node, caller, parsed(BatchOrder, content)))
     order = parsed(RegistrationOrder, content)
     identifier = await _writable(node, caller, order.handle)
-    (new,) = await node.store.register([Registration(identifier, order.as_values())], caller.author, node.now_ms())
-    if not new:
+    (became,) = await node.store.register([Registration(identifier, order.as_values())], caller.author, node.now_ms())
+    if became is not Registered.CREATED:
         raise exists(f"{identifier} is registered already")
     body = resolution_json(await node.resolver.resolve(identifier, caller), node.resolver)
     return JsonResponse(body, HTTPStatus.CREATED, {"Location": f"{_HERE}{identifier.path}"})
@@ -55,13 +62,13 @@ async def _register_batch(node: Node, caller: Caller, order: BatchOrder) -> dict
             outcomes.append(None)
         else:
             outcomes.append(registration)
-    created = iter(zip(good, await node.store.register(good, caller.author, node.now_ms()), strict=True))
-    complete = [outcome or _outcome(*next(created)) for outcome in outcomes]
+    registered = iter(zip(good, await node.store.register(good, caller.author, node.now_ms()), strict=True))
+    complete = [outcome or _outcome(*next(registered)) for outcome in outcomes]
     return {"outcomes": [outcome.model_dump(exclude_none=True) for outcome in complete]}
 
 
-def _outcome(registration: Registration, new: bool) -> Outcome:
-    return Outcome(handle=str(registration.identifier), status="created" if new else "exists")
+def _outcome(registration: Registration, became: Registered) -> Outcome:
+    return Outcome(handle=str(registration.identifier), status=_STATUSES[became])
 
 
 async def _read(node: Node, caller: Caller, content: object) -> Registration | Outcome:
@@ -101,7 +108,7 @@ async def replace(request: Request, node: NodeOf, caller: KnownCaller) -> Respon
     if not await _may_write(node, caller, identifier):
         raise forbidden(f"{identifier.prefix} is not open to this token")
     order = parsed(ValuesOrder, await read_json(request, node.settings.capture))
-    await node.store.replace(identifier, order.as_values(), caller.author, node.now_ms())
+    await node.store.change(identifier, Change(values=order.as_values()), caller.author, node.now_ms())
     return JsonResponse(resolution_json(await node.resolver.resolve(identifier, caller), node.resolver))
 
 

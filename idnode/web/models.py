@@ -135,7 +135,7 @@ class Outcome(BaseModel):
     """What became of one registration of a batch."""
 
     handle: str | None
-    status: Literal["created", "exists", "invalid", "forbidden"]
+    status: Literal["created", "repeated", "exists", "invalid", "forbidden"]
     detail: str | None = None
 
 

@@ -13,9 +13,13 @@ from idnode.store.base import (
     AlreadyThere,
     CommissionedTwice,
     NotThere,
+    Outdated,
+    OutOfStep,
+    Retired,
     Store,
     StoreError,
     StoreFull,
+    WrongMove,
 )
 from idnode.web.problems import Problem, exists, not_found, unauthenticated
 
@@ -50,7 +54,7 @@ def store_problem(error: StoreError) -> Problem:
         case CommissionedTwice():
             pointer = f"/epcisBody/eventList/{error.place}"
             return Problem(HTTPStatus.CONFLICT, str(error), "urn:mumian:problem:commissioned-twice", [(pointer, str(error))])
-        case AlreadyThere():
+        case AlreadyThere() | Retired() | WrongMove() | Outdated() | OutOfStep():
             return exists(str(error))
         case NotThere():
             return not_found(str(error))

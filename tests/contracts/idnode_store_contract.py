@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,15 +12,9 @@ from idnode.enterprise import Enterprise, LeaseOrder, Name, Role, Token, Visibil
 from idnode.event import Capture, CaptureError, ErrorBehaviour, EventQuery, Link, NewEvent
 from idnode.event import Role as LinkRole
 from idnode.identifier import Identifier, parse_identifier
-from idnode.record import HandleValue, Registration, text_value
-from idnode.store.base import AlreadyThere, CommissionedTwice, NotThere, Store
-
-PART = parse_identifier("88.100.1/P00000001")
-OTHER = parse_identifier("88.100.1/P00000002")
-
-
-def registration(identifier: Identifier = PART, text: str = "first") -> Registration:
-    return Registration(identifier, (text_value(1, "DESC", text),))
+from idnode.record import Change, Registered, State, text_value
+from idnode.store.base import AlreadyThere, CommissionedTwice, NotThere, Retired, Store
+from tests.contracts.idnode_records import OTHER, PART, RecordsContract, registration
 
 
 def order(key: str = "k1", prefix: str = "88.100.1", count: int = 3, token: bytes = b"t" * 32) -> LeaseOrder:
@@ -40,18 +33,8 @@ def capture(*events: NewEvent, behaviour: ErrorBehaviour = ErrorBehaviour.ROLLBA
     return Capture(key, by, f"{by}:gateway", behaviour, events, (), 1000)
 
 
-class StoreContract:
+class StoreContract(RecordsContract):
     """The contract."""
-
-    def open(self, folder: Path) -> Store:
-        """Open the store that is in that folder."""
-        raise NotImplementedError
-
-    @pytest.fixture
-    async def store(self, tmp_path: Path) -> AsyncIterator[Store]:
-        opened = self.open(tmp_path)
-        yield opened
-        await opened.close()
 
     async def enterprise(self, store: Store, key: str = "pumpworks", visibility: Visibility = Visibility.PUBLIC) -> Enterprise:
         return await store.add_enterprise(key, Name("木棉泵业", "Mumian Pump Works"), visibility, "88.100", "admin", 1)
@@ -100,70 +83,6 @@ class StoreContract:
             await store.add_token(Token(b"d" * 32, "nobody", "gateway", Role.GATEWAY), "admin", 1)
         with pytest.raises(NotThere):
             await store.revoke_token("nobody", "gateway", 1)
-
-    # Records
-
-    async def test_what_is_registered_is_read_back_with_who_and_when(self, store: Store) -> None:
-        values = (text_value(7, "URL", "https://example.org/泵"), text_value(2, "DESC", "😀"))
-        assert await store.register([Registration(PART, values)], "pumpworks:line", 42) == [True]
-        record = await store.record(PART)
-        assert record is not None
-        assert [(each.index, each.data.value, each.timestamp_ms) for each in record.values] == [
-            (2, "😀", 42),
-            (7, "https://example.org/泵", 42),
-        ]
-        assert (record.version, record.author, record.since_ms, record.event_id) == (1, "pumpworks:line", 42, None)
-
-    async def test_each_registration_stands_by_itself(self, store: Store) -> None:
-        await store.register([registration()], "a", 1)
-        assert await store.register([registration(PART, "again"), registration(OTHER)], "b", 2) == [False, True]
-        first, second = await store.record(PART), await store.record(OTHER)
-        assert first is not None
-        assert second is not None
-        assert (first.values[0].data.value, first.author) == ("first", "a")
-        assert second.author == "b"
-
-    async def test_one_identifier_twice_in_a_batch_is_created_once(self, store: Store) -> None:
-        assert await store.register([registration(), registration(PART, "again")], "a", 1) == [True, False]
-
-    async def test_suffixes_that_differ_by_case_are_two_identifiers(self, store: Store) -> None:
-        lower = parse_identifier("88.100.1/p00000001")
-        assert await store.register([registration(), registration(lower)], "a", 1) == [True, True]
-
-    async def test_a_replaced_record_keeps_every_version(self, store: Store) -> None:
-        await store.register([registration()], "a", 10)
-        replaced = await store.replace(PART, [text_value(1, "DESC", "second")], "b", 20)
-        assert (replaced.version, replaced.author) == (2, "b")
-        assert await store.record(PART) == replaced
-        assert [(each.version, each.author, each.since_ms) for each in await store.versions(PART)] == [(1, "a", 10), (2, "b", 20)]
-
-    async def test_a_record_is_read_as_it_was_at_a_moment(self, store: Store) -> None:
-        await store.register([registration()], "a", 10)
-        for at_ms in (20, 30):
-            await store.replace(PART, [text_value(1, "DESC", f"since {at_ms}")], "a", at_ms)
-        found = {at_ms: await store.record(PART, at_ms) for at_ms in (9, 10, 19, 20, 29, 30, 99)}
-        assert {at_ms: each and each.version for at_ms, each in found.items()} == {
-            9: None, 10: 1, 19: 1, 20: 2, 29: 2, 30: 3, 99: 3,
-        }  # fmt: skip
-
-    async def test_a_value_that_does_not_change_keeps_its_timestamp(self, store: Store) -> None:
-        kept, changed = text_value(1, "DESC", "same"), text_value(2, "URL", "old")
-        await store.register([Registration(PART, (kept, changed))], "a", 10)
-        replaced = await store.replace(PART, [text_value(2, "URL", "new"), kept, text_value(3, "EMAIL", "x")], "a", 20)
-        assert [(each.index, each.timestamp_ms) for each in replaced.values] == [(1, 10), (2, 20), (3, 20)]
-
-    async def test_only_what_is_registered_is_replaced(self, store: Store) -> None:
-        with pytest.raises(NotThere):
-            await store.replace(PART, [], "a", 1)
-        assert await store.record(PART) is None
-        assert await store.versions(PART) == []
-
-    async def test_every_field_of_a_value_is_kept(self, store: Store) -> None:
-        value = HandleValue(2_147_483_647, "HS_ADMIN", text_value(1, "", "").data, 60, 8)
-        await store.register([Registration(PART, (value,))], "a", 5)
-        record = await store.record(PART)
-        assert record is not None
-        assert record.values == (HandleValue(2_147_483_647, "HS_ADMIN", value.data, 60, 8, 5),)
 
     # Leases
 
@@ -268,10 +187,28 @@ class StoreContract:
         with pytest.raises(CommissionedTwice):
             await store.capture(capture(event("two", PART), key="c2"))
 
+    async def test_the_event_of_an_identifier_is_that_of_all_its_versions(self, store: Store) -> None:
+        await store.register([registration(PART, "by hand")], "a", 1)
+        await store.change(PART, Change(values=()), "a", 2)
+        new = event("one", PART)
+        await store.capture(capture(new))
+        assert [each.event_id for each in await store.versions(PART)] == [new.id, new.id]
+        before = await store.record(PART, 1)
+        assert before is not None
+        assert before.event_id == new.id
+
+    async def test_no_event_brings_a_retired_identifier_into_the_world(self, store: Store) -> None:
+        await store.register([registration()], "a", 1)
+        await store.change(PART, Change(state=State.RETIRED, reason="scrapped"), "a", 2)
+        with pytest.raises(Retired):
+            await store.capture(capture(event("one", PART)))
+        report = await store.capture(capture(event("one", PART), behaviour=ErrorBehaviour.PROCEED))
+        assert [error.type for error in report.errors] == ["urn:mumian:problem:retired"]
+
     async def test_a_later_version_keeps_the_event(self, store: Store) -> None:
         new = event("one", PART)
         await store.capture(capture(new))
-        assert (await store.replace(PART, [], "a", 2000)).event_id == new.id
+        assert (await store.change(PART, Change(values=()), "a", 2000)).event_id == new.id
 
     async def test_an_id_names_one_event(self, store: Store) -> None:
         await store.capture(capture(event("one", key="urn:uuid:1")))
@@ -335,11 +272,11 @@ class StoreContract:
         answers = await asyncio.gather(
             store.capture(capture(event("two", PART), key="c2")),
             store.register([registration(OTHER)], "a", 1),
-            store.replace(parse_identifier("88.100.1/none"), [], "a", 1),
+            store.change(parse_identifier("88.100.1/none"), Change(values=()), "a", 1),
             return_exceptions=True,
         )
         assert isinstance(answers[0], CommissionedTwice)
-        assert answers[1] == [True]
+        assert answers[1] == [Registered.CREATED]
         assert isinstance(answers[2], NotThere)
         assert await store.record(OTHER) is not None
 
@@ -358,7 +295,9 @@ class DurableStoreContract(StoreContract):
         token = Token(b"d" * 32, "pumpworks", "gateway", Role.GATEWAY)
         await first.add_token(token, "admin", 1)
         await first.register([registration(OTHER)], "a", 1)
-        await first.replace(OTHER, [text_value(1, "DESC", "second")], "a", 2)
+        await first.change(OTHER, Change((text_value(1, "DESC", "second"),), state=State.SUSPENDED, reason="recall"), "a", 2)
+        await first.begin_job("j", "pumpworks", "a", 1)
+        job = (await first.advance_job("j", 0, [registration(OTHER)], 2)).job
         lease, _ = await first.lease(order(), 3)
         new = event("one", PART)
         report = await first.capture(capture(new))
@@ -371,6 +310,8 @@ class DurableStoreContract(StoreContract):
         assert (await second.record(PART), await second.versions(OTHER), await second.event(new.id)) == seen
         assert await second.capture_report("c1") == report
         assert await second.lease(order(), 4) == (lease, False)
+        assert await second.job("j") == job
+        assert len(await second.findings("j")) == 1
         later, _ = await second.lease(order("k2"), 4)
         assert not {*later.suffixes} & {*lease.suffixes}
         await second.close()

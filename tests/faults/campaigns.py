@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.faults import clocks, injection, links, power, salvaging, sending
+from tests.faults import clocks, injection, links, power, registered, salvaging, sending
 from tests.faults.damage import RECORDS, spoil
 from tests.faults.injection import Fault, Outcome, meet
 from tests.faults.ledger import Ledger
@@ -75,6 +75,17 @@ def errors(plan: Plan) -> Iterator[Row]:
     yield _salvaged("full disk in a salvage", _numbered(salvages, salvaging.full_disks(plan.count(48))), plan)
 
 
+def idnode_store(plan: Plan) -> Iterator[Row]:
+    """The idnode's store: SIGKILL, EIO and ENOSPC at the Nth call, also while an old file is carried over."""
+    for name, act, faults in (
+        ("kills in turn, idnode", registered.meet, registered.kills_in_turn(plan.count(300))),
+        ("kills at random, idnode", registered.meet, registered.kills_at_random(plan.count(300), plan.draw(6))),
+        ("EIO and ENOSPC, idnode", registered.meet, registered.errors(plan.count(96))),
+        ("kills, idnode's old file", registered.carry, registered.kills_of_carrying(plan.count(72))),
+    ):
+        yield registered.campaign(plan.scratch, name, act, faults, plan.jobs)
+
+
 def flips(plan: Plan) -> Iterator[Row]:
     """Single bits and cuts of a closed file. Acknowledged are the records stored; what a gap tells isn't lost."""
     verdict = asyncio.run(spoil(plan.scratch, plan.count(2000), plan.draw(5)))
@@ -98,6 +109,7 @@ CAMPAIGNS: Mapping[str, Callable[[Plan], Iterator[Row]]] = {
     "kills": kills,
     "gateway-kills": gateway_kills,
     "errors": errors,
+    "idnode-store": idnode_store,
     "flips": flips,
     "black-holes": black_holes,
     "clock": clock_steps,

@@ -74,17 +74,23 @@ def was_met(trace: Path, code: int) -> bool:
     return code == -9 or "(INJECTED)" in trace.read_text("utf-8", "replace")
 
 
-def run(fault: Fault, folder: Path, arguments: Sequence[str]) -> Ending:
-    """The scenario, met by a fault."""
+def run(
+    fault: Fault,
+    folder: Path,
+    arguments: Sequence[str],
+    scenario: str = "tests.faults.scenario",
+    expected: Sequence[str] = _EXPECTED,
+) -> Ending:
+    """A scenario, met by a fault. `expected`: names of errors with which it may end."""
     trace = folder / "trace"
     child = subprocess.run(
-        [*under(fault, trace), sys.executable, "-m", "tests.faults.scenario", *arguments],
+        [*under(fault, trace), sys.executable, "-m", scenario, *arguments],
         capture_output=True,
         text=True,
         check=False,
         timeout=_PATIENCE_S,
     )
-    is_expected = child.returncode in (0, -9) or any(error in child.stderr for error in _EXPECTED)
+    is_expected = child.returncode in (0, -9) or any(error in child.stderr for error in expected)
     unexplained = [] if is_expected else [f"{fault}: ended with {child.returncode}: {child.stderr[-300:]}"]
     return Ending(child.returncode, was_met(trace, child.returncode), child.stdout, unexplained)
 

@@ -23,8 +23,10 @@ from gateway.products.leases import HttpLeases
 from gateway.sinks.base import SinkRefused, SinkUnreachable
 from gateway.sinks.http import httpx
 from idnode.identifier import Identifier, InvalidIdentifier, parse_identifier
-from idnode.record import Data, Format, HandleValue, Record, decode_values, encode_values
+from idnode.record import Data, Format, HandleValue, Record, Registered, Registration
 from idnode.resolver import Resolution, Verdict
+from idnode.store.content import decode_content, encode_registration
+from idnode.store.outcome import first_version, outcome
 from idnode.strict_json import NotJson, loads
 from idnode.web.bodies import mistakes
 from idnode.web.handle_json import handle_answer
@@ -60,7 +62,10 @@ def run_order(data: bytes) -> None:
         return
     if isinstance(order, RegistrationOrder):
         values = order.as_values()
-        assert decode_values(encode_values(values)) == values
+        made = Registration(Identifier(PREFIX, "P-1"), values)
+        there = first_version(made, "admin", 1)
+        assert decode_content(encode_registration(made), 1).values == there.values
+        assert outcome(there, made) is Registered.REPEATED
         try:
             assert str(parse_identifier(order.handle))
         except InvalidIdentifier:

@@ -144,7 +144,7 @@ class TestRegistration:
         assert answer.status_code == 200
         outcomes = answer.json()["outcomes"]
         assert [each["status"] for each in outcomes] == [
-            "exists", "created", "forbidden", "invalid", "invalid", "exists", "invalid",
+            "repeated", "created", "forbidden", "invalid", "invalid", "exists", "invalid",
         ]  # fmt: skip
         assert "/values/0/index" in outcomes[4]["detail"]
         assert [each["handle"] for each in outcomes[:4]] == ["88.100.1/A", "88.100.1/B", "88.100.2/C", "nonsense"]

@@ -1,0 +1,106 @@
+"""The half of the contract that reads, on a connection that can't write: of the process that owns the file, and of any other."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection
+from typing import Concatenate, ParamSpec, TypeVar
+
+import msgspec
+
+from idnode.enterprise import Enterprise, Token
+from idnode.event import CaptureReport, EventQuery, StoredEvent
+from idnode.identifier import Identifier
+from idnode.job import Finding, Job
+from idnode.record import Record, State
+from idnode.store import event_rows, job_rows, owner_rows, record_rows
+from idnode.store.base import PAGE, Forget, StoreFailed
+from idnode.store.feed import Feed
+from idnode.store.writer import translate
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class SqliteReads:
+    """What idnode.store.base.Store has that changes nothing. Used on the thread that made the connection."""
+
+    def __init__(self, reader: sqlite3.Connection) -> None:
+        """`reader`: made with open_reader(), and closed by whoever made it."""
+        self._reader = reader
+        self._feed = Feed(reader)
+
+    async def enterprise(self, key: str) -> Enterprise | None:
+        """See the contract."""
+        return self._read(owner_rows.enterprise, key)
+
+    async def enterprise_of(self, prefix: str) -> Enterprise | None:
+        """See the contract."""
+        return self._read(owner_rows.enterprise_of, prefix)
+
+    async def enterprises(self) -> list[Enterprise]:
+        """See the contract."""
+        return self._read(owner_rows.enterprises)
+
+    async def token(self, digest: bytes) -> Token | None:
+        """See the contract."""
+        return self._read(owner_rows.token, digest)
+
+    async def record(self, identifier: Identifier, as_of_ms: int | None = None) -> Record | None:
+        """See the contract."""
+        return self._read(record_rows.record, identifier, as_of_ms)
+
+    async def versions(self, identifier: Identifier, after: int = 0, limit: int = PAGE) -> list[Record]:
+        """See the contract."""
+        return self._read(record_rows.versions, identifier, after, limit)
+
+    async def records(
+        self, owner: str, after_key: str = "", limit: int = PAGE, states: Collection[State] | None = None
+    ) -> list[Record]:
+        """See the contract."""
+        return self._read(record_rows.records, owner, after_key, limit, states)
+
+    async def job(self, key: str) -> Job | None:
+        """See the contract."""
+        return self._read(job_rows.job, key)
+
+    async def findings(self, key: str, after: int = -1, limit: int = PAGE) -> list[Finding]:
+        """See the contract."""
+        return self._read(job_rows.findings, key, after, limit)
+
+    async def event(self, key: str) -> StoredEvent | None:
+        """See the contract."""
+        return self._read(event_rows.event, key)
+
+    async def events(self, query: EventQuery) -> list[StoredEvent]:
+        """See the contract."""
+        return self._read(event_rows.events, query)
+
+    async def capture_report(self, key: str) -> CaptureReport | None:
+        """See the contract."""
+        return self._read(event_rows.capture_report, key)
+
+    def watch(self, forget: Forget) -> None:
+        """See the contract."""
+        try:
+            self._feed.watch(forget)
+        except sqlite3.Error as error:
+            raise translate(error) from error
+
+    def refresh(self) -> None:
+        """See the contract."""
+        try:
+            self._feed.refresh()
+        except (sqlite3.Error, msgspec.MsgspecError) as error:
+            self._feed.tell(None)  # whatever it was that has changed
+            raise _readable(error) from error
+
+    def _read(self, query: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return query(self._reader, *args, **kwargs)
+        except (sqlite3.Error, msgspec.MsgspecError) as error:
+            raise _readable(error) from error
+
+
+def _readable(error: Exception) -> Exception:
+    return StoreFailed(f"what is stored can't be read: {error}") if isinstance(error, msgspec.MsgspecError) else translate(error)
