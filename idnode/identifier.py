@@ -252,9 +252,11 @@ def _from_link(text: str) -> Identifier:
             return parse_encoded("/".join(segments[place:]))
         if segment in PRIMARY_KEYS:
             try:
-                return _made(Scheme.GS1, gs1.read_path("/".join(segments[place:]).removesuffix("/")))
+                gs1.read_path("/".join(segments[place : place + 2]))
             except InvalidIdentifier as error:
                 refused = refused or error
+                continue
+            return _made(Scheme.GS1, gs1.read_path("/".join(segments[place:]).removesuffix("/")))
     if refused is not None:
         raise refused
     return parse_encoded(path)

@@ -25,6 +25,9 @@ DOMAIN = "https://id.gs1.org"
 SEPARATOR = "\x1d"
 """How a scanner gives the FNC1 that ends a value."""
 
+MOST_SEGMENTS = 2 + 2 * max(len(names) for key in PRIMARY_KEYS.values() for names in key.qualifiers)
+"""Of a Digital Link's path, its key and qualifiers."""
+
 _BRACKETED = re.compile(r"\(([0-9]{2,4})\)")
 _LONGEST_MESSAGE = 512
 """Characters of an element string: four times what the largest symbol for one holds in one message."""
@@ -42,12 +45,12 @@ def read_path(path: str) -> Parts:
     Raises:
         InvalidIdentifier
     """
-    segments = path.split("/")
+    segments = path.split("/", MOST_SEGMENTS)
     key = PRIMARY_KEYS.get(segments[0])
     if key is None:
         raise InvalidIdentifier("a GS1 identifier begins with the application identifier of a key, such as 01")
-    if len(segments) % 2:
-        raise InvalidIdentifier("a GS1 identifier is pairs of an application identifier and a value")
+    if len(segments) % 2 or len(segments) > MOST_SEGMENTS:
+        raise InvalidIdentifier("a GS1 identifier is pairs of an application identifier and a value, a key and its qualifiers")
     names = segments[2::2]
     pairs = {name: _decode(value) for name, value in zip(names, segments[3::2], strict=True)}
     value = normal_value(key.ai, _decode(segments[1]))
