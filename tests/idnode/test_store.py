@@ -121,6 +121,22 @@ async def test_bulk_and_those_who_wait_for_one_do_not_all_wait_for_each_other(
     assert len(commits) == 8
 
 
+async def test_whoever_waits_is_answered_even_if_a_watcher_fails(tmp_path: Path) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    writer = Writer(schema.open_writer(tmp_path / "idnode.db"), fail)
+    for _ in range(2):
+        async with asyncio.timeout(5):
+            assert await writer.run(lambda each: each.execute("SELECT 1").fetchone()) == (1,)
+        with pytest.raises(ZeroDivisionError):
+            await writer.finish()
+    with pytest.raises(ZeroDivisionError):
+        await writer.close()
+    writer._thread.shutdown()
+    writer._connection.close()
+
+
 async def test_a_full_disk_changes_nothing_and_is_survived(tmp_path: Path) -> None:
     connection = schema.open_writer(tmp_path / "idnode.db")
     writer = Writer(connection)
