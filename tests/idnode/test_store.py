@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sqlite3
 import stat
@@ -94,6 +95,20 @@ async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreFailed, match="file"):
         open_store(tmp_path / "file" / "idnode.db")
+
+
+@pytest.mark.parametrize("call", ["ftruncate", "pwrite"])
+async def test_a_disk_that_is_full_at_the_lock_is_told_and_leaves_it_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, full)
+        with pytest.raises(StoreFailed, match=r"idnode\.db\.lock: No space left"):
+            open_store(tmp_path / "idnode.db")
+    await open_store(tmp_path / "idnode.db").close()
 
 
 async def test_requests_that_wait_together_share_a_commit(tmp_path: Path) -> None:
