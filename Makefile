@@ -8,7 +8,7 @@
 #   make long     tests that take long: the OPC UA driver against npm's node-opcua (every policy and mode, certificates, cuts, 50
 #                 restarts), the benchmarks made small, chaos and black-holed links made short (ten minutes)
 #   make faults   a million Modbus requests with 5 % faulty answers, in virtual time: no wrong value may come of them, and each poll
-#                 that fails must have a fault to blame (minutes); then processes, disks, links and clocks: 1,000 kills at a system call,
+#                 that fails must have a fault to blame (minutes); then processes, disks, links and clocks: 1,672 kills at a system call,
 #                 power cuts, I/O errors and full disks, 2,000 flipped bits and cuts, 100 black-holed links, a clock that is set:
 #                 nothing acknowledged is lost or altered (docs/testing.md; ONLY=power-cuts for one of them)
 #   make hour     an hour of every fault on five devices, twice, in virtual time: nothing lost, each outage one gap, the same ledger,
