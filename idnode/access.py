@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
 from pathlib import Path
+from typing import Protocol
 
-from idnode.enterprise import Enterprise, Role, Visibility
-from idnode.store.base import Tokens
+from idnode.enterprise import NODE, Enterprise, Role, Standing, Token, Visibility
 
 _SECRET_BYTES = 32
 
@@ -26,7 +26,7 @@ class Kind(Enum):
 
     ANYBODY = "anybody"
     MEMBER = "member"
-    """Bears an enterprise's token."""
+    """Bears an enterprise's token, or one of the node that isn't an administrator's."""
     ADMIN = "admin"
 
 
@@ -36,27 +36,35 @@ class Caller:
 
     kind: Kind
     author: str = ""
-    """How what they change is signed."""
+    """How what they change is signed: `admin`, `@<label>` for a key of the node, `<enterprise>:<label>`."""
     enterprise: str = ""
     role: Role | None = None
     digest: bytes = b""
     """Of a member's token."""
+    barred: str = ""
+    """Why its enterprise may change nothing now; empty when it may."""
 
     def may_read(self, enterprise: Enterprise) -> bool:
         """Whether this caller may know what the enterprise has registered."""
         return enterprise.visibility is Visibility.PUBLIC or self.belongs_to(enterprise)
 
     def belongs_to(self, enterprise: Enterprise) -> bool:
-        """Whether this caller is of the house."""
-        return self.kind is Kind.ADMIN or (self.kind is Kind.MEMBER and self.enterprise == enterprise.id)
+        """Whether this caller is of the house, or reads as if it were."""
+        return self.kind is Kind.ADMIN or (
+            self.kind is Kind.MEMBER and (self.role is Role.AUDITOR or self.enterprise == enterprise.id)
+        )
 
     def may_register(self, enterprise: Enterprise) -> bool:
-        """Whether this caller may register under the enterprise's prefix."""
-        return self.belongs_to(enterprise) and (self.kind is Kind.ADMIN or self.role in (Role.GATEWAY, Role.REGISTRAR))
+        """Whether this caller may register under the enterprise's prefixes."""
+        if self.kind is Kind.ADMIN:
+            return True
+        mine = self.kind is Kind.MEMBER and self.enterprise == enterprise.id and not self.barred
+        return mine and self.role in (Role.OWNER, Role.GATEWAY, Role.REGISTRAR)
 
     def is_gateway_of(self, enterprise: Enterprise) -> bool:
         """Whether this caller may lease and capture for the enterprise."""
-        return self.kind is Kind.MEMBER and self.role is Role.GATEWAY and self.enterprise == enterprise.id
+        mine = self.kind is Kind.MEMBER and self.enterprise == enterprise.id and not self.barred
+        return mine and self.role is Role.GATEWAY
 
 
 ANYBODY = Caller(Kind.ANYBODY)
@@ -80,7 +88,17 @@ def digest_of(secret: str) -> bytes:
     return sha256(secret.encode()).digest()
 
 
-async def identify(authorization: str | None, tokens: Tokens, admin: bytes) -> Caller:
+class Houses(Protocol):
+    """Where callers are looked up."""
+
+    async def token(self, digest: bytes) -> Token | None:
+        """See idnode.store.base.Tokens."""
+
+    async def enterprise(self, key: str) -> Enterprise | None:
+        """See idnode.store.base.Enterprises."""
+
+
+async def identify(authorization: str | None, houses: Houses, admin: bytes, now_ms: int) -> Caller:
     """Who an Authorization header says is asking.
 
     Args:
@@ -97,11 +115,20 @@ async def identify(authorization: str | None, tokens: Tokens, admin: bytes) -> C
     if scheme.lower() != "bearer":
         raise BadToken
     if hmac.compare_digest(digest, admin):
-        return Caller(Kind.ADMIN, "admin")
-    token = await tokens.token(digest)
+        return Caller(Kind.ADMIN, "admin", role=Role.ADMIN)
+    token = await houses.token(digest)
     if token is None or not hmac.compare_digest(token.digest, digest):
         raise BadToken
-    return Caller(Kind.MEMBER, f"{token.enterprise}:{token.label}", token.enterprise, token.role, digest)
+    if token.expires_ms is not None and now_ms >= token.expires_ms:
+        raise BadToken
+    if token.enterprise == NODE:
+        kind = Kind.ADMIN if token.role is Role.ADMIN else Kind.MEMBER
+        return Caller(kind, f"@{token.label}", role=token.role, digest=digest)
+    enterprise = await houses.enterprise(token.enterprise)
+    if enterprise is None or enterprise.standing is Standing.CLOSED:
+        raise BadToken
+    author = f"{token.enterprise}:{token.label}"
+    return Caller(Kind.MEMBER, author, token.enterprise, token.role, digest, enterprise.bar(now_ms))
 
 
 def read_admin_token(path: Path) -> bytes:

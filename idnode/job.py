@@ -36,6 +36,7 @@ class Job:
     repeated: int = 0
     different: int = 0
     invalid: int = 0
+    """Rows that can't be registrations, or are beyond a quota."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ class Advance:
 
 
 IS_DIFFERENT = "is registered with other content, or in another state"
-"""The reason of a Finding for a row that is no BadRow."""
+IS_OVER_QUOTA = "is one more than its enterprise may have"
+"""The reasons of a Finding for a row that is no BadRow."""
 
 
 def advanced(job: Job, rows: list[Row], outcomes: list[Registered]) -> tuple[Job, tuple[Registered | None, ...], list[Finding]]:
@@ -82,6 +84,8 @@ def advanced(job: Job, rows: list[Row], outcomes: list[Registered]) -> tuple[Job
             findings.append(Finding(number, None, row.field, row.reason))
         elif outcome is Registered.DIFFERENT:
             findings.append(Finding(number, row.identifier.key, "", IS_DIFFERENT))
+        elif outcome is Registered.OVER_QUOTA:
+            findings.append(Finding(number, row.identifier.key, "", IS_OVER_QUOTA))
     made = Job(
         job.key,
         job.owner,
@@ -92,7 +96,7 @@ def advanced(job: Job, rows: list[Row], outcomes: list[Registered]) -> tuple[Job
         job.created + outcomes.count(Registered.CREATED),
         job.repeated + outcomes.count(Registered.REPEATED),
         job.different + outcomes.count(Registered.DIFFERENT),
-        job.invalid + len(rows) - len(outcomes),
+        job.invalid + len(rows) - len(outcomes) + outcomes.count(Registered.OVER_QUOTA),
     )
     room = MOST_FINDINGS - job.different - job.invalid
     return made, told, findings[: max(0, room)]

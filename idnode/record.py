@@ -161,6 +161,8 @@ class Registered(StrEnum):
     """It was there, and its current version says exactly this: the same registration again is no mistake."""
     DIFFERENT = "different"
     """It was there with other content or in another state, and stays as it is."""
+    OVER_QUOTA = "over-quota"
+    """It is not there: its enterprise has as many as it may have."""
 
 
 class Change(msgspec.Struct, frozen=True):

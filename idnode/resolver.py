@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from idnode.access import Caller, Kind
-from idnode.enterprise import Enterprise
+from idnode.enterprise import Enterprise, Standing
 from idnode.identifier import Identifier
 from idnode.record import DEFAULT_TTL_S, Data, Format, HandleValue, Permission, Record
 from idnode.store.base import Store
@@ -25,6 +25,8 @@ class Verdict(Enum):
     """Only the house may know, and nobody said who asks."""
     FORBIDDEN = "forbidden"
     """Only the house may know, and this caller isn't of it."""
+    SUSPENDED = "suspended"
+    """The enterprise is; its notice says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +56,30 @@ class Resolver:
     async def resolve(self, identifier: Identifier, caller: Caller) -> Resolution:
         """What the identifier means, or why this caller isn't told.
 
-        A caller who may not read an enterprise's records gets the same answer whether one exists or not.
+        A caller who may not read an enterprise's records gets the same answer whether one exists or not; so does one who asks for
+        what a suspended enterprise has registered.
         """
-        enterprise = await self._store.enterprise_of(identifier.prefix)
+        enterprise = await self._owner(identifier)
         if enterprise is None:
             return Resolution(identifier, Verdict.UNKNOWN)
         if not caller.may_read(enterprise):
             verdict = Verdict.ANONYMOUS if caller.kind is Kind.ANYBODY else Verdict.FORBIDDEN
             return Resolution(identifier, verdict)
+        if enterprise.standing is Standing.SUSPENDED and not caller.belongs_to(enterprise):
+            return Resolution(identifier, Verdict.SUSPENDED, enterprise)
         record = await self._store.record(identifier)
         if record is None:
             return Resolution(identifier, Verdict.UNKNOWN, enterprise)
         needed = Permission.ADMIN_READ | Permission.PUBLIC_READ if caller.belongs_to(enterprise) else Permission.PUBLIC_READ
         values = tuple(value for value in record.values if value.permissions & needed)
         return Resolution(identifier, Verdict.FOUND, enterprise, record, self._with_address(identifier, record, values))
+
+    async def _owner(self, identifier: Identifier) -> Enterprise | None:
+        for owner in identifier.owners():
+            found = await self._store.enterprise_of(owner)
+            if found is not None:
+                return found
+        return None
 
     def _with_address(self, identifier: Identifier, record: Record, values: tuple[HandleValue, ...]) -> tuple[HandleValue, ...]:
         """The values, headed by the address of the page where the record has no URL: that is the node's affair."""

@@ -16,6 +16,7 @@ from config.settings import FilePath, Mistake, Settings
 from idnode.identifier import PREFIX_PATTERN
 
 Listen = Annotated[str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z.-]{1,253}):[0-9]{1,5}$")]
+Host = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.:-]{1,253}$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True)]
 
 
@@ -55,6 +56,27 @@ class CaptureSettings(Settings):
     """How long a client may take to send a body."""
 
 
+class ApplicationSettings(Settings):
+    """Requests of strangers to become enterprises of the node."""
+
+    most_pending: int = Field(200, ge=0, le=100_000)
+    """How many may wait for a decision; 0 takes none."""
+
+
+class WebhookSettings(Settings):
+    """Where announcements may go."""
+
+    allowed_hosts: Annotated[tuple[Host, ...], Field(max_length=100)] = ()
+    """Hosts that may be reached over plain HTTP, and at loopback, private and link-local addresses. All others over HTTPS and at
+    public addresses only."""
+    attempts: int = Field(12, ge=1, le=100)
+    """After so many failed ones an announcement is given up, and listed as undelivered; with the pauses, 12 take about 3 days."""
+    first_pause_s: float = Field(30.0, ge=0.1, le=3600)
+    """After the first failed attempt; it doubles each time, up to 12 hours."""
+    timeout_s: float = Field(10.0, gt=0, le=60)
+    """For one attempt, all in all."""
+
+
 class IdnodeSettings(Settings):
     """A second-level identifier node."""
 
@@ -76,6 +98,10 @@ class IdnodeSettings(Settings):
     """The file that holds the administrator's token; made with mode 0600 and a new token when absent."""
     capture: CaptureSettings = CaptureSettings()
     """Limits of one request."""
+    applications: ApplicationSettings = ApplicationSettings()
+    """Requests of strangers to become enterprises of the node."""
+    webhooks: WebhookSettings = WebhookSettings()
+    """Where announcements may go."""
 
     @property
     def host(self) -> str:

@@ -22,6 +22,8 @@ StoreError
     ├── Retired         it is for ever what it is
     ├── TemplateFixed   a version that is no draft any more
     ├── TemplateRefused `mistakes` says why it can't become what was asked
+    ├── Stale           an entry was changed meanwhile: read it again
+    ├── OverQuota       an enterprise has as many identifiers as it may have
     ├── OutOfStep       a piece of a job that leaves rows out: send from `rows` on
     └── CommissionedTwice
 """
@@ -36,6 +38,7 @@ from idnode.event import Capture, CaptureReport, EventQuery, StoredEvent
 from idnode.identifier import Identifier
 from idnode.job import Advance, Finding, Job, Row
 from idnode.record import Change, Record, Registered, Registration, State
+from idnode.store.business import Business, Pools
 from idnode.template import Mistake, Template
 
 Forget = Callable[[Collection[str] | None], None]
@@ -79,6 +82,14 @@ class Outdated(StoreRefused):
         super().__init__(f"{identifier} has version {version}")
         self.version = version
         """The one that it has."""
+
+
+class Stale(StoreRefused):
+    """An entry that has another version than the one that was to be changed."""
+
+
+class OverQuota(StoreRefused):
+    """More identifiers than the enterprise may have."""
 
 
 class WrongMove(StoreRefused):
@@ -139,21 +150,21 @@ class Enterprises(Protocol):
         """The enterprise that owns a prefix, given in upper case."""
 
     async def enterprises(self) -> list[Enterprise]:
-        """All, in the order in which they came."""
+        """All, ascending by id."""
 
 
 class Tokens(Protocol):
     """Who is who."""
 
     async def add_token(self, token: Token, author: str, at_ms: int) -> None:
-        """Make a token known.
+        """Make a token known, of an enterprise or of the node itself.
 
         Raises:
             NotThere: no such enterprise.
             AlreadyThere: a token of that enterprise with that label, not revoked.
         """
 
-    async def revoke_token(self, enterprise: str, label: str, at_ms: int) -> None:
+    async def revoke_token(self, enterprise: str, label: str, at_ms: int, author: str = "admin") -> None:
         """End a token; its label is free again.
 
         Raises:
@@ -161,14 +172,17 @@ class Tokens(Protocol):
         """
 
     async def token(self, digest: bytes) -> Token | None:
-        """The token with that digest, unless it is revoked."""
+        """The token with that digest, unless it is revoked; also one that has expired."""
 
 
 class Records(Protocol):
     """What is kept under identifiers."""
 
     async def register(self, registrations: Sequence[Registration], author: str, at_ms: int) -> list[Registered]:
-        """Register identifiers, each by itself: one that is there stays as it is. Some thousand at once are cheapest."""
+        """Register identifiers, each by itself: one that is there stays as it is, one beyond its enterprise's quota is left out.
+
+        Some thousand at once are cheapest.
+        """
 
     async def change(
         self, identifier: Identifier, change: Change, author: str, at_ms: int, if_version: int | None = None
@@ -312,6 +326,7 @@ class Events(Protocol):
         Raises:
             CommissionedTwice: an identifier has another commissioning event.
             Retired: an identifier is.
+            OverQuota: an identifier is one too many for the enterprise that owns its prefix.
             AlreadyThere: another event bears that id.
         """
 
@@ -325,7 +340,7 @@ class Events(Protocol):
         """The report of a capture."""
 
 
-class Store(Enterprises, Tokens, Records, Templates, Jobs, Watched, Leases, Events, Protocol):
+class Store(Enterprises, Tokens, Records, Templates, Jobs, Watched, Leases, Pools, Events, Business, Protocol):
     """All of it. One process owns a store; it is used from one event loop."""
 
     async def wait_failure(self) -> StoreFailed:

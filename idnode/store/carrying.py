@@ -36,6 +36,10 @@ class _Value(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(tuple[_Value, ...])
+_RECOUNT = """
+    UPDATE counts SET registered =
+        (SELECT count(*) FROM identifiers AS i WHERE i.key > counts.prefix || '/' AND i.key < counts.prefix || '0')"""
+"""Of schema 1 all identifiers are handles, and each enterprise has the one prefix."""
 
 
 def carry_over(connection: Connection) -> None:
@@ -65,6 +69,7 @@ def _step(connection: Connection) -> None:
     if not rows:
         connection.execute("DROP TABLE versions_1")
         connection.execute("DROP TABLE identifiers_1")
+        connection.execute(_RECOUNT)
         return
     for row in rows:
         _carry(connection, row)

@@ -31,14 +31,18 @@ def capture(connection: Connection, new: Capture) -> CaptureReport:
         if connection.execute("SELECT 1 FROM events WHERE digest = ?", (event.digest,)).fetchone() is not None:
             repeated += 1
             continue
+        connection.execute("SAVEPOINT event")
         try:
             _refuse(connection, event)
+            _keep(connection, event, new)
         except StoreRefused as refusal:
+            connection.execute("ROLLBACK TO event")
             if new.behaviour is ErrorBehaviour.ROLLBACK:
                 raise
             errors.append(capture_error(event.place, refusal))
             continue
-        _keep(connection, event, new)
+        finally:
+            connection.execute("RELEASE event")
         stored += 1
     report = CaptureReport(new.id, new.enterprise, new.at_ms, new.at_ms, new.behaviour, tuple(errors), stored, repeated)
     connection.execute(
@@ -74,8 +78,7 @@ def _keep(connection: Connection, event: NewEvent, new: Capture) -> None:
     connection.executemany(
         "INSERT OR IGNORE INTO links VALUES (?, ?, ?)", [(link.epc, sequence, link.role) for link in event.links]
     )
-    for registration in event.registrations:
-        record_rows.commission(connection, registration, new.author, new.at_ms, event.id)
+    record_rows.commission(connection, event.registrations, new.author, new.at_ms, event.id)
 
 
 def event(connection: Connection, key: str) -> StoredEvent | None:

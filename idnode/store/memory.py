@@ -5,25 +5,29 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right, insort
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import msgspec
 
-from idnode.enterprise import Enterprise, Lease, LeaseOrder, Name, Token, Visibility
+from idnode.enterprise import Lease, LeaseOrder, Pool
 from idnode.event import Capture, CaptureReport, ErrorBehaviour, EventQuery, NewEvent, StoredEvent
 from idnode.identifier import Identifier
 from idnode.job import Advance, Finding, Job, Row, advanced
 from idnode.record import Change, Record, Registered, Registration, State
-from idnode.store.base import PAGE, AlreadyThere, Forget, NotThere, StoreFailed, StoreRefused, TemplateFixed
+from idnode.store.base import PAGE, AlreadyThere, Forget, NotThere, OverQuota, StoreFailed, StoreRefused, TemplateFixed
+from idnode.store.memory_business import MemoryBusiness
 from idnode.store.outcome import (
     capture_error,
+    event_of,
     first_version,
+    given_back,
     lease_id,
     next_version,
     outcome,
+    pool_of,
     refuse_commissioning,
     refusing,
     rows_to_do,
@@ -43,12 +47,11 @@ class _Trace:
     reports: dict[str, CaptureReport] = field(default_factory=dict)
 
 
-class MemoryStore:
+class MemoryStore(MemoryBusiness):
     """See idnode.store.base.Store."""
 
     def __init__(self) -> None:
-        self._enterprises: dict[str, Enterprise] = {}
-        self._tokens: dict[bytes, Token] = {}
+        super().__init__()
         self._records: dict[str, list[Record]] = {}
         self._owned: defaultdict[str, list[str]] = defaultdict(list)
         """Ascending keys by the prefix that owns them."""
@@ -57,54 +60,18 @@ class MemoryStore:
         self._findings: defaultdict[str, list[Finding]] = defaultdict(list)
         self._watchers: list[Forget] = []
         self._leases: dict[tuple[bytes, str], Lease] = {}
+        self._returned: defaultdict[str, set[str]] = defaultdict(set)
+        """Suffixes by lease."""
+        self._free: defaultdict[str, set[str]] = defaultdict(set)
+        """Those of them that nobody leases, by prefix."""
         self._serials: defaultdict[str, int] = defaultdict(lambda: 1)
         self._trace = _Trace()
-
-    async def add_enterprise(
-        self, key: str, name: Name, visibility: Visibility, node_prefix: str, author: str, at_ms: int
-    ) -> Enterprise:
-        """See the contract."""
-        if key in self._enterprises:
-            raise AlreadyThere(f"there is an enterprise {key}")
-        made = Enterprise(key, name, f"{node_prefix.upper()}.{len(self._enterprises) + 1}", visibility)
-        self._enterprises[key] = made
-        self._tell(None)
-        return made
-
-    async def enterprise(self, key: str) -> Enterprise | None:
-        """See the contract."""
-        return self._enterprises.get(key)
-
-    async def enterprise_of(self, prefix: str) -> Enterprise | None:
-        """See the contract."""
-        return next((each for each in self._enterprises.values() if each.prefix == prefix), None)
-
-    async def enterprises(self) -> list[Enterprise]:
-        """See the contract."""
-        return list(self._enterprises.values())
-
-    async def add_token(self, token: Token, author: str, at_ms: int) -> None:
-        """See the contract."""
-        if token.enterprise not in self._enterprises:
-            raise NotThere(f"there is no enterprise {token.enterprise}")
-        if any((each.enterprise, each.label) == (token.enterprise, token.label) for each in self._tokens.values()):
-            raise AlreadyThere(f"there is a token {token.label}")
-        self._tokens[token.digest] = token
-
-    async def revoke_token(self, enterprise: str, label: str, at_ms: int) -> None:
-        """See the contract."""
-        found = [each for each in self._tokens.values() if (each.enterprise, each.label) == (enterprise, label)]
-        if not found:
-            raise NotThere(f"there is no token {label}")
-        del self._tokens[found[0].digest]
-
-    async def token(self, digest: bytes) -> Token | None:
-        """See the contract."""
-        return self._tokens.get(digest)
 
     async def register(self, registrations: Sequence[Registration], author: str, at_ms: int) -> list[Registered]:
         """See the contract."""
         outcomes = [self._register(each, author, at_ms) for each in registrations]
+        pairs = zip(registrations, outcomes, strict=True)
+        self._announce("registered", [each.identifier for each, became in pairs if became is Registered.CREATED], at_ms, author)
         self._tell([each.identifier.key for each in registrations])
         return outcomes
 
@@ -112,10 +79,14 @@ class MemoryStore:
         versions = self._records.get(new.identifier.key)
         if versions is not None:
             return outcome(versions[-1], new)
+        prefix, enterprise = self._owner(new.identifier)
+        if enterprise is not None:
+            room = self._room(enterprise)
+            if room is not None and room <= 0:
+                return Registered.OVER_QUOTA
+            self._count_registration(prefix, enterprise, at_ms)
         self._records[new.identifier.key] = [first_version(new, author, at_ms, event_id)]
-        owners = list(new.identifier.owners())
-        owned = (owner for owner in owners if any(each.prefix == owner for each in self._enterprises.values()))
-        insort(self._owned[next(owned, owners[-1])], new.identifier.key)
+        insort(self._owned[prefix], new.identifier.key)
         return Registered.CREATED
 
     async def change(
@@ -127,6 +98,7 @@ class MemoryStore:
             raise NotThere(f"{identifier} is not registered")
         made = next_version(versions[-1], change, author, at_ms, if_version)
         if made is not versions[-1]:
+            self._announce(event_of(versions[-1], made), [identifier], made.since_ms, author)
             versions.append(made)
             self._tell((identifier.key,))
         return made
@@ -251,15 +223,41 @@ class MemoryStore:
             if earlier.prefix != order.prefix:
                 raise AlreadyThere("that idempotency key ordered under another prefix")
             return earlier, False
-        suffixes: list[str] = []
+        suffixes = [each for each in sorted(self._free[order.prefix]) if not self._is_registered(order.prefix, each)][
+            : order.count
+        ]
+        self._free[order.prefix].difference_update(suffixes)
         while len(suffixes) < order.count:
             candidate = suffix(self._serials[order.prefix])
             self._serials[order.prefix] += 1
-            if Identifier(order.prefix, candidate).key not in self._records:
+            if not self._is_registered(order.prefix, candidate):
                 suffixes.append(candidate)
-        made = Lease(lease_id(order), order.prefix, order.holder, tuple(suffixes))
+        made = Lease(lease_id(order), order.prefix, order.holder, tuple(suffixes), order.expires_ms)
         self._leases[order.token, order.key] = made
         return made, True
+
+    def _is_registered(self, prefix: str, candidate: str) -> bool:
+        return Identifier(prefix, candidate).key in self._records
+
+    async def pool(self, lease: str) -> Pool | None:
+        """See the contract."""
+        found = next((each for each in self._leases.values() if each.id == lease), None)
+        if found is None:
+            return None
+        returned = self._returned[lease]
+        return pool_of(
+            found, {each for each in found.suffixes if each not in returned and self._is_registered(found.prefix, each)}, returned
+        )
+
+    async def give_back(self, lease: str, suffixes: Sequence[str] | None, at_ms: int) -> Pool:
+        """See the contract."""
+        now = await self.pool(lease)
+        if now is None:
+            raise NotThere(f"there is no lease {lease}")
+        free = given_back(now, suffixes)
+        self._returned[lease].update(free)
+        self._free[now.lease.prefix].update(free)
+        return pool_of(now.lease, now.registered, self._returned[lease])
 
     async def capture(self, capture: Capture) -> CaptureReport:
         """See the contract."""
@@ -297,16 +295,28 @@ class MemoryStore:
             held = self._records.get(new.identifier.key)
             state, event_id = (None, None) if held is None else (held[-1].state, held[-1].event_id)
             refuse_commissioning(new.identifier, state, event_id or commissioned.get(new.identifier), event.place)
+        coming = [*commissioned, *(new.identifier for new in event.registrations)]
+        self._refuse_beyond_quota([each for each in coming if each.key not in self._records])
+
+    def _refuse_beyond_quota(self, coming: list[Identifier]) -> None:
+        for enterprise, count in Counter(self._owner(each)[1] for each in coming).items():
+            room = None if enterprise is None else self._room(enterprise)
+            if room is not None and count > room:
+                raise OverQuota(f"{coming[-1]} is one more than its enterprise may have")
 
     def _keep(self, event: NewEvent, capture: Capture) -> None:
         stored = StoredEvent(len(self._trace.events) + 1, event.id, capture.enterprise, event.content, capture.at_ms)
         self._trace.events.append((stored, event))
         self._trace.by_id[event.id] = stored
         self._trace.digests.add(event.digest)
+        created: list[Identifier] = []
         for new in event.registrations:
-            if self._register(new, capture.author, capture.at_ms, event.id) is not Registered.CREATED:
+            if self._register(new, capture.author, capture.at_ms, event.id) is Registered.CREATED:
+                created.append(new.identifier)
+            else:
                 versions = self._records[new.identifier.key]
                 versions[:] = [msgspec.structs.replace(each, event_id=event.id) for each in versions]
+        self._announce("registered", created, capture.at_ms, capture.author)
         self._tell([new.identifier.key for new in event.registrations])
 
     async def event(self, key: str) -> StoredEvent | None:

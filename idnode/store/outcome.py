@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 
 import msgspec
 
-from idnode.enterprise import LeaseOrder
+from idnode.enterprise import Lease, LeaseOrder, Pool
 from idnode.event import CaptureError
 from idnode.identifier import Identifier
 from idnode.job import Job, Row
 from idnode.record import MOVES, Change, Record, Registered, Registration, State, stamped
 from idnode.store.base import (
     CommissionedTwice,
+    NotThere,
     Outdated,
     OutOfStep,
+    OverQuota,
     Retired,
     StoreRefused,
     TemplateRefused,
@@ -27,6 +29,7 @@ from idnode.template import WrongTemplate
 _KINDS: dict[type[StoreRefused], str] = {
     CommissionedTwice: "urn:mumian:problem:commissioned-twice",
     Retired: "urn:mumian:problem:retired",
+    OverQuota: "urn:mumian:problem:quota-exceeded",
 }
 
 
@@ -80,6 +83,11 @@ def _told(record: Record) -> tuple[object, ...]:
     return record.values, record.links, record.template, record.state, record.reason
 
 
+def event_of(before: Record, after: Record) -> str:
+    """What a change is announced as."""
+    return "changed" if after.state is before.state else after.state.value
+
+
 def refuse_commissioning(identifier: Identifier, state: State | None, event_id: str | None, place: int) -> None:
     """Whether an event may bring an identifier into the world that is registered as told, or isn't (None).
 
@@ -127,6 +135,32 @@ def suffix(serial: int) -> str:
 def lease_id(order: LeaseOrder) -> str:
     """A lease's id, which follows from who ordered it with which key."""
     return sha256(order.token + order.key.encode()).hexdigest()[:32]
+
+
+def pool_of(lease: Lease, registered: Collection[str], returned: Collection[str]) -> Pool:
+    """What has become of a lease, its suffixes in their order."""
+    outstanding = tuple(each for each in lease.suffixes if each not in registered and each not in returned)
+    return Pool(
+        lease,
+        tuple(each for each in lease.suffixes if each in registered),
+        tuple(each for each in lease.suffixes if each in returned),
+        outstanding,
+    )
+
+
+def given_back(pool: Pool, suffixes: Sequence[str] | None) -> tuple[str, ...]:
+    """Those of a lease that come free when these, or all, are returned.
+
+    Raises:
+        NotThere: one isn't of the lease.
+    """
+    if suffixes is None:
+        return pool.outstanding
+    strange = next((each for each in suffixes if each not in frozenset(pool.lease.suffixes)), None)
+    if strange is not None:
+        raise NotThere(f"{strange} isn't of the lease {pool.lease.id}")
+    wanted = frozenset(suffixes)
+    return tuple(each for each in pool.outstanding if each in wanted)
 
 
 def capture_error(place: int, refusal: StoreRefused) -> CaptureError:

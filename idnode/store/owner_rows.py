@@ -1,117 +1,90 @@
-"""The rows of enterprises, tokens and leases. Functions on a connection; who calls them owns the transaction."""
+"""The rows of leases. Functions on a connection; who calls them owns the transaction."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from sqlite3 import Connection
 
-from idnode.enterprise import Enterprise, Lease, LeaseOrder, Name, Role, Token, Visibility
+from idnode.enterprise import Lease, LeaseOrder, Pool
 from idnode.identifier import Identifier
 from idnode.store.base import AlreadyThere, NotThere
-from idnode.store.outcome import lease_id, suffix
+from idnode.store.outcome import given_back, lease_id, pool_of, suffix
 
-_ENTERPRISE = "SELECT id, name_zh, name_en, prefix, visibility FROM enterprises"
-
-
-def add_enterprise(
-    connection: Connection, key: str, name: Name, visibility: Visibility, node_prefix: str, author: str, at_ms: int
-) -> Enterprise:
-    """See Enterprises.add_enterprise."""
-    if enterprise(connection, key) is not None:
-        raise AlreadyThere(f"there is an enterprise {key}")
-    (number,) = connection.execute("SELECT coalesce(max(number), 0) + 1 FROM enterprises").fetchone()
-    made = Enterprise(key, name, f"{node_prefix.upper()}.{number}", visibility)
-    connection.execute(
-        "INSERT INTO enterprises VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (key, number, made.prefix, name.zh, name.en, visibility, author, at_ms),
-    )
-    return made
-
-
-def _enterprise(row: tuple[str, str, str, str, str] | None) -> Enterprise | None:
-    if row is None:
-        return None
-    key, zh, en, prefix, visibility = row
-    return Enterprise(key, Name(zh, en), prefix, Visibility(visibility))
-
-
-def enterprise(connection: Connection, key: str) -> Enterprise | None:
-    """See Enterprises.enterprise."""
-    return _enterprise(connection.execute(f"{_ENTERPRISE} WHERE id = ?", (key,)).fetchone())
-
-
-def enterprise_of(connection: Connection, prefix: str) -> Enterprise | None:
-    """See Enterprises.enterprise_of."""
-    return _enterprise(connection.execute(f"{_ENTERPRISE} WHERE prefix = ?", (prefix,)).fetchone())
-
-
-def enterprises(connection: Connection) -> list[Enterprise]:
-    """See Enterprises.enterprises."""
-    rows = connection.execute(f"{_ENTERPRISE} ORDER BY number").fetchall()
-    return [found for row in rows if (found := _enterprise(row)) is not None]
-
-
-def add_token(connection: Connection, new: Token, author: str, at_ms: int) -> None:
-    """See Tokens.add_token."""
-    if enterprise(connection, new.enterprise) is None:
-        raise NotThere(f"there is no enterprise {new.enterprise}")
-    taken = connection.execute(
-        "SELECT 1 FROM tokens WHERE enterprise = ? AND label = ? AND revoked_ms IS NULL", (new.enterprise, new.label)
-    ).fetchone()
-    if taken:
-        raise AlreadyThere(f"there is a token {new.label}")
-    connection.execute(
-        "INSERT INTO tokens (digest, enterprise, label, role, author, since_ms) VALUES (?, ?, ?, ?, ?, ?)",
-        (new.digest, new.enterprise, new.label, new.role, author, at_ms),
-    )
-
-
-def revoke_token(connection: Connection, owner: str, label: str, at_ms: int) -> None:
-    """See Tokens.revoke_token."""
-    ended = connection.execute(
-        "UPDATE tokens SET revoked_ms = ? WHERE enterprise = ? AND label = ? AND revoked_ms IS NULL", (at_ms, owner, label)
-    )
-    if ended.rowcount == 0:
-        raise NotThere(f"there is no token {label}")
-
-
-def token(connection: Connection, digest: bytes) -> Token | None:
-    """See Tokens.token."""
-    row = connection.execute(
-        "SELECT enterprise, label, role FROM tokens WHERE digest = ? AND revoked_ms IS NULL", (digest,)
-    ).fetchone()
-    return None if row is None else Token(digest, row[0], row[1], Role(row[2]))
+_LEASE = "SELECT id, prefix, holder, suffixes, expires_ms FROM leases"
 
 
 def lease(connection: Connection, order: LeaseOrder, at_ms: int) -> tuple[Lease, bool]:
     """See Leases.lease."""
-    row = connection.execute(
-        "SELECT id, prefix, holder, suffixes FROM leases WHERE token = ? AND key = ?", (order.token, order.key)
-    ).fetchone()
-    if row is not None:
-        if row[1] != order.prefix:
+    there = _lease(connection.execute(f"{_LEASE} WHERE token = ? AND key = ?", (order.token, order.key)).fetchone())
+    if there is not None:
+        if there.prefix != order.prefix:
             raise AlreadyThere("that idempotency key ordered under another prefix")
-        return Lease(row[0], row[1], row[2], tuple(json.loads(row[3]))), False
-    made = Lease(lease_id(order), order.prefix, order.holder, tuple(_free_suffixes(connection, order)))
+        return there, False
+    key = lease_id(order)
+    suffixes = _returned_suffixes(connection, order, key)
+    suffixes += _free_suffixes(connection, order.prefix, order.count - len(suffixes))
+    made = Lease(key, order.prefix, order.holder, tuple(suffixes), order.expires_ms)
     connection.execute(
-        "INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (made.id, made.prefix, made.holder, order.token, order.key, json.dumps(made.suffixes), at_ms),
+        "INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (made.id, made.prefix, made.holder, order.token, order.key, json.dumps(made.suffixes), at_ms, made.expires_ms),
     )
     return made, True
 
 
-def _free_suffixes(connection: Connection, order: LeaseOrder) -> list[str]:
-    row = connection.execute("SELECT next FROM serials WHERE prefix = ?", (order.prefix,)).fetchone()
+def _lease(row: tuple[str, str, str, str, int | None] | None) -> Lease | None:
+    return None if row is None else Lease(row[0], row[1], row[2], tuple(json.loads(row[3])), row[4])
+
+
+def _returned_suffixes(connection: Connection, order: LeaseOrder, key: str) -> list[str]:
+    """Those that came back and are still free, now taken."""
+    rows = connection.execute(
+        "SELECT lease, suffix FROM returns WHERE prefix = ? AND taken IS NULL AND NOT EXISTS"
+        " (SELECT 1 FROM identifiers WHERE key = returns.prefix || '/' || returns.suffix) ORDER BY suffix LIMIT ?",
+        (order.prefix, order.count),
+    ).fetchall()
+    connection.executemany("UPDATE returns SET taken = ? WHERE lease = ? AND suffix = ?", [(key, *row) for row in rows])
+    return [suffix for _, suffix in rows]
+
+
+def _free_suffixes(connection: Connection, prefix: str, count: int) -> list[str]:
+    row = connection.execute("SELECT next FROM serials WHERE prefix = ?", (prefix,)).fetchone()
     serial = 1 if row is None else row[0]
     free: list[str] = []
-    while len(free) < order.count:
+    while len(free) < count:
         candidate = suffix(serial)
         serial += 1
-        key = Identifier(order.prefix, candidate).key
-        taken = connection.execute("SELECT 1 FROM identifiers WHERE key = ?", (key,))
-        if taken.fetchone() is None:
+        if not _is_registered(connection, prefix, candidate):
             free.append(candidate)
     connection.execute(
-        "INSERT INTO serials VALUES (?, ?) ON CONFLICT (prefix) DO UPDATE SET next = excluded.next", (order.prefix, serial)
+        "INSERT INTO serials VALUES (?, ?) ON CONFLICT (prefix) DO UPDATE SET next = excluded.next", (prefix, serial)
     )
     return free
+
+
+def _is_registered(connection: Connection, prefix: str, suffix: str) -> bool:
+    key = Identifier(prefix, suffix).key
+    return connection.execute("SELECT 1 FROM identifiers WHERE key = ?", (key,)).fetchone() is not None
+
+
+def pool(connection: Connection, key: str) -> Pool | None:
+    """See Pools.pool."""
+    lease = _lease(connection.execute(f"{_LEASE} WHERE id = ?", (key,)).fetchone())
+    if lease is None:
+        return None
+    returned = {suffix for (suffix,) in connection.execute("SELECT suffix FROM returns WHERE lease = ?", (key,))}
+    registered = {
+        each for each in lease.suffixes if each not in returned and _is_registered(connection, lease.prefix, each)
+    }  # fmt: skip
+    return pool_of(lease, registered, returned)
+
+
+def give_back(connection: Connection, key: str, suffixes: Sequence[str] | None, at_ms: int) -> Pool:
+    """See Pools.give_back."""
+    now = pool(connection, key)
+    if now is None:
+        raise NotThere(f"there is no lease {key}")
+    free = given_back(now, suffixes)
+    rows = [(key, each, now.lease.prefix, at_ms) for each in free]
+    connection.executemany("INSERT INTO returns VALUES (?, ?, ?, ?, NULL)", rows)
+    return pool_of(now.lease, {*now.registered}, {*now.returned, *free})

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
-from idnode.enterprise import Enterprise, Token
+from idnode.enterprise import Pool
 from idnode.event import CaptureReport, EventQuery, StoredEvent
 from idnode.identifier import Identifier
 from idnode.job import Finding, Job
 from idnode.record import Record, State
-from idnode.store import event_rows, job_rows, owner_rows, record_rows, template_rows
+from idnode.store import business_rows, event_rows, job_rows, owner_rows, record_rows, template_rows
 from idnode.store.base import PAGE, Forget, StoreFailed
+from idnode.store.business import Announcement, Entry, Usage
 from idnode.store.feed import Feed
+from idnode.store.registry import Registry
 from idnode.store.writer import translate
 from idnode.template import Template
 
@@ -23,7 +25,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class SqliteReads:
+class SqliteReads(Registry):
     """What idnode.store.base.Store has that changes nothing. Used on the thread that made the connection."""
 
     def __init__(self, reader: sqlite3.Connection) -> None:
@@ -31,21 +33,35 @@ class SqliteReads:
         self._reader = reader
         self._feed = Feed(reader)
 
-    async def enterprise(self, key: str) -> Enterprise | None:
+    async def entry(self, kind: str, key: str) -> Entry | None:
         """See the contract."""
-        return self._read(owner_rows.enterprise, key)
+        return self._read(business_rows.entry, kind, key)
 
-    async def enterprise_of(self, prefix: str) -> Enterprise | None:
+    async def entries(self, kind: str, group: str | None = None, after: str = "", limit: int = PAGE) -> list[Entry]:
         """See the contract."""
-        return self._read(owner_rows.enterprise_of, prefix)
+        return self._read(business_rows.entries, kind, group, after, limit)
 
-    async def enterprises(self) -> list[Enterprise]:
+    async def entry_versions(self, kind: str, key: str, after: int = 0, limit: int = PAGE) -> list[Entry]:
         """See the contract."""
-        return self._read(owner_rows.enterprises)
+        return self._read(business_rows.entry_versions, kind, key, after, limit)
 
-    async def token(self, digest: bytes) -> Token | None:
+    async def registered(self, prefixes: Sequence[str]) -> list[int]:
         """See the contract."""
-        return self._read(owner_rows.token, digest)
+        return self._read(business_rows.registered, prefixes)
+
+    async def usage(
+        self, enterprise: str | None, first_day: int, last_day: int, after: tuple[int, str], limit: int
+    ) -> list[Usage]:
+        """See the contract."""
+        return self._read(business_rows.usage, enterprise, first_day, last_day, after, limit)
+
+    async def announcements(self, enterprise: str, after: int, limit: int) -> list[Announcement]:
+        """See the contract."""
+        return self._read(business_rows.announcements, enterprise, after, limit)
+
+    async def pool(self, lease: str) -> Pool | None:
+        """See the contract."""
+        return self._read(owner_rows.pool, lease)
 
     async def record(self, identifier: Identifier, as_of_ms: int | None = None) -> Record | None:
         """See the contract."""

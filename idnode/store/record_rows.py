@@ -7,9 +7,10 @@ from sqlite3 import Connection
 
 from idnode.identifier import Identifier, parse_identifier
 from idnode.record import Change, Record, Registered, Registration, State
-from idnode.store.base import NotThere
+from idnode.store.base import NotThere, OverQuota
 from idnode.store.content import decode_content, encode_record, encode_registration
-from idnode.store.outcome import next_version, outcome
+from idnode.store.outcome import event_of, next_version, outcome
+from idnode.store.tally import Owned, Tally
 
 STATES = tuple(State)
 """In the order of their numbers in the file."""
@@ -27,24 +28,34 @@ _INSERT = "INSERT INTO identifiers VALUES (NULL, ?, ?, 1, ?, ?, ?, NULL, ?, ?) O
 
 def register(connection: Connection, registrations: Sequence[Registration], author: str, at_ms: int) -> list[Registered]:
     """See Records.register."""
-    return [_register(connection, new, author, at_ms) for new in registrations]
+    tally = Tally(connection, author, at_ms)
+    outcomes = [_register(connection, tally, new, author, at_ms) for new in registrations]
+    tally.close()
+    return outcomes
 
 
-def _register(connection: Connection, new: Registration, author: str, at_ms: int) -> Registered:
+def _register(connection: Connection, tally: Tally, new: Registration, author: str, at_ms: int) -> Registered:
     content = encode_registration(new)
-    if _insert(connection, new, content, author, at_ms, None):
+    owned = tally.owned(new.identifier)
+    has_room = tally.has_room(owned)
+    if has_room and _insert(connection, owned, new, content, author, at_ms, None):
+        tally.took(owned, new.identifier.key)
         return Registered.CREATED
-    state, held = connection.execute("SELECT state, content FROM identifiers WHERE key = ?", (new.identifier.key,)).fetchone()
-    if held == content and STATES[state] is new.state:
+    held = connection.execute("SELECT state, content FROM identifiers WHERE key = ?", (new.identifier.key,)).fetchone()
+    if held is None:
+        return Registered.OVER_QUOTA
+    if held[1] == content and STATES[held[0]] is new.state:
         return Registered.REPEATED
     there = record(connection, new.identifier)
     assert there is not None
     return outcome(there, new)
 
 
-def _insert(connection: Connection, new: Registration, content: bytes, author: str, at_ms: int, event_id: str | None) -> bool:
+def _insert(
+    connection: Connection, owned: Owned, new: Registration, content: bytes, author: str, at_ms: int, event_id: str | None
+) -> bool:
     """Whether there was none."""
-    owner = _owner(connection, new.identifier)
+    owner = None if _begins_keys(owned.prefix) else owned.prefix
     row = (new.identifier.key, owner, CODES[new.state], at_ms, author, event_id, content)
     return connection.execute(_INSERT, row).rowcount == 1
 
@@ -52,17 +63,6 @@ def _insert(connection: Connection, new: Registration, content: bytes, author: s
 def _begins_keys(owner: str) -> bool:
     """Whether the keys of what it owns begin with it and a slash: of handles they do, others begin with their scheme."""
     return ":" not in owner
-
-
-def _owner(connection: Connection, identifier: Identifier) -> str | None:
-    """What stands in the column owner."""
-    owner = identifier.prefix
-    for owner in identifier.owners():
-        if _begins_keys(owner):
-            return None
-        if connection.execute("SELECT 1 FROM enterprises WHERE prefix = ?", (owner,)).fetchone() is not None:
-            return owner
-    return owner
 
 
 def change(
@@ -83,6 +83,7 @@ def change(
         "UPDATE identifiers SET version = ?, state = ?, since_ms = ?, author = ?, reason = ?, content = ? WHERE key = ?",
         (made.version, CODES[made.state], made.since_ms, author, made.reason, encode_record(made), identifier.key),
     )
+    Tally(connection, author, made.since_ms).changed(identifier, event_of(now, made))
     return made
 
 
@@ -172,7 +173,20 @@ def standing(connection: Connection, identifier: Identifier) -> tuple[State | No
     return (None, None) if row is None else (STATES[row[0]], row[1])
 
 
-def commission(connection: Connection, new: Registration, author: str, at_ms: int, event_id: str) -> None:
-    """Register an identifier with its event, or give the event to one that is registered without."""
-    if not _insert(connection, new, encode_registration(new), author, at_ms, event_id):
-        connection.execute("UPDATE identifiers SET event_id = ? WHERE key = ?", (event_id, new.identifier.key))
+def commission(connection: Connection, registrations: Sequence[Registration], author: str, at_ms: int, event_id: str) -> None:
+    """Register identifiers with their event, or give the event to those that are registered without.
+
+    Raises:
+        OverQuota: some of them were registered.
+    """
+    tally = Tally(connection, author, at_ms)
+    for new in registrations:
+        owned = tally.owned(new.identifier)
+        given = connection.execute("UPDATE identifiers SET event_id = ? WHERE key = ?", (event_id, new.identifier.key))
+        if given.rowcount:
+            continue
+        if not tally.has_room(owned):
+            raise OverQuota(f"{new.identifier} is one more than its enterprise may have")
+        _insert(connection, owned, new, encode_registration(new), author, at_ms, event_id)
+        tally.took(owned, new.identifier.key)
+    tally.close()

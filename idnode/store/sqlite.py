@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from idnode.enterprise import Enterprise, Lease, LeaseOrder, Name, Token, Visibility
+from idnode.enterprise import Lease, LeaseOrder, Pool
 from idnode.event import Capture, CaptureReport
 from idnode.identifier import Identifier
 from idnode.job import Advance, Job, Row
 from idnode.record import Change, Record, Registered, Registration
-from idnode.store import event_rows, job_rows, owner_rows, record_rows, template_rows
+from idnode.store import business_rows, event_rows, job_rows, owner_rows, record_rows, template_rows
 from idnode.store.base import StoreFailed
+from idnode.store.business import Step
 from idnode.store.reads import SqliteReads
 from idnode.store.schema import lock, open_reader, open_writer
 from idnode.store.writer import Writer
@@ -34,21 +35,10 @@ class SqliteStore(SqliteReads):
         self._writer = Writer(writer, self._committed)
         self._lock: int | None = descriptor
 
-    async def add_enterprise(
-        self, key: str, name: Name, visibility: Visibility, node_prefix: str, author: str, at_ms: int
-    ) -> Enterprise:
+    async def write(self, steps: Sequence[Step], author: str, at_ms: int) -> None:
         """See the contract."""
-        return await self._writer.run(
-            lambda connection: owner_rows.add_enterprise(connection, key, name, visibility, node_prefix, author, at_ms), None
-        )
-
-    async def add_token(self, token: Token, author: str, at_ms: int) -> None:
-        """See the contract."""
-        await self._writer.run(lambda connection: owner_rows.add_token(connection, token, author, at_ms))
-
-    async def revoke_token(self, enterprise: str, label: str, at_ms: int) -> None:
-        """See the contract."""
-        await self._writer.run(lambda connection: owner_rows.revoke_token(connection, enterprise, label, at_ms))
+        keys = None if business_rows.changes_answers(steps) else ()
+        await self._writer.run(lambda connection: business_rows.write(connection, steps, author, at_ms), keys)
 
     async def register(self, registrations: Sequence[Registration], author: str, at_ms: int) -> list[Registered]:
         """See the contract."""
@@ -99,6 +89,10 @@ class SqliteStore(SqliteReads):
     async def lease(self, order: LeaseOrder, at_ms: int) -> tuple[Lease, bool]:
         """See the contract."""
         return await self._writer.run(lambda connection: owner_rows.lease(connection, order, at_ms))
+
+    async def give_back(self, lease: str, suffixes: Sequence[str] | None, at_ms: int) -> Pool:
+        """See the contract."""
+        return await self._writer.run(lambda connection: owner_rows.give_back(connection, lease, suffixes, at_ms))
 
     async def capture(self, capture: Capture) -> CaptureReport:
         """See the contract."""

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from idnode.store.base import StoreError
-from idnode.web import documentation, enterprises, events, identifiers, people
+from idnode.web import (
+    applications,
+    documentation,
+    enterprises,
+    events,
+    identifiers,
+    keys,
+    people,
+    prefixes,
+    subscriptions,
+    usage,
+)
 from idnode.web.front import Front
 from idnode.web.models import HealthAnswer
 from idnode.web.node import Node, store_problem
 from idnode.web.openapi import describe
 from idnode.web.problems import MEDIA_TYPE, Problem, not_found, unprocessable
+from idnode.web.requests import permit
 
 _ABOUT = """Registers identifiers, resolves them, and keeps the trace of each product (EPCIS 2.0).
 
@@ -33,9 +45,11 @@ def make_app(node: Node) -> ASGIApp:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        dependencies=[Depends(permit)],
     )
     application.state.node = node
-    for part in (enterprises, identifiers, events, people, documentation):
+    parts = (applications, enterprises, keys, prefixes, subscriptions, usage, identifiers, events, people, documentation)
+    for part in parts:
         application.include_router(part.router)
     application.add_api_route("/healthz", _health, response_model=HealthAnswer, tags=["node"])
     application.openapi = lambda: describe(application)  # type: ignore[method-assign]

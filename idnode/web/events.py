@@ -61,8 +61,12 @@ async def capture(request: Request, node: NodeOf, caller: KnownCaller) -> Respon
     behaviour = _behaviour(request)
     document = await read_json(request, node.settings.capture, JSON_OR_LD)
     opened = _open(document, behaviour, node)
+    mine = {owner.prefix: True}
     for identifier, pointer in opened.identifiers:
-        if identifier.prefix != owner.prefix:
+        if identifier.prefix not in mine:
+            other = await node.store.enterprise_of(identifier.prefix)
+            mine[identifier.prefix] = other is not None and other.id == owner.id
+        if not mine[identifier.prefix]:
             raise forbidden(f"{pointer}: {identifier.prefix} is not open to this token")
     made = Capture(uuid.uuid4().hex, owner.id, caller.author, behaviour, opened.events, opened.errors, node.now_ms())
     report = await node.store.capture(made)

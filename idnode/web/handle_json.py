@@ -23,6 +23,7 @@ class ResponseCode(IntEnum):
     HANDLE_NOT_FOUND = 100
     INVALID_HANDLE = 102
     VALUES_NOT_FOUND = 200
+    NOT_RESPONSIBLE = 301
     INSUFFICIENT_PERMISSIONS = 401
     AUTHENTICATION_NEEDED = 402
 
@@ -33,6 +34,7 @@ _STATUS = {
     ResponseCode.HANDLE_NOT_FOUND: 404,
     ResponseCode.INVALID_HANDLE: 400,
     ResponseCode.VALUES_NOT_FOUND: 200,
+    ResponseCode.NOT_RESPONSIBLE: 400,
     ResponseCode.INSUFFICIENT_PERMISSIONS: 403,
     ResponseCode.AUTHENTICATION_NEEDED: 401,
 }
@@ -40,6 +42,7 @@ _REFUSALS = {
     Verdict.UNKNOWN: ResponseCode.HANDLE_NOT_FOUND,
     Verdict.ANONYMOUS: ResponseCode.AUTHENTICATION_NEEDED,
     Verdict.FORBIDDEN: ResponseCode.INSUFFICIENT_PERMISSIONS,
+    Verdict.SUSPENDED: ResponseCode.NOT_RESPONSIBLE,
 }
 _LARGEST_INDEX = 2**31 - 1
 _INDEX = re.compile(r"[0-9]{1,10}", re.ASCII)
@@ -55,7 +58,8 @@ def handle_answer(resolution: Resolution, asked: str, query: Mapping[str, Sequen
     """
     pretty = _is_on(query.get("pretty"))
     if resolution.verdict is not Verdict.FOUND:
-        return refusal(_REFUSALS[resolution.verdict], asked, pretty=pretty)
+        message = resolution.enterprise.bar(0) if resolution.verdict is Verdict.SUSPENDED and resolution.enterprise else None
+        return refusal(_REFUSALS[resolution.verdict], asked, message, pretty=pretty)
     indexes = query.get("index", ())
     if not all(_INDEX.fullmatch(index) and 0 < int(index) <= _LARGEST_INDEX for index in indexes):
         return refusal(ResponseCode.ERROR, asked, "index is a positive integer", pretty=pretty)

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 from config.settings import Name
-from idnode.enterprise import Role
 from idnode.record import DEFAULT_PERMISSIONS, DEFAULT_TTL_S, MOST_VALUES, TEXT_FORMATS, Data, Format, HandleValue
 
 MOST_REGISTRATIONS = 2000
@@ -27,40 +26,6 @@ class NameBody(Body):
 
     zh: ShortText
     en: ShortText
-
-
-class EnterpriseOrder(Body):
-    """A new enterprise."""
-
-    id: Name
-    name: NameBody
-    public: bool = True
-    """Whether anyone may read what it registers."""
-
-
-class EnterpriseAnswer(BaseModel):
-    """An enterprise and the prefix that is its own."""
-
-    id: str
-    name: NameBody
-    prefix: str
-    public: bool
-
-
-class TokenOrder(Body):
-    """A new token."""
-
-    label: Name
-    role: Annotated[Role, Field(strict=False)]
-    """gateway: lease, capture, register. registrar: register. reader: read what isn't public."""
-
-
-class TokenAnswer(BaseModel):
-    """A token, shown this once: the node keeps its digest only."""
-
-    token: str
-    label: str
-    role: Role
 
 
 class DataBody(Body):
@@ -135,7 +100,7 @@ class Outcome(BaseModel):
     """What became of one registration of a batch."""
 
     handle: str | None
-    status: Literal["created", "repeated", "exists", "invalid", "forbidden"]
+    status: Literal["created", "repeated", "exists", "over-quota", "invalid", "forbidden"]
     detail: str | None = None
 
 
@@ -150,6 +115,8 @@ class LeaseRequest(Body):
 
     count: int = Field(ge=1, le=MOST_LEASED)
     holder: Name
+    days: Annotated[int, Field(ge=1, le=3650)] | None = None
+    """After so many days the holder takes no more of them; without it never."""
 
 
 class LeaseAnswer(BaseModel):
@@ -158,6 +125,7 @@ class LeaseAnswer(BaseModel):
     lease: str
     prefix: str
     suffixes: list[str]
+    expires: str | None = None
 
 
 class HealthAnswer(BaseModel):

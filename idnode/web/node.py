@@ -12,12 +12,15 @@ from idnode.settings import IdnodeSettings
 from idnode.store.base import (
     CommissionedTwice,
     NotThere,
+    Outdated,
+    OverQuota,
+    Stale,
     Store,
     StoreError,
     StoreFull,
     StoreRefused,
 )
-from idnode.web.problems import Problem, exists, not_found, unauthenticated
+from idnode.web.problems import Problem, exists, not_found, outdated, over_quota, unauthenticated
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Node:
             Problem: 401, a token that is none.
         """
         try:
-            return await identify(authorization, self.store, self.admin)
+            return await identify(authorization, self.store, self.admin, self.now_ms())
         except BadToken:
             raise unauthenticated() from None
 
@@ -52,6 +55,10 @@ def store_problem(error: StoreError) -> Problem:
             return Problem(HTTPStatus.CONFLICT, str(error), "urn:mumian:problem:commissioned-twice", [(pointer, str(error))])
         case NotThere():
             return not_found(str(error))
+        case OverQuota():
+            return over_quota(str(error))
+        case Outdated() | Stale():
+            return outdated(str(error))
         case StoreRefused():
             return exists(str(error))
         case StoreFull():

@@ -30,6 +30,9 @@ async def resolution_page(node: Node, resolution: Resolution, language: Language
             return page(rendering.render_product(await _product(node, resolution), language), language)
         case Verdict.UNKNOWN:
             return page(rendering.render_not_found(handle, language, name), language, HTTPStatus.NOT_FOUND)
+        case Verdict.SUSPENDED if resolution.enterprise is not None:
+            text = rendering.render_suspended(handle, resolution.enterprise.notice, language, name)
+            return page(text, language, HTTPStatus.FORBIDDEN)
         case _:
             return page(rendering.render_forbidden(handle, language, name), language, HTTPStatus.FORBIDDEN)
 

@@ -63,6 +63,21 @@ def forbidden(detail: str) -> Problem:
     return Problem(HTTPStatus.FORBIDDEN, detail, "epcisException:SecurityException")
 
 
+def barred(detail: str) -> Problem:
+    """403: the enterprise is suspended, closed or expired."""
+    return Problem(HTTPStatus.FORBIDDEN, detail, "urn:mumian:problem:enterprise-barred")
+
+
+def over_quota(detail: str) -> Problem:
+    """403: the enterprise has as many identifiers as it may have."""
+    return Problem(HTTPStatus.FORBIDDEN, detail, "urn:mumian:problem:quota-exceeded")
+
+
+def outdated(detail: str) -> Problem:
+    """412: somebody changed it meanwhile (RFC 9110, 13.1.1)."""
+    return Problem(HTTPStatus.PRECONDITION_FAILED, detail, "urn:mumian:problem:outdated")
+
+
 def not_found(detail: str) -> Problem:
     """404."""
     return Problem(HTTPStatus.NOT_FOUND, detail, "epcisException:NoSuchResourceException")

@@ -14,7 +14,8 @@ from idnode.access import Caller, Kind
 from idnode.enterprise import Enterprise
 from idnode.identifier import Identifier, InvalidIdentifier, parse_encoded
 from idnode.web.node import Node
-from idnode.web.problems import forbidden, not_found, unauthenticated, unprocessable
+from idnode.web.problems import barred, forbidden, not_found, unauthenticated, unprocessable
+from idnode.web.rights import is_of_house, named_roles, right_of
 
 _bearer = HTTPBearer(auto_error=False, description="A token of an enterprise, or the administrator's.")
 
@@ -31,13 +32,30 @@ async def caller_of(request: Request, _described: Annotated[object, Security(_be
     return await node.caller(request.headers.get("authorization"))
 
 
-async def admin_of(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
-    """The administrator; else 401 or 403."""
-    if caller.kind is Kind.ANYBODY:
-        raise unauthenticated()
-    if caller.kind is not Kind.ADMIN:
-        raise forbidden("this is the administrator's")
-    return caller
+async def permit(request: Request, caller: Annotated[Caller, Depends(caller_of)]) -> None:
+    """Let through who has the right to the route (idnode.web.rights); else 401 or 403."""
+    route = request.scope.get("route")
+    right = right_of(request.method, getattr(route, "path", "").replace(":path", ""))
+    if not right.admits(caller):
+        if caller.kind is Kind.ANYBODY:
+            raise unauthenticated()
+        raise forbidden(f"this needs a token with the role {named_roles(right)}")
+    if right.own and is_of_house(caller):
+        named = request.path_params[right.own]
+        if right.own == "prefix":
+            owner = await (await node_of(request)).store.enterprise_of(owner_key(named))
+            mine = owner is not None and owner.id == caller.enterprise
+        else:
+            mine = named == caller.enterprise
+        if not mine:
+            raise forbidden(f"{named[:200]} is not open to this token")
+    if caller.barred and request.method not in ("GET", "HEAD", "OPTIONS"):
+        raise barred(caller.barred)
+
+
+def owner_key(text: str) -> str:
+    """A prefix as it is kept: a handle's in upper case, another scheme's as it is."""
+    return text if ":" in text else text.upper()
 
 
 async def known_caller(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
@@ -50,7 +68,6 @@ async def known_caller(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
 NodeOf = Annotated[Node, Depends(node_of)]
 AnyCaller = Annotated[Caller, Depends(caller_of)]
 KnownCaller = Annotated[Caller, Depends(known_caller)]
-Admin = Annotated[Caller, Depends(admin_of)]
 
 
 def identifier_in(request: Request, behind: str) -> Identifier:
@@ -70,9 +87,9 @@ async def owner_of(node: Node, prefix: str, caller: Caller) -> Enterprise:
     """The enterprise of a prefix.
 
     Raises:
-        Problem: 403 when the caller isn't of it (there or not: that isn't said), 404 when the administrator asks for none.
+        Problem: 403 when the caller isn't of it (there or not: that isn't said), 404 when the node's own ask for none.
     """
-    enterprise = await node.store.enterprise_of(prefix.upper())
+    enterprise = await node.store.enterprise_of(owner_key(prefix))
     if enterprise is not None and caller.belongs_to(enterprise):
         return enterprise
     if caller.kind is Kind.ADMIN:

@@ -8,7 +8,7 @@ from epcis.timestamps import from_epoch_ms
 from idnode.enterprise import Enterprise
 from idnode.record import HandleValue
 from idnode.resolver import Resolution, Resolver, Verdict
-from idnode.web.problems import Problem, forbidden, not_found, unauthenticated
+from idnode.web.problems import Problem, barred, forbidden, not_found, unauthenticated
 
 
 def resolution_json(resolution: Resolution, resolver: Resolver) -> dict[str, object]:
@@ -55,6 +55,8 @@ def refusal(resolution: Resolution) -> Problem:
             return unauthenticated()
         case Verdict.FORBIDDEN:
             return forbidden(f"{resolution.identifier.prefix} is not open to this token")
+        case Verdict.SUSPENDED if resolution.enterprise is not None:
+            return barred(resolution.enterprise.bar(0))
         case _:
             return not_found(f"{resolution.identifier} is not registered")
 

@@ -29,11 +29,29 @@ from idnode.store.content import decode_content, encode_registration
 from idnode.store.outcome import first_version, outcome
 from idnode.strict_json import NotJson, loads
 from idnode.web.bodies import mistakes
+from idnode.web.business_models import (
+    ApplicationOrder,
+    EnterpriseOrder,
+    EnterprisePatch,
+    KeyOrder,
+    PrefixOrder,
+    SubscriptionOrder,
+)
 from idnode.web.handle_json import handle_answer
-from idnode.web.models import BatchOrder, EnterpriseOrder, LeaseRequest, RegistrationOrder, TokenOrder
+from idnode.web.models import BatchOrder, LeaseRequest, RegistrationOrder
 from tests.fuzz.draw import Draw, Written
 
-ORDERS: tuple[type[BaseModel], ...] = (RegistrationOrder, BatchOrder, EnterpriseOrder, LeaseRequest, TokenOrder)
+ORDERS: tuple[type[BaseModel], ...] = (
+    RegistrationOrder,
+    BatchOrder,
+    EnterpriseOrder,
+    EnterprisePatch,
+    ApplicationOrder,
+    PrefixOrder,
+    SubscriptionOrder,
+    LeaseRequest,
+    KeyOrder,
+)
 PREFIX = "88.100.1"
 _FOUND = Resolution(
     Identifier(PREFIX, "P-1"),

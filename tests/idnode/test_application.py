@@ -114,10 +114,10 @@ class _Broken(MemoryStore):
         super().__init__()
         self._error = error
 
-    def enterprises(self) -> Any:
+    def entries(self, *_: object, **__: object) -> Any:
         raise self._error
 
-    def enterprise_of(self, prefix: str) -> Any:
+    def entry(self, kind: str, key: str) -> Any:
         raise self._error
 
 

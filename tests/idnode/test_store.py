@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from idnode.event import EventQuery
-from idnode.identifier import parse_identifier
 from idnode.record import Registered
 from idnode.store import schema
 from idnode.store import writer as writer_room
@@ -197,18 +196,6 @@ async def test_a_fault_in_an_operation_is_told_to_all_who_shared_its_commit(tmp_
     (rows,) = await writer.run(lambda each: each.execute("SELECT count(*) FROM serials").fetchone())
     await writer.close()
     assert rows == 0
-
-
-async def test_an_identifier_stands_under_the_longest_prefix_that_is_owned(tmp_path: Path) -> None:
-    store = open_store(tmp_path / "idnode.db")
-    for number, prefix in enumerate(("gs1:9506000", "gs1:95060")):
-        sql = "INSERT INTO enterprises VALUES (?, ?, ?, 'zh', 'en', 'public', 'admin', 1)"
-        await store._writer.run(lambda each, row=(prefix, number, prefix), sql=sql: each.execute(sql, row))  # type: ignore[misc]
-    made = [parse_identifier(f"gs1:01/{gtin}") for gtin in ("09506000134352", "09506001000007")]
-    await store.register([registration(each) for each in made], "a", 1)
-    assert [each.identifier for each in await store.records("gs1:9506000")] == made[:1]
-    assert [each.identifier for each in await store.records("gs1:95060")] == made[1:]
-    await store.close()
 
 
 async def test_whoever_asked_may_leave_before_the_answer(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def _other_column(lines: list[bytes]) -> list[bytes]:
 
 
 def _no_owner(lines: list[bytes]) -> list[bytes]:
-    return [line for line in lines[:-1] if b'"table":"enterprises"' not in line] + [b'{"end":%d}\n' % (len(lines) - 3)]
+    return [line for line in lines[:-1] if b'"table":"jobs"' not in line] + [b'{"end":%d}\n' % (len(lines) - 3)]
 
 
 def _gap(lines: list[bytes]) -> list[bytes]:
@@ -167,7 +167,7 @@ def _gap(lines: list[bytes]) -> list[bytes]:
         (_other_format, "^line 1: format 2"),
         (_other_table, "^line 2: there is no table sqlite_schema"),
         (_other_column, "^line 2: the columns of serials are next, prefix"),
-        (_no_owner, "enterprises"),
+        (_no_owner, "belongs to one of jobs"),
         (_gap, r"^line \d+: the versions of 88.100.1/P00000001 are not 1, 2, 3"),
         (lambda _: [], "^line 1: "),
         (lambda _: [b"\xff\n"], "^line 1: "),

@@ -87,6 +87,12 @@ PHRASES: Mapping[str, Phrase] = MappingProxyType(
         "samples_one": Phrase("1 个样本", "1 sample"),
         "shortened": Phrase("（内容较长，全文见 JSON）", "(shortened; the JSON has the whole text)"),
         "skip": Phrase("跳到正文", "Skip to content"),
+        "suspended_advice": Phrase(
+            "登记企业目前被暂停，其标识暂不解析。",
+            "The enterprise that registered this identifier is suspended. Until that ends, its identifiers don’t resolve.",
+        ),
+        "suspended_heading": Phrase("这个标识暂不解析", "This identifier doesn’t resolve for now"),
+        "suspended_status": Phrase("企业已暂停", "Enterprise suspended"),
         "table_caption": Phrase("测量值明细", "Measured values"),
     }
 )

@@ -130,6 +130,11 @@ def render_forbidden(handle: str, language: Language, node: Mapping[str, str]) -
     return _render_refusal("forbidden", handle, language, node)
 
 
+def render_suspended(handle: str, notice: str, language: Language, node: Mapping[str, str]) -> str:
+    """The page for a handle of an enterprise that is suspended (403); `notice` is the reason that was given, if one was."""
+    return _render_refusal("suspended", handle, language, node, notice=notice)
+
+
 def render_bad_identifier(text: str, language: Language, node: Mapping[str, str]) -> str:
     """The page for a text that is no identifier (400); the text stands in the lookup box to be mended."""
     switch = {option: links.lookup_link(text, option) for option in Language}
@@ -142,10 +147,10 @@ def render_home(node: Mapping[str, str], language: Language) -> str:
     return _render("home.html", language, node, switch, asked="", example=EXAMPLE_HANDLE)
 
 
-def _render_refusal(kind: str, handle: str, language: Language, node: Mapping[str, str]) -> str:
+def _render_refusal(kind: str, handle: str, language: Language, node: Mapping[str, str], notice: str = "") -> str:
     switch = {option: links.page_link(handle, option) for option in Language}
     spelled_out = _spelled_out(handle)
-    return _render(f"{kind}.html", language, node, switch, handle=handle, asked=handle, spelled_out=spelled_out)
+    return _render(f"{kind}.html", language, node, switch, handle=handle, asked=handle, spelled_out=spelled_out, notice=notice)
 
 
 def _render(template: str, language: Language, node: Mapping[str, str], switch: Mapping[Language, str], **content: object) -> str:

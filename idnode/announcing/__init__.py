@@ -1,0 +1,1 @@
+"""Announcements to subscribers: signed, retried, and to no address of our own house."""
