@@ -43,6 +43,8 @@ class Caller:
     """Of a member's token."""
     barred: str = ""
     """Why its enterprise may change nothing now; empty when it may."""
+    key: str = ""
+    """Token.key, where there is one."""
 
     def may_read(self, enterprise: Enterprise) -> bool:
         """Whether this caller may know what the enterprise has registered."""
@@ -123,12 +125,12 @@ async def identify(authorization: str | None, houses: Houses, admin: bytes, now_
         raise BadToken
     if token.enterprise == NODE:
         kind = Kind.ADMIN if token.role is Role.ADMIN else Kind.MEMBER
-        return Caller(kind, f"@{token.label}", role=token.role, digest=digest)
+        return Caller(kind, f"@{token.label}", role=token.role, digest=digest, key=token.key)
     enterprise = await houses.enterprise(token.enterprise)
     if enterprise is None or enterprise.standing is Standing.CLOSED:
         raise BadToken
     author = f"{token.enterprise}:{token.label}"
-    return Caller(Kind.MEMBER, author, token.enterprise, token.role, digest, enterprise.bar(now_ms))
+    return Caller(Kind.MEMBER, author, token.enterprise, token.role, digest, enterprise.bar(now_ms), token.key)
 
 
 def read_admin_token(path: Path) -> bytes:

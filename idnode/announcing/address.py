@@ -98,9 +98,10 @@ def _check(text: str) -> None:
     """
     address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):
+        if address in _NAT64:
+            _check(str(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)))
+            return
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
-        if inner is None and address in _NAT64:
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             _check(str(inner))
         if address.is_site_local:

@@ -18,7 +18,7 @@ from idnode.affairs import CURSOR, UNDELIVERED, Cursor, Subscription, Undelivere
 from idnode.announcing.post import NotDelivered
 from idnode.announcing.signature import HEADER, sign
 from idnode.settings import WebhookSettings
-from idnode.store.base import Stale
+from idnode.store.base import Stale, StoreFailed, StoreFull
 from idnode.store.business import SUBSCRIPTION, Announcement, Business, Entry, Put, Step, Trim
 
 AUTHOR = "node"
@@ -27,6 +27,8 @@ AT_ONCE = 8
 """Subscriptions that are served at a time."""
 IN_A_ROW = 100
 """Announcements of one subscription in one round, so that others have their turn."""
+PAUSE_S = 1.0
+FULL_PAUSE_S = 60.0
 _PAGE = 500
 
 
@@ -60,6 +62,19 @@ class Announcer:
         moved = await asyncio.gather(*map(serve, subscriptions))
         await self._trim({entry.group for entry in subscriptions})
         return any(moved)
+
+    async def run(self) -> None:
+        """Serve until cancelled, or until the store has failed."""
+        while True:
+            try:
+                moved = await self.serve_all()
+            except StoreFull:
+                await asyncio.sleep(FULL_PAUSE_S)
+            except StoreFailed:
+                return  # the server ends by it
+            else:
+                if not moved:
+                    await asyncio.sleep(PAUSE_S)
 
     async def _serve(self, entry: Entry) -> bool:
         subscription = read_affair(entry.content, Subscription)

@@ -84,7 +84,9 @@ class Front:
         except InvalidIdentifier as error:
             return handle_refusal(ResponseCode.INVALID_HANDLE, asked, str(error))
         caller = await self._node.caller(_header(scope, b"authorization"))
-        return handle_answer(await self._node.resolver.resolve(identifier, caller), asked, _query(scope))
+        resolution = await self._node.resolver.resolve(identifier, caller)
+        self._node.count(resolution)
+        return handle_answer(resolution, asked, _query(scope))
 
     async def _resolution(self, scope: Scope) -> Answer:
         if choose_face(_header(scope, b"accept")) is Face.PAGE:
@@ -94,6 +96,7 @@ class Front:
         except InvalidIdentifier as error:
             raise bad_request(str(error)) from error
         resolution = await self._node.resolver.resolve(identifier, await self._node.caller(_header(scope, b"authorization")))
+        self._node.count(resolution)
         body = msgspec.json.encode(resolution_json(resolution, self._node.resolver))
         return Answer(HTTPStatus.OK, body, b"application/json", (OPEN_TO_ALL_SITES, (b"vary", b"Accept, Accept-Language")))
 
@@ -105,7 +108,9 @@ class Front:
         except InvalidIdentifier:
             return bad_identifier_page(self._node, unquote_to_bytes(encoded).decode("utf-8", "replace"), language)
         caller = await self._node.caller(_header(scope, b"authorization"))
-        return await resolution_page(self._node, await self._node.resolver.resolve(identifier, caller), language)
+        resolution = await self._node.resolver.resolve(identifier, caller)
+        self._node.count(resolution)
+        return await resolution_page(self._node, resolution, language)
 
 
 async def _answered(route: _Route, scope: Scope) -> Answer:

@@ -135,6 +135,7 @@ async def get(request: Request, node: NodeOf, caller: AnyCaller) -> Response:
     """What an identifier means, as JSON."""
     identifier = identifier_in(request, _HERE)
     resolution = await node.resolver.resolve(identifier, caller)
+    node.count(resolution)
     body = resolution_json(resolution, node.resolver)
     return JsonResponse(body, headers=etag(resolution.record.version) if resolution.record is not None else None)
 

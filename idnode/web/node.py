@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from idnode.access import BadToken, Caller, identify
-from idnode.resolver import Resolver
+from idnode.affairs import USE
+from idnode.resolutions import Resolutions
+from idnode.resolver import Resolution, Resolver, Verdict
 from idnode.settings import IdnodeSettings
 from idnode.store.base import (
     CommissionedTwice,
@@ -20,7 +22,10 @@ from idnode.store.base import (
     StoreFull,
     StoreRefused,
 )
+from idnode.store.business import Put
 from idnode.web.problems import Problem, exists, not_found, outdated, over_quota, unauthenticated
+
+_HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,24 @@ class Node:
     """Digest of the administrator's token."""
     now_ms: Callable[[], int]
     """The clock: milliseconds since the epoch, UTC."""
+
+    uses: dict[str, int] = field(default_factory=dict)
+    """By Token.key, the hour of its last use that this process has noted."""
+
+    resolutions: Resolutions = field(default_factory=Resolutions)
+
+    def count(self, resolution: Resolution) -> None:
+        """Count a resolution that is answered, for the usage of whose it is."""
+        if resolution.verdict is Verdict.FOUND and resolution.enterprise is not None:
+            self.resolutions.add(resolution.enterprise.id, self.now_ms())
+
+    async def note_use(self, caller: Caller) -> None:
+        """Remember that a key was used, to the hour."""
+        hour = self.now_ms() // _HOUR_MS
+        if caller.key and self.uses.get(caller.key) != hour:
+            self.uses[caller.key] = hour
+            put = Put(USE, caller.key, str(hour * _HOUR_MS).encode(), kept=False)
+            await self.store.write((put,), caller.author, self.now_ms())
 
     async def caller(self, authorization: str | None) -> Caller:
         """Who is asking.

@@ -49,6 +49,7 @@ async def permit(request: Request, caller: Annotated[Caller, Depends(caller_of)]
             mine = named == caller.enterprise
         if not mine:
             raise forbidden(f"{named[:200]} is not open to this token")
+    await (await node_of(request)).note_use(caller)
     if caller.barred and request.method not in ("GET", "HEAD", "OPTIONS"):
         raise barred(caller.barred)
 

@@ -15,6 +15,8 @@ import uvicorn
 import uvloop
 
 from idnode.access import BadTokenFile, read_admin_token
+from idnode.announcing.announcer import Announcer
+from idnode.announcing.post import Poster
 from idnode.resolver import Resolver
 from idnode.settings import IdnodeSettings
 from idnode.store.base import Store, StoreBusy, StoreFailed
@@ -99,9 +101,15 @@ async def _answer(settings: IdnodeSettings, admin: bytes, listener: socket.socke
     server = _Server(config, url)
     watch = asyncio.create_task(store.wait_failure())
     watch.add_done_callback(lambda _: server.stop())
+    webhooks = settings.webhooks
+    announcer = Announcer(store, Poster(webhooks.allowed_hosts, webhooks.timeout_s), webhooks, node.now_ms)
+    beside = [asyncio.create_task(announcer.run()), asyncio.create_task(node.resolutions.run(store, node.now_ms))]
     try:
         await server.serve([listener])
     finally:
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         failed = watch.done() and not watch.cancelled()
         watch.cancel()
     return _fail(EXIT_STORAGE, watch.result()) if failed else EXIT_OK

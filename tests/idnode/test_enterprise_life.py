@@ -321,7 +321,7 @@ async def test_a_change_that_is_meant_for_another_version_is_refused(town: Town)
     late = await town.ask("PATCH", "/v1/enterprises/pumpworks", OWNER, {"public": True}, **{"If-Match": tag})
     assert (late.status_code, late.json()["type"]) == (412, PROBLEM + "outdated")
     await town.register("A", REGISTRAR)
-    path, values = "/v1/identifiers/88.100.1/A", {"values": []}
+    path, values = "/v1/identifiers/88.100.1/A", dict[str, Any](values=[])
     tag = (await town.ask("GET", path, OWNER)).headers["etag"]
     assert (await town.ask("PUT", path, OWNER, values, **{"If-Match": tag})).headers["etag"] == '"2"'
     assert (await town.ask("PUT", path, OWNER, values, **{"If-Match": tag})).status_code == 412
