@@ -16,7 +16,7 @@ from idnode.enterprise import Enterprise, Name, Role, Token, Visibility
 from idnode.store.business import ENTERPRISE, Entry
 from idnode.store.registry import admission, new_token_steps, next_prefix
 from idnode.web.bodies import parsed, read_json
-from idnode.web.business_models import ApplicationAnswer, ApplicationOrder, ApprovalAnswer, ApprovalOrder, ReasonBody
+from idnode.web.business_models import ApplicationAnswer, ApplicationOrder, ApprovalAnswer, ApprovalOrder, RefusalOrder
 from idnode.web.enterprises import contact_body, enterprise_answer
 from idnode.web.json_response import JsonResponse
 from idnode.web.models import NameBody
@@ -24,7 +24,7 @@ from idnode.web.node import Node
 from idnode.web.once import Done, IdempotencyKey, change_once
 from idnode.web.openapi import takes
 from idnode.web.paging import Paged
-from idnode.web.problems import Problem, exists, not_found, unprocessable
+from idnode.web.problems import Problem, exists, not_found
 from idnode.web.requests import AnyCaller, NodeOf
 
 router = APIRouter(prefix="/v1/applications", tags=["applications"])
@@ -104,15 +104,13 @@ def _enterprise(asked: Application, prefix: str, order: ApprovalOrder) -> Enterp
     )
 
 
-@router.post("/{application}/refuse", openapi_extra=takes(ReasonBody), response_model=ApplicationAnswer)
+@router.post("/{application}/refuse", openapi_extra=takes(RefusalOrder), response_model=ApplicationAnswer)
 async def refuse(
     application: str, request: Request, node: NodeOf, caller: AnyCaller, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Refuse, with a reason that the applicant sees."""
     body = await read_json(request, node.settings.capture)
-    reason = parsed(ReasonBody, body).reason
-    if not reason:
-        raise unprocessable("/reason: a refusal has a reason", [("/reason", "a refusal has a reason")])
+    reason = parsed(RefusalOrder, body).reason
 
     async def act() -> Done:
         entry, asked = await _pending(node, application)

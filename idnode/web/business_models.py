@@ -75,6 +75,12 @@ class ReasonBody(Body):
     reason: Reason = ""
 
 
+class RefusalOrder(Body):
+    """Why an application is refused."""
+
+    reason: Annotated[Reason, StringConstraints(min_length=1)]
+
+
 class EnterpriseAnswer(BaseModel):
     """An enterprise. Contacts, quota, expiry and count are for its house and the node's own."""
 

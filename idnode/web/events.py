@@ -38,6 +38,11 @@ _document_body = {
 }
 
 
+_query_answers: dict[int | str, dict[str, Any]] = {
+    200: {"content": {LD_JSON: {"schema": {"type": "object", "title": "EPCISQueryDocument"}}}}
+}
+
+
 def _versions(node: Node) -> dict[str, str]:
     return {
         "GS1-EPCIS-Version": "2.0.0",
@@ -48,10 +53,15 @@ def _versions(node: Node) -> dict[str, str]:
 
 
 @router.options("/capture", status_code=HTTPStatus.NO_CONTENT, response_model=None)
-@router.options("/events", status_code=HTTPStatus.NO_CONTENT, response_model=None, include_in_schema=False)
-async def abilities(node: NodeOf) -> Response:
+async def capture_abilities(node: NodeOf) -> Response:
     """What this takes: versions and limits, in the headers (EPCIS 2.0, 12.6)."""
-    return Response(status_code=HTTPStatus.NO_CONTENT, headers={"Allow": "OPTIONS, GET, POST", **_versions(node)})
+    return Response(status_code=HTTPStatus.NO_CONTENT, headers={"Allow": "OPTIONS, POST", **_versions(node)})
+
+
+@router.options("/events", status_code=HTTPStatus.NO_CONTENT, response_model=None)
+async def event_abilities(node: NodeOf) -> Response:
+    """What this answers: versions and limits, in the headers (EPCIS 2.0, 12.6)."""
+    return Response(status_code=HTTPStatus.NO_CONTENT, headers={"Allow": "OPTIONS, GET", **_versions(node)})
 
 
 @router.post("/capture", status_code=HTTPStatus.ACCEPTED, openapi_extra=_document_body, response_model=None)
@@ -121,7 +131,7 @@ async def capture_job(key: str, node: NodeOf, caller: KnownCaller) -> Response:
     return JsonResponse(body, headers=_versions(node))
 
 
-@router.get("/events", response_model=None)
+@router.get("/events", response_model=None, responses=_query_answers, response_class=Response)
 async def list_events(request: Request, node: NodeOf, caller: AnyCaller) -> Response:
     """Events in the order of capture: all, or with MATCH_epc (MATCH_anyEPC) those that name an object (in any role)."""
     asked = dict(request.query_params)
@@ -142,7 +152,7 @@ async def list_events(request: Request, node: NodeOf, caller: AnyCaller) -> Resp
     return _documents(found[:per_page], node, headers)
 
 
-@router.get("/events/{key:path}", response_model=None)
+@router.get("/events/{key:path}", response_model=None, responses=_query_answers, response_class=Response)
 async def get_event(key: str, node: NodeOf, caller: AnyCaller) -> Response:
     """One event, by its eventID."""
     found = await node.store.event(key)

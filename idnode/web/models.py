@@ -99,7 +99,7 @@ class BatchOrder(Body):
 class Outcome(BaseModel):
     """What became of one registration of a batch."""
 
-    handle: str | None
+    handle: str | None = None
     status: Literal["created", "repeated", "exists", "over-quota", "invalid", "forbidden"]
     detail: str | None = None
 

@@ -9,6 +9,9 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from idnode.enterprise import Role
+from idnode.web.rights import right_of
+
 _REFERENCE = "#/components/schemas/{model}"
 CSV_TOO: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
 """responses of a route that also answers with CSV."""
@@ -38,6 +41,7 @@ def describe(application: FastAPI) -> dict[str, Any]:
         schemas = made.setdefault("components", {}).setdefault("schemas", {})
         schemas.update({name: schema for name, schema in definitions.get("$defs", {}).items() if name not in schemas})
         _answer_with_problems(made)
+        _tell_rights(made)
         application.openapi_schema = _in_3_0(made)
     return application.openapi_schema
 
@@ -63,6 +67,16 @@ def _answer_with_problems(description: dict[str, Any]) -> None:
             responses = operation["responses"]
             responses.pop("422", None)
             responses["default"] = {"description": "A problem (RFC 9457)", **problem}
+
+
+def _tell_rights(description: dict[str, Any]) -> None:
+    """Who may ask for what: `security`, and by role in `x-roles`."""
+    for path, operations in description["paths"].items():
+        for method, operation in operations.items():
+            right = right_of(method.upper(), path)
+            needed = [{"HTTPBearer": []}]
+            operation["security"] = [{}, *needed] if right.anybody else needed
+            operation["x-roles"] = ["anybody"] if right.anybody else [role.value for role in Role if role in right.roles]
 
 
 def _in_3_0(schema: Any) -> Any:

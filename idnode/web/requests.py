@@ -35,11 +35,14 @@ async def caller_of(request: Request, _described: Annotated[object, Security(_be
 async def permit(request: Request, caller: Annotated[Caller, Depends(caller_of)]) -> None:
     """Let through who has the right to the route (idnode.web.rights); else 401 or 403."""
     route = request.scope.get("route")
-    right = right_of(request.method, getattr(route, "path", "").replace(":path", ""))
+    path = getattr(route, "path", "").replace(":path", "")
+    right = right_of(request.method, path)
     if not right.admits(caller):
         if caller.kind is Kind.ANYBODY:
             raise unauthenticated()
         raise forbidden(f"this needs a token with the role {named_roles(right)}")
+    if request.query_params:
+        _check_query(request, path)
     if right.own and is_of_house(caller):
         named = request.path_params[right.own]
         if right.own == "prefix":
@@ -52,6 +55,17 @@ async def permit(request: Request, caller: Annotated[Caller, Depends(caller_of)]
     await (await node_of(request)).note_use(caller)
     if caller.barred and request.method not in ("GET", "HEAD", "OPTIONS"):
         raise barred(caller.barred)
+
+
+def _check_query(request: Request, path: str) -> None:
+    """Whether the query has only what the description knows: a misspelt name would else ask for something else unnoticed."""
+    operation = request.app.openapi()["paths"].get(path, {}).get(request.method.lower())
+    if operation is None or not path.startswith("/v1/"):
+        return
+    known = {each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"}
+    strange = next((name for name in request.query_params if name not in known), None)
+    if strange is not None:
+        raise unprocessable(f"{strange[:100]!r} is no parameter here; known are {', '.join(sorted(known)) or 'none'}")
 
 
 def owner_key(text: str) -> str:

@@ -1,0 +1,108 @@
+"""The commands of the business: thin clients of the API."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import mumian
+from idnode.business_commands import VERBS
+from idnode.web.rights import RIGHTS
+
+Seen = list[tuple[httpx.Request, Any]]
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
+    """The requests that were made; the node answers each with the first of `answers`, by path."""
+    made: Seen = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        made.append((request, json.loads(request.content) if request.content else None))
+        if request.url.path.endswith("/approve"):
+            return httpx.Response(201, json={"enterprise": {"id": "x"}, "token": "secret"})
+        if request.url.path.endswith("/nobody"):
+            return httpx.Response(404, json={"detail": "there is no enterprise nobody"})
+        if request.url.path.endswith("/broken"):
+            return httpx.Response(503, json={"detail": "the disk"})
+        if request.url.path == "/v1/enterprises" and request.method == "GET":
+            more = "after" not in request.url.params
+            return httpx.Response(
+                200,
+                json=[{"id": "a" if more else "b"}],
+                headers={"Link": '</v1/enterprises?after=a>; rel="next"'} if more else {},
+            )
+        return httpx.Response(200, json={}) if request.method != "DELETE" else httpx.Response(204)
+
+    client = httpx.Client
+    monkeypatch.setattr(httpx, "Client", lambda **given: client(transport=httpx.MockTransport(answer), **given))
+    monkeypatch.setenv("MUMIAN_NODE", "http://id.test")
+    monkeypatch.delenv("MUMIAN_KEY_FILE", raising=False)
+    return made
+
+
+def test_every_command_is_a_route_of_the_api() -> None:
+    assert {(verb.method, verb.path) for verb in VERBS.values()} <= set(RIGHTS)
+
+
+def test_an_application_is_sent_without_a_key(seen: Seen) -> None:
+    words = ["--id", "x", "--zh", "甲", "--en", "X", "--contact", "Lin", "--email", "lin@x.example"]
+    assert mumian.main(["idnode", "applications", "send", *words]) == 0
+    request, body = seen[0]
+    assert (request.method, request.url.path, "authorization" in request.headers) == ("POST", "/v1/applications", False)
+    contact = {"name": "Lin", "email": "lin@x.example", "phone": ""}
+    assert body == {"id": "x", "name": {"zh": "甲", "en": "X"}, "contacts": [contact]}
+
+
+def test_the_key_comes_from_a_file_that_is_ones_own(seen: Seen, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    key = tmp_path / "admin.key"
+    key.write_text("k" * 40 + "\n")
+    key.chmod(0o600)
+    command = ["idnode", "enterprises", "suspend", "forge", "--reason", "unpaid", "--key-file", str(key)]
+    assert mumian.main(command) == 0
+    assert (seen[0][0].headers["authorization"], seen[0][1]) == ("Bearer " + "k" * 40, {"reason": "unpaid"})
+    key.chmod(0o644)
+    assert mumian.main(command) == 2
+    assert "chmod 600" in capsys.readouterr().err
+    assert len(seen) == 1
+
+
+def test_a_new_key_goes_into_a_file_of_its_own(seen: Seen, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "owner.key"
+    command = ["idnode", "applications", "approve", "abc", "--quota", "5", "--write-key", str(target)]
+    assert mumian.main(command) == 0
+    assert (target.read_text(), stat.S_IMODE(target.stat().st_mode)) == ("secret\n", 0o600)
+    assert "secret" not in capsys.readouterr().out
+    assert seen[0][1] == {"quota": 5}
+    assert mumian.main(command) == 2
+    assert len(seen) == 1
+
+
+def test_a_list_is_followed_to_its_end(seen: Seen, capsys: pytest.CaptureFixture[str]) -> None:
+    assert mumian.main(["idnode", "enterprises", "list"]) == 0
+    assert [each["id"] for each in json.loads(capsys.readouterr().out)] == ["a", "b"]
+
+
+@pytest.mark.parametrize(("name", "code", "told"), [("nobody", 2, "404: there is no enterprise"), ("broken", 5, "503")])
+def test_a_refusal_is_told_by_code_and_text(
+    seen: Seen, capsys: pytest.CaptureFixture[str], name: str, code: int, told: str
+) -> None:
+    assert mumian.main(["idnode", "enterprises", "show", name]) == code
+    assert told in capsys.readouterr().err
+
+
+def test_arguments_are_no_part_of_the_path(seen: Seen) -> None:
+    mumian.main(["idnode", "enterprises", "show", "../../x?y#z"])
+    assert seen[0][0].url.raw_path == b"/v1/enterprises/..%2F..%2Fx%3Fy%23z"
+
+
+def test_a_node_has_to_be_named_and_to_answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delenv("MUMIAN_NODE", raising=False)
+    assert mumian.main(["idnode", "enterprises", "list"]) == 2
+    assert mumian.main(["idnode", "enterprises", "list", "--url", "http://127.0.0.1:1"]) == 5
+    assert "doesn't answer" in capsys.readouterr().err
