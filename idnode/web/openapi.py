@@ -74,7 +74,7 @@ def _tell_rights(description: dict[str, Any]) -> None:
     for path, operations in description["paths"].items():
         for method, operation in operations.items():
             right = right_of(method.upper(), path)
-            needed = [{"HTTPBearer": []}]
+            needed: list[dict[str, list[str]]] = [{"HTTPBearer": []}]
             operation["security"] = [{}, *needed] if right.anybody else needed
             operation["x-roles"] = ["anybody"] if right.anybody else [role.value for role in Role if role in right.roles]
 
