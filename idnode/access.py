@@ -56,12 +56,20 @@ class Caller:
             self.kind is Kind.MEMBER and (self.role is Role.AUDITOR or self.enterprise == enterprise.id)
         )
 
-    def may_register(self, enterprise: Enterprise) -> bool:
-        """Whether this caller may register under the enterprise's prefixes."""
+    def may_resolve(self, enterprise: Enterprise) -> bool:
+        """Whether this caller may read what it has registered as things stand: while it is suspended only its house may."""
+        return self.belongs_to(enterprise) or (self.may_read(enterprise) and enterprise.standing is not Standing.SUSPENDED)
+
+    def may_change(self, enterprise: Enterprise) -> bool:
+        """Whether this caller may change what is registered under the enterprise's prefixes."""
         if self.kind is Kind.ADMIN:
             return True
         mine = self.kind is Kind.MEMBER and self.enterprise == enterprise.id and not self.barred
         return mine and self.role in (Role.OWNER, Role.GATEWAY, Role.REGISTRAR)
+
+    def may_register(self, enterprise: Enterprise) -> bool:
+        """Whether this caller may register under the enterprise's prefixes; for one that isn't active nobody may."""
+        return enterprise.standing is Standing.ACTIVE and self.may_change(enterprise)
 
     def is_gateway_of(self, enterprise: Enterprise) -> bool:
         """Whether this caller may lease and capture for the enterprise."""

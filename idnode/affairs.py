@@ -102,6 +102,8 @@ class Cursor(msgspec.Struct, frozen=True):
     """Not before."""
     failure: str = ""
     """Why the last attempt failed; empty when it didn't."""
+    is_down: bool = False
+    """The one before was given up: what has waited as long as that one did gets no attempts of its own."""
 
 
 class Undelivered(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from idnode.access import Caller, Kind
-from idnode.enterprise import Enterprise, Standing
+from idnode.enterprise import Enterprise
 from idnode.identifier import Identifier
 from idnode.record import DEFAULT_TTL_S, Data, Format, HandleValue, Permission, Record
 from idnode.store.base import Store
@@ -65,7 +65,7 @@ class Resolver:
         if not caller.may_read(enterprise):
             verdict = Verdict.ANONYMOUS if caller.kind is Kind.ANYBODY else Verdict.FORBIDDEN
             return Resolution(identifier, verdict)
-        if enterprise.standing is Standing.SUSPENDED and not caller.belongs_to(enterprise):
+        if not caller.may_resolve(enterprise):
             return Resolution(identifier, Verdict.SUSPENDED, enterprise)
         record = await self._store.record(identifier)
         if record is None:

@@ -107,15 +107,26 @@ class Announcer:
         if wanted is None:
             return (Cursor(waiting[-1].sequence),)
         body = announcement_body(wanted)
+        if cursor.is_down and self._now_ms() - wanted.at_ms >= self._patience_ms():
+            failure = "waited as long as one that was given up"
+            return Cursor(wanted.sequence, is_down=True), self._given_up(key, wanted, body, 0, failure)
         try:
             await self._post.post(subscription.url, body, self._headers(key, subscription, wanted, body))
         except NotDelivered as failure:
             attempts = cursor.attempts + 1
             if attempts >= self._settings.attempts:
-                return Cursor(wanted.sequence), self._given_up(key, wanted, body, attempts, str(failure))
-            pause_s = min(self._settings.first_pause_s * 2**cursor.attempts, LONGEST_PAUSE_S)
-            return (Cursor(cursor.sequence, attempts, self._now_ms() + int(pause_s * 1000), str(failure)),)
+                return Cursor(wanted.sequence, is_down=True), self._given_up(key, wanted, body, attempts, str(failure))
+            next_ms = self._now_ms() + self._pause_ms(cursor.attempts)
+            return (Cursor(cursor.sequence, attempts, next_ms, str(failure), cursor.is_down),)
         return (Cursor(wanted.sequence),)
+
+    def _pause_ms(self, failed: int) -> int:
+        """The pause after an attempt before which so many had failed."""
+        return int(min(self._settings.first_pause_s * 2**failed, LONGEST_PAUSE_S) * 1000)
+
+    def _patience_ms(self) -> int:
+        """How long an announcement is tried before it is given up."""
+        return sum(self._pause_ms(failed) for failed in range(self._settings.attempts - 1))
 
     def _headers(self, key: str, subscription: Subscription, wanted: Announcement, body: bytes) -> dict[str, str]:
         return {

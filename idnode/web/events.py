@@ -142,7 +142,7 @@ async def list_events(request: Request, node: NodeOf, caller: AnyCaller) -> Resp
     matches = [name for name in _EPC_ROLES if name in asked]
     if len(matches) > 1:
         raise _bad_query("one of MATCH_epc and MATCH_anyEPC at a time")
-    hidden = frozenset(each.id for each in await node.store.enterprises() if not caller.may_read(each))
+    hidden = frozenset(each.id for each in await node.store.enterprises() if not caller.may_resolve(each))
     epc, roles = (_epc(asked[matches[0]]), _EPC_ROLES[matches[0]]) if matches else (None, _ANY_ROLE)
     found = await node.store.events(EventQuery(epc, roles, hidden, after, per_page + 1))
     headers = _versions(node)
@@ -157,7 +157,7 @@ async def get_event(key: str, node: NodeOf, caller: AnyCaller) -> Response:
     """One event, by its eventID."""
     found = await node.store.event(key)
     owner = None if found is None else await node.store.enterprise(found.enterprise)
-    if found is None or owner is None or not caller.may_read(owner):
+    if found is None or owner is None or not caller.may_resolve(owner):
         raise not_found(f"there is no event {key[:200]}")
     return _documents([found], node, _versions(node))
 

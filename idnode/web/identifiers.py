@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from epcis.timestamps import from_epoch_ms
 from idnode.access import Caller, Kind
-from idnode.enterprise import Standing
+from idnode.enterprise import Enterprise
 from idnode.identifier import Identifier, InvalidIdentifier, parse_identifier
 from idnode.record import Change, Registered, Registration, State
 from idnode.web.bodies import mistakes, parsed, read_json
@@ -107,18 +107,24 @@ async def _writable(node: Node, caller: Caller, handle: str) -> Identifier:
 
 
 async def _may_write(node: Node, caller: Caller, identifier: Identifier) -> bool:
-    for owner in identifier.owners():
-        enterprise = await node.store.enterprise_of(owner)
-        if enterprise is not None:
-            return caller.may_register(enterprise)
-    return False
+    owner = await _owner(node, identifier)
+    return owner is not None and caller.may_register(owner)
+
+
+async def _owner(node: Node, identifier: Identifier) -> Enterprise | None:
+    for key in identifier.owners():
+        found = await node.store.enterprise_of(key)
+        if found is not None:
+            return found
+    return None
 
 
 @router.put("/{prefix}/{suffix:path}", openapi_extra=takes(ValuesOrder), response_model=None)
 async def replace(request: Request, node: NodeOf, caller: KnownCaller, if_match: IfMatch = None) -> Response:
     """Give a registered identifier new values. The old ones are kept as an earlier version."""
     identifier = identifier_in(request, _HERE)
-    if not await _may_write(node, caller, identifier):
+    owner = await _owner(node, identifier)
+    if owner is None or not caller.may_change(owner):
         raise forbidden(f"{identifier.prefix} is not open to this token")
     order = parsed(ValuesOrder, await read_json(request, node.settings.capture))
     now = await node.store.record(identifier)
@@ -156,7 +162,7 @@ async def list_identifiers(
         raise not_found(f"{prefix} is nobody's prefix")
     if not caller.may_read(owner):
         raise forbidden(f"{prefix} is not open to this token") if caller.kind is not Kind.ANYBODY else unauthenticated()
-    if owner.standing is Standing.SUSPENDED and not caller.belongs_to(owner):
+    if not caller.may_resolve(owner):
         raise barred(owner.bar(node.now_ms()))
     states = None if state is None else [state]
     found = await node.store.records(owner_key(prefix), page.after, page.limit + 1, states)

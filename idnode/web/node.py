@@ -56,7 +56,10 @@ class Node:
         if caller.key and self.uses.get(caller.key) != hour:
             self.uses[caller.key] = hour
             put = Put(USE, caller.key, str(hour * _HOUR_MS).encode(), kept=False)
-            await self.store.write((put,), caller.author, self.now_ms())
+            try:
+                await self.store.write((put,), caller.author, self.now_ms())
+            except StoreFull:
+                del self.uses[caller.key]  # to be noted with a later use: reading needs no room
 
     async def caller(self, authorization: str | None) -> Caller:
         """Who is asking.

@@ -13,7 +13,7 @@ from epcis.timestamps import from_epoch_ms
 from idnode.access import new_secret
 from idnode.affairs import CURSOR, UNDELIVERED, Cursor, Subscription, Undelivered, put_affair, read_affair
 from idnode.announcing.address import BadAddress, check_url
-from idnode.store.business import SUBSCRIPTION, Entry, Put
+from idnode.store.business import SUBSCRIPTION, Entry, Put, Step, Trim
 from idnode.web.bodies import parsed, read_json
 from idnode.web.business_models import SubscriptionAnswer, SubscriptionOrder, UndeliveredAnswer
 from idnode.web.enterprises import enterprise_entry
@@ -76,7 +76,12 @@ async def list_subscriptions(enterprise: str, node: NodeOf, caller: AnyCaller, p
 async def unsubscribe(enterprise: str, subscription: str, node: NodeOf, caller: AnyCaller) -> None:
     """End a subscription; what it hasn't been told it won't be."""
     entry = await _entry(node, enterprise, subscription)
-    steps = [Put(SUBSCRIPTION, subscription, b"", enterprise, entry.version), Put(CURSOR, subscription, b"", kept=False)]
+    steps: list[Step] = [
+        Put(SUBSCRIPTION, subscription, b"", enterprise, entry.version),
+        Put(CURSOR, subscription, b"", kept=False),
+    ]
+    if len(await node.store.entries(SUBSCRIPTION, enterprise, limit=2)) == 1:
+        steps.append(Trim(enterprise, 2**62))  # nobody else waits for them
     await node.store.write(steps, caller.author, node.now_ms())
 
 

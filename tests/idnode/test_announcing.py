@@ -280,17 +280,33 @@ async def test_a_failed_attempt_is_made_again_after_a_pause_that_doubles(scene: 
 
 
 async def test_what_is_given_up_is_listed_and_the_next_goes_on(scene: Scene) -> None:
-    for suffix in "AB":
-        await scene.town.register(suffix, REGISTRAR)
+    await scene.town.register("A", REGISTRAR)
     scene.hooks.failing = 3
-    for _ in range(4):
+    for _ in range(3):
         await scene.announcer.serve_all()
         scene.town.clock[0] += 3_600_000
+    await scene.town.register("B", REGISTRAR)
+    await scene.announcer.serve_all()
     assert [body["identifiers"] for _, body, _ in scene.hooks.got] == [["88.100.1/B"]]
     assert (await scene.subscription())["undelivered"]
     (given_up,) = (await scene.town.ask("GET", f"{PATH}/{scene.key}/undelivered", OWNER)).json()
     assert json.loads(given_up["body"])["identifiers"] == ["88.100.1/A"]
     assert (given_up["attempts"], given_up["failure"]) == (3, "answered with 500")
+
+
+async def test_behind_one_that_was_given_up_the_old_ones_go_without_attempts_of_their_own(scene: Scene) -> None:
+    for suffix in "ABC":
+        await scene.town.register(suffix, REGISTRAR)
+    for failing in (3, 0):
+        scene.hooks.failing = failing
+        for _ in range(failing):
+            await scene.announcer.serve_all()
+            scene.town.clock[0] += 90_000
+    await scene.town.register("D", REGISTRAR)
+    await scene.announcer.serve_all()
+    assert [body["identifiers"] for _, body, _ in scene.hooks.got] == [["88.100.1/D"]]
+    given_up = (await scene.town.ask("GET", f"{PATH}/{scene.key}/undelivered", OWNER)).json()
+    assert [each["attempts"] for each in given_up] == [3, 0, 0]
 
 
 async def test_somebody_who_has_mended_it_need_not_wait(scene: Scene) -> None:
@@ -317,6 +333,7 @@ async def test_a_subscription_that_is_ended_gets_nothing_more(scene: Scene) -> N
     assert (await scene.town.ask("DELETE", f"{PATH}/{scene.key}", OWNER)).status_code == 204
     assert not await scene.announcer.serve_all()
     assert (await scene.town.ask("GET", PATH, OWNER)).json() == []
+    assert len(await scene.town.node.store.announcements("pumpworks", 0, 10)) <= 1
     assert (await scene.town.ask("GET", f"{PATH}/{scene.key}/undelivered", OWNER)).status_code == 404
 
 

@@ -139,6 +139,8 @@ async def test_what_a_closed_enterprise_registered_goes_on_resolving_and_its_key
     assert (await town.ask("POST", "/v1/enterprises/pumpworks/close", content={"reason": "merged"})).status_code == 200
     assert (await town.ask("GET", "/v1/identifiers/88.100.1/A", "")).status_code == 200
     assert (await town.register("B", REGISTRAR)).status_code == 401
+    assert (await town.register("B", ADMIN_TOO)).status_code == 403
+    assert (await town.ask("PUT", "/v1/identifiers/88.100.1/A", ADMIN_TOO, {"values": []})).status_code == 200
     for move in ("resume", "suspend", "close"):
         assert (await town.ask("POST", f"/v1/enterprises/pumpworks/{move}", content={})).status_code == 409
 
