@@ -46,7 +46,7 @@ class Poster:
             raise NotDelivered(f"the address is refused: {error}") from error
         except TimeoutError:
             raise NotDelivered(f"no answer within {self._timeout_s:g} s") from None
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             raise NotDelivered(f"{type(error).__name__}: {str(error)[:200]}") from error
         except OSError as error:
             raise NotDelivered(f"the host can't be found: {error.strerror or error}") from error

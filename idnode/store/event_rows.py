@@ -37,12 +37,12 @@ def capture(connection: Connection, new: Capture) -> CaptureReport:
             _keep(connection, event, new)
         except StoreRefused as refusal:
             connection.execute("ROLLBACK TO event")
+            connection.execute("RELEASE event")
             if new.behaviour is ErrorBehaviour.ROLLBACK:
                 raise
             errors.append(capture_error(event.place, refusal))
             continue
-        finally:
-            connection.execute("RELEASE event")
+        connection.execute("RELEASE event")
         stored += 1
     report = CaptureReport(new.id, new.enterprise, new.at_ms, new.at_ms, new.behaviour, tuple(errors), stored, repeated)
     connection.execute(

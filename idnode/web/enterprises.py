@@ -220,6 +220,16 @@ async def enterprise_entry(node: Node, key: str, caller: Caller) -> tuple[Entry,
     raise not_found(f"there is no enterprise {key[:100]}")
 
 
+def refuse_closed(enterprise: Enterprise) -> None:
+    """Whether an enterprise may be given something.
+
+    Raises:
+        Problem: 409, it is closed.
+    """
+    if enterprise.standing is Standing.CLOSED:
+        raise exists(enterprise.bar(0))
+
+
 def _sees_all(caller: Caller) -> bool:
     return caller.kind is not Kind.ANYBODY and caller.enterprise == ""
 

@@ -15,7 +15,7 @@ from idnode.store.business import Entry
 from idnode.store.registry import KEY, new_token_steps, read_token
 from idnode.web.bodies import parsed, read_json
 from idnode.web.business_models import KeyAnswer, KeyOrder, NewKeyAnswer
-from idnode.web.enterprises import enterprise_entry
+from idnode.web.enterprises import enterprise_entry, refuse_closed
 from idnode.web.json_response import JsonResponse
 from idnode.web.node import Node
 from idnode.web.once import Done, IdempotencyKey, change_once
@@ -34,7 +34,8 @@ async def add_key(
     enterprise: str, request: Request, node: NodeOf, caller: AnyCaller, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Make a key of an enterprise. It is shown in this answer and never again."""
-    await enterprise_entry(node, enterprise, caller)
+    _, owner = await enterprise_entry(node, enterprise, caller)
+    refuse_closed(owner)
     return await _add(request, node, caller, enterprise, idempotency_key)
 
 

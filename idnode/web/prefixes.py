@@ -16,7 +16,7 @@ from idnode.store.business import DELEGATION, ENTERPRISE, PREFIX, Entry, Put
 from idnode.store.registry import next_prefix, put_enterprise, read_enterprise
 from idnode.web.bodies import parsed, read_json
 from idnode.web.business_models import DelegationBody, PoolAnswer, PrefixAnswer, PrefixOrder, ReturnOrder, TransferOrder
-from idnode.web.enterprises import MOST_PREFIXES, enterprise_entry
+from idnode.web.enterprises import MOST_PREFIXES, enterprise_entry, refuse_closed
 from idnode.web.json_response import JsonResponse
 from idnode.web.models import LeaseAnswer, LeaseRequest
 from idnode.web.node import Node
@@ -55,6 +55,7 @@ async def grant(
 
     async def act() -> Done:
         entry, owner = await enterprise_entry(node, enterprise, caller)
+        refuse_closed(owner)
         if len(await node.store.entries(PREFIX, enterprise, limit=MOST_PREFIXES)) >= MOST_PREFIXES:
             raise exists(f"{enterprise} has {MOST_PREFIXES} prefixes, as many as there may be")
         if order.prefix is None:

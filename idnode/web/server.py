@@ -104,6 +104,8 @@ async def _answer(settings: IdnodeSettings, admin: bytes, listener: socket.socke
     webhooks = settings.webhooks
     announcer = Announcer(store, Poster(webhooks.allowed_hosts, webhooks.timeout_s), webhooks, node.now_ms)
     beside = [asyncio.create_task(announcer.run()), asyncio.create_task(node.resolutions.run(store, node.now_ms))]
+    for task in beside:
+        task.add_done_callback(_tell_end)
     try:
         await server.serve([listener])
     finally:
@@ -113,6 +115,11 @@ async def _answer(settings: IdnodeSettings, admin: bytes, listener: socket.socke
         failed = watch.done() and not watch.cancelled()
         watch.cancel()
     return _fail(EXIT_STORAGE, watch.result()) if failed else EXIT_OK
+
+
+def _tell_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        print(f"mumian idnode: stopped announcing or counting: {error!r}", file=sys.stderr, flush=True)
 
 
 class _Server(uvicorn.Server):

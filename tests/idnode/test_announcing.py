@@ -186,6 +186,12 @@ async def test_a_resolver_that_never_answers_is_not_waited_for() -> None:
         await Poster((), 0.01, never).post(URL, b"body", {})
 
 
+@pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example"])
+async def test_a_name_that_can_be_none_is_no_delivery(host: str) -> None:
+    with pytest.raises(NotDelivered):
+        await Poster((), 5.0).post(f"https://{host}/", b"body", {})
+
+
 async def test_an_address_that_is_refused_gets_no_connection() -> None:
     async with hook(b"HTTP/1.1 204 No Content\r\n\r\n") as (url, seen):
         with pytest.raises(NotDelivered, match="refused"):

@@ -141,6 +141,8 @@ async def test_what_a_closed_enterprise_registered_goes_on_resolving_and_its_key
     assert (await town.register("B", REGISTRAR)).status_code == 401
     assert (await town.register("B", ADMIN_TOO)).status_code == 403
     assert (await town.ask("PUT", "/v1/identifiers/88.100.1/A", ADMIN_TOO, {"values": []})).status_code == 200
+    for path, body in (("tokens", {"label": "x", "role": "owner"}), ("prefixes", {})):
+        assert (await town.ask("POST", f"/v1/enterprises/pumpworks/{path}", content=body)).status_code == 409
     for move in ("resume", "suspend", "close"):
         assert (await town.ask("POST", f"/v1/enterprises/pumpworks/{move}", content={})).status_code == 409
 

@@ -6,14 +6,17 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from idnode.enterprise import Role, Standing
+import pytest
+
+from idnode.enterprise import Role, Standing, Visibility
+from idnode.event import ErrorBehaviour
 from idnode.record import Registered
-from idnode.store.base import Store
+from idnode.store.base import Store, StoreFull
 from idnode.store.memory import MemoryStore
 from idnode.store.registry import KEY
 from idnode.store.schema import migrations
 from idnode.store.sqlite import open_store
-from tests.contracts.idnode_business import BusinessContract, part
+from tests.contracts.idnode_business import NAME, BusinessContract, capture, part
 from tests.contracts.idnode_records import registration
 
 from .old_files import make_schema_1
@@ -74,3 +77,25 @@ def test_identifiers_of_schema_2_are_counted(tmp_path: Path) -> None:
         connection.executescript(migrations()[2])
         assert connection.execute("SELECT * FROM counts ORDER BY prefix").fetchall() == [("88.100.1", 2), ("88.100.10", 1)]
         assert connection.execute("SELECT key, content FROM entries WHERE kind = 'series'").fetchall() == [("88.100", b"10")]
+
+
+@pytest.mark.parametrize("behaviour", ErrorBehaviour)
+async def test_a_disk_that_is_full_amid_a_document_is_told_as_that_and_nothing_is_kept(
+    tmp_path: Path, behaviour: ErrorBehaviour
+) -> None:
+    store = open_store(tmp_path / "idnode.db")
+    await store.add_enterprise("pumpworks", NAME, Visibility.PUBLIC, "88.100", "admin", 1)
+
+    def fill(connection: sqlite3.Connection) -> None:
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages + 3}")
+
+    await store._writer.run(fill)
+    many = [part(number) for number in range(999)]
+    with pytest.raises(StoreFull):
+        await store.capture(capture("c1", *many, behaviour=behaviour))
+    assert await store.records("88.100.1") == []
+    assert await store.registered(["88.100.1"]) == [0]
+    await store._writer.run(lambda connection: connection.execute("PRAGMA max_page_count = 100000").fetchone())
+    assert (await store.capture(capture("c2", *many, behaviour=behaviour))).stored == 1
+    await store.close()
