@@ -45,12 +45,12 @@ ORDERS: tuple[type[BaseModel], ...] = (
     RegistrationOrder,
     BatchOrder,
     EnterpriseOrder,
+    LeaseRequest,
+    KeyOrder,
     EnterprisePatch,
     ApplicationOrder,
     PrefixOrder,
     SubscriptionOrder,
-    LeaseRequest,
-    KeyOrder,
 )
 PREFIX = "88.100.1"
 _FOUND = Resolution(
@@ -102,6 +102,10 @@ def order_seeds() -> list[bytes]:
         {"id": "acme", "name": {"zh": "木棉", "en": "Acme"}, "public": False},
         {"count": 5, "holder": "hall-1"},
         {"label": "line", "role": "gateway"},
+        {"quota": 5, "expires": "2027-01-01T00:00:00.000Z", "contacts": [{"name": "Lin", "email": "lin@h"}]},
+        {"id": "acme", "name": {"zh": "木棉", "en": "Acme"}, "contacts": [{"name": "Lin", "email": "lin@h"}]},
+        {"prefix": "gs1:9506000", "reason": "its own"},
+        {"url": "https://h/x", "topics": ["registered"]},
     )
     return [Written().number(place, len(ORDERS) - 1).data + json.dumps(body).encode() for place, body in enumerate(bodies)]
 
