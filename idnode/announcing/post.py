@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Collection, Mapping
 
 import httpx
@@ -27,7 +28,11 @@ async def resolve(host: str, port: int) -> Collection[str]:
 class Poster:
     """Delivers by HTTP/1.1. It follows no redirect, knows no proxy and keeps no connection."""
 
-    def __init__(self, allowed_hosts: Collection[str], timeout_s: float, lookup: Lookup = resolve) -> None:
+    def __init__(
+        self, allowed_hosts: Collection[str], timeout_s: float, lookup: Lookup = resolve, trust: ssl.SSLContext | None = None
+    ) -> None:
+        """`trust`: whose certificates are believed; those that the system's Python is given when it is None."""
+        self._trust = trust or httpx.create_ssl_context(trust_env=False)
         self._allowed_hosts = allowed_hosts
         self._timeout_s = timeout_s
         self._lookup = lookup
@@ -59,7 +64,7 @@ class Poster:
         named = {**headers, "Host": httpx.URL(url).netloc.decode("ascii")}
         extensions = {"sni_hostname": pinned.target.host}
         async with (
-            httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=self._timeout_s) as client,
+            httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=self._timeout_s, verify=self._trust) as client,
             client.stream("POST", address, content=body, headers=named, extensions=extensions) as answer,
         ):
             read = 0

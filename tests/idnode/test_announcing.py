@@ -5,13 +5,22 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import ssl
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509.oid import NameOID
 
 from idnode.announcing.address import BadAddress, check_url, pin
 from idnode.announcing.announcer import Announcer
@@ -20,7 +29,8 @@ from idnode.announcing.signature import is_signed, sign
 from idnode.enterprise import Role
 from idnode.settings import WebhookSettings
 
-from .town import Town, founded, secret_of
+from .conftest import Servers
+from .town import NAME, Town, founded, secret_of
 
 OWNER, REGISTRAR = secret_of(Role.OWNER, "pumpworks"), secret_of(Role.REGISTRAR, "pumpworks")
 PATH = "/v1/enterprises/pumpworks/subscriptions"
@@ -118,22 +128,31 @@ def test_anything_else_is_no_signature(secret: str, body: bytes, header: str, no
 # Attempts, over loopback
 
 
+class Seen(list[bytes]):
+    """The requests that came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.came = asyncio.Event()
+
+
 @asynccontextmanager
-async def hook(answer: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
+async def hook(answer: bytes, tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[str, Seen]]:
     """A server that takes one request after another and answers each with those bytes; its URL and what came."""
-    seen: list[bytes] = []
+    seen = Seen()
     writers: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         length = next(int(line.partition(b":")[2]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
         seen.append(head + await reader.readexactly(length))
+        seen.came.set()
         writers.append(writer)
         writer.write(answer)
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     try:
         yield f"http://hooks.test:{server.sockets[0].getsockname()[1]}/x", seen
     finally:
@@ -175,6 +194,38 @@ async def test_what_is_no_success_is_no_delivery(answer: bytes, reason: str) -> 
 async def test_an_answer_without_end_is_not_waited_for() -> None:
     async with hook(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 10_000) as (url, _):
         await poster().post(url, b"body", {})
+
+
+def certified(folder: Path, name: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A server's context with a certificate for that name, and a client's that believes it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    day = datetime(2020, 1, 1, tzinfo=UTC)
+    builder = x509.CertificateBuilder(subject, subject, key.public_key(), 1, day, day.replace(year=2120))
+    certificate = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False).sign(key, SHA256())
+    unencrypted = serialization.NoEncryption()
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, unencrypted)
+    path = folder / "server.pem"
+    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(path)
+    return server, ssl.create_default_context(cafile=str(path))
+
+
+async def test_the_certificate_has_to_be_the_names_though_the_connection_goes_to_an_address(tmp_path: Path) -> None:
+    server, trust = certified(tmp_path, "hooks.test")
+    async with hook(b"HTTP/1.1 204 No Content\r\n\r\n", server) as (url, seen):
+        secure = url.replace("http:", "https:")
+        await Poster(("hooks.test",), 5.0, looking_up("127.0.0.1"), trust).post(secure, b"body", {})
+        assert len(seen) == 1
+        other = secure.replace("hooks.test", "other.test")
+        for poster_, target, reason in (
+            (Poster(("other.test",), 5.0, looking_up("127.0.0.1"), trust), other, "CERTIFICATE_VERIFY_FAILED"),
+            (Poster(("hooks.test",), 5.0, looking_up("127.0.0.1")), secure, "CERTIFICATE_VERIFY_FAILED"),
+        ):
+            with pytest.raises(NotDelivered, match=reason):
+                await poster_.post(target, b"body", {})
+    assert len(seen) == 1
 
 
 async def test_a_resolver_that_never_answers_is_not_waited_for() -> None:
@@ -352,3 +403,31 @@ async def test_inward_addresses_are_refused_when_subscribing(scene: Scene) -> No
 async def test_the_secret_is_shown_once(scene: Scene) -> None:
     assert scene.hooks.secret
     assert scene.hooks.secret not in (await scene.town.ask("GET", PATH, OWNER)).text
+
+
+async def test_a_running_node_announces_and_counts_and_a_restarted_one_goes_on(servers: Servers) -> None:
+    async with hook(b"HTTP/1.1 204 No Content\r\n\r\n") as (url, seen):
+        url = url.replace("hooks.test", "127.0.0.1")
+        node = servers.start(webhooks={"allowed_hosts": ["127.0.0.1"]})
+        headers = {"Authorization": f"Bearer {node.admin}"}
+        async with httpx.AsyncClient(base_url=node.url, headers=headers) as client:
+            await client.post("/v1/enterprises", json={"id": "pumpworks", "name": NAME})
+            made = await client.post(PATH, json={"url": url})
+            assert made.status_code == 201, made.text
+            await client.post("/v1/identifiers", json={"handle": "88.100.1/A", "values": []})
+            await client.get("/api/handles/88.100.1/A")
+            async with asyncio.timeout(20):
+                await seen.came.wait()
+        assert node.stop() == 0
+        again = servers.start(webhooks={"allowed_hosts": ["127.0.0.1"]})
+        async with httpx.AsyncClient(base_url=again.url, headers=headers) as client:
+            (usage,) = (await client.get("/v1/usage")).json()
+            (told,) = (await client.get(PATH)).json()
+        assert again.stop() == 0
+    assert (usage["registrations"], usage["resolutions"]) == (1, 1)
+    assert told["delivered_to"] == 1
+    assert len(seen) == 1
+    head, _, body = seen[0].partition(b"\r\n\r\n")
+    signature = next(line for line in head.decode().split("\r\n") if line.startswith("Mumian-Signature: "))
+    moment = int(signature.partition("t=")[2].partition(",")[0])
+    assert is_signed(made.json()["secret"], body, signature.partition(": ")[2], moment)
