@@ -21,7 +21,7 @@ from .town import ADMIN, founded
 
 # An identifier's rules, check digits among them, are no pattern: what the description allows may be refused with 422.
 _LEFT_OUT: list[Any] = [positive_data_acceptance]
-SHORT, LONG = 2, 100
+SHORT, LONG = 2, 25
 """Examples of each operation and manner."""
 
 
