@@ -7,7 +7,8 @@ identifier once, until they are all through: not in the cache of answers) and at
 http_warm_rps, http_cold_rps, nginx_rps: answers per second. http_p99_ms: at half load, half of them warm; http_p50_ms the
 same. http_warm_p99_ms, http_cold_p99_ms: at full load. rss_mb: of the largest process at the end. fill_rps: identifiers
 registered per second through the store when it was filled (null: it was there). wrong: answers other than 200 and broken
-connections; not 0 means that the figures are worth nothing. register_bulk_rps, register_single_rps, postgres: null, not measured here.
+connections; not 0 means that the figures are worth nothing. register_bulk_rps,
+register_single_rps, postgres: null, not measured here.
 
 Needed: nginx-light, wrk. The store stays in --folder and is taken as it is the next time.
 """

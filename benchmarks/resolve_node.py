@@ -1,4 +1,4 @@
-"""What benchmarks.resolve asks: a node with identifiers of 1 KB in SQLite, and nginx with a file of that size, as processes of their own."""
+"""What benchmarks.resolve asks, as processes of their own: a node with identifiers of 1 KB in SQLite, and nginx with a file."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def registration(place: int) -> Registration:
 
 
 def fill(path: Path, count: int) -> float:
-    """Make the store with that many identifiers; a store that is there already stays. Returns identifiers registered per second."""
+    """Make the store with that many identifiers, unless it is there; returns identifiers registered per second."""
     return asyncio.run(_fill(path, count))
 
 

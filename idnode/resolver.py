@@ -51,8 +51,8 @@ class Resolver:
         """The identifier's public address."""
         return f"{self._base_url}/{identifier.path}"
 
-    async def resolve(self, identifier: Identifier, caller: Caller) -> Resolution:
-        """What the identifier means, or why this caller isn't told.
+    async def resolve(self, identifier: Identifier, caller: Caller, as_of_ms: int | None = None) -> Resolution:
+        """What the identifier means, or meant at that moment, or why this caller isn't told.
 
         A caller who may not read an enterprise's records gets the same answer whether one exists or not.
         """
@@ -62,7 +62,7 @@ class Resolver:
         if not caller.may_read(enterprise):
             verdict = Verdict.ANONYMOUS if caller.kind is Kind.ANYBODY else Verdict.FORBIDDEN
             return Resolution(identifier, verdict)
-        record = await self._store.record(identifier)
+        record = await self._store.record(identifier, as_of_ms)
         if record is None:
             return Resolution(identifier, Verdict.UNKNOWN, enterprise)
         needed = Permission.ADMIN_READ | Permission.PUBLIC_READ if caller.belongs_to(enterprise) else Permission.PUBLIC_READ

@@ -55,6 +55,19 @@ class CaptureSettings(Settings):
     """How long a client may take to send a body."""
 
 
+class ConnectionSettings(Settings):
+    """What one client may cost the others."""
+
+    most: int = Field(10_000, ge=1, le=1_000_000)
+    """Connections of each worker at a time; one more is answered 503 and closed."""
+    backlog: int = Field(2048, ge=16, le=65_535)
+    """Connections that may wait to be taken by each worker."""
+    head_timeout_s: float = Field(10.0, gt=0, le=600)
+    """How long a client may take from a request's first byte to the end of its header fields."""
+    stuck_timeout_s: float = Field(30.0, gt=0, le=600)
+    """How long a client may take nothing of an answer before its connection is cut."""
+
+
 class IdnodeSettings(Settings):
     """A second-level identifier node."""
 
@@ -76,6 +89,12 @@ class IdnodeSettings(Settings):
     """The file that holds the administrator's token; made with mode 0600 and a new token when absent."""
     capture: CaptureSettings = CaptureSettings()
     """Limits of one request."""
+    workers: int = Field(1, ge=1, le=64)
+    """Processes that answer. More than one share the port; one more watches over them and alone writes. One per core at most."""
+    cache_mb: int = Field(64, ge=0, le=65_536)
+    """Memory of each worker for answers that it has given already, in MiB; 0 keeps none."""
+    connections: ConnectionSettings = ConnectionSettings()
+    """What one client may cost the others."""
 
     @property
     def host(self) -> str:

@@ -8,7 +8,6 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.types import ASGIApp
 
 from idnode.store.base import StoreError
 from idnode.web import documentation, enterprises, events, identifiers, people
@@ -24,7 +23,7 @@ Besides what is listed here, every identifier has its own address, `/{prefix}/{s
 the Handle JSON API at `/api/handles/{prefix}/{suffix}`."""
 
 
-def make_app(node: Node) -> ASGIApp:
+def make_app(node: Node) -> Front:
     """The whole node as one ASGI application."""
     application = FastAPI(
         title=node.settings.name.en,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from idnode.access import BadToken, Caller, identify
+from idnode.operations.meter import Meter
 from idnode.resolver import Resolver
 from idnode.settings import IdnodeSettings
 from idnode.store.base import (
@@ -31,6 +32,7 @@ class Node:
     """Digest of the administrator's token."""
     now_ms: Callable[[], int]
     """The clock: milliseconds since the epoch, UTC."""
+    meter: Meter = field(default_factory=Meter)
 
     async def caller(self, authorization: str | None) -> Caller:
         """Who is asking.

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
 
-import uvicorn
 import uvloop
 
 from idnode.access import BadTokenFile, read_admin_token
@@ -19,8 +15,8 @@ from idnode.resolver import Resolver
 from idnode.settings import IdnodeSettings
 from idnode.store.base import Store, StoreBusy, StoreFailed
 from idnode.store.sqlite import open_store
-from idnode.web.app import make_app
 from idnode.web.node import Node
+from idnode.web.serving import Server
 
 EXIT_OK = 0
 EXIT_SETTINGS = 2
@@ -31,7 +27,6 @@ EXIT_STORAGE = 4
 """The storage failed, at the start or later."""
 EXIT_ADDRESS = 5
 """It can't listen on the address."""
-_GRACE_S = 5
 
 
 def serve(settings: IdnodeSettings) -> int:
@@ -84,19 +79,7 @@ async def _answer(settings: IdnodeSettings, admin: bytes, listener: socket.socke
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     node = Node(settings, store, Resolver(store, settings.public_url or url), admin, lambda: time.time_ns() // 1_000_000)
-    config = uvicorn.Config(
-        make_app(node),
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=_GRACE_S,
-    )
-    server = _Server(config, url)
+    server = Server(node, lambda: print(json.dumps({"url": url}), flush=True), in_place=True)
     watch = asyncio.create_task(store.wait_failure())
     watch.add_done_callback(lambda _: server.stop())
     try:
@@ -105,36 +88,6 @@ async def _answer(settings: IdnodeSettings, admin: bytes, listener: socket.socke
         failed = watch.done() and not watch.cancelled()
         watch.cancel()
     return _fail(EXIT_STORAGE, watch.result()) if failed else EXIT_OK
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server, which says when it is ready and ends with the exit code rather than with the signal."""
-
-    def __init__(self, config: uvicorn.Config, url: str) -> None:
-        super().__init__(config)
-        self._url = url
-
-    def stop(self) -> None:
-        """Take no more connections, finish what is under way, return from serve()."""
-        self.should_exit = True
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """See uvicorn."""
-        await super().startup(sockets)
-        print(json.dumps({"url": self._url}), flush=True)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """See uvicorn, which would raise the signal again and so end the process by it."""
-        loop = asyncio.get_running_loop()
-        caught = (signal.SIGTERM, signal.SIGINT)
-        for number in caught:
-            loop.add_signal_handler(number, self.stop)
-        try:
-            yield
-        finally:
-            for number in caught:
-                loop.remove_signal_handler(number)
 
 
 def _fail(code: int, error: Exception) -> int:

@@ -1,0 +1,40 @@
+"""What a process has answered: requests by face, prefix and status, and how long they took."""
+
+from __future__ import annotations
+
+from idnode.operations.histogram import Histogram
+
+MOST_OWNERS = 200
+"""Prefixes that are counted by themselves; those that come later are counted together."""
+OTHERS = "other"
+FACES = ("handle", "page", "json", "api")
+
+
+class Meter:
+    """Counts. Only prefixes of enterprises may be given: what a client makes up would fill it."""
+
+    def __init__(self) -> None:
+        self.answers: dict[tuple[str, str, int], list[int]] = {}
+        """By (face, prefix, status); each a list of one."""
+        self.durations: dict[str, Histogram] = {face: Histogram() for face in FACES}
+        self.hot = Histogram()
+        """Of requests that were answered in place, from their bytes to the answer's."""
+        self._owners: set[str] = set()
+
+    def counter(self, face: str, owner: str, status: int) -> list[int]:
+        """The counter of such answers: a list of one, to be counted up in. `owner`: an enterprise's prefix, or nothing."""
+        if owner and owner not in self._owners:
+            if len(self._owners) < MOST_OWNERS:
+                self._owners.add(owner)
+            else:
+                owner = OTHERS
+        return self.answers.setdefault((face, owner, status), [0])
+
+    def took(self, seconds: float, requests: int) -> None:
+        """So many requests were answered in place in that time together."""
+        self.hot.observe(seconds / requests, requests)
+
+    def observe(self, face: str, owner: str, status: int, seconds: float) -> None:
+        """A request was answered."""
+        self.counter(face, owner, status)[0] += 1
+        self.durations[face].observe(seconds)

@@ -1,0 +1,95 @@
+"""A node's answers on listening sockets: uvicorn with the hot route before it, and the limits on connections."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import uvicorn
+
+from idnode.settings import IdnodeSettings
+from idnode.web.app import make_app
+from idnode.web.hot import Feed, Hot
+from idnode.web.hot_protocol import Crowd, HotProtocol
+from idnode.web.node import Node
+
+GRACE_S = 4
+"""For what is under way when the node is told to stop; so that all is over within five seconds."""
+_IDLE_S = 30
+_LOOK_S = 1.0
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which tells when it is ready and returns from serve() on SIGTERM rather than end the process by it."""
+
+    def __init__(self, node: Node, ready: Callable[[], None], *, in_place: bool) -> None:
+        """
+        Args:
+            ready: called once, when connections are taken.
+            in_place: the node's store reads without suspending.
+        """
+        front = make_app(node)
+        limits = node.settings.connections
+        hot = Hot(front, cast(Feed, node.store), node.meter, node.settings.cache_mb << 20, in_place=in_place)
+        front.keeper = hot
+        self.hot = hot
+        self._crowd = Crowd(limits.most, _IDLE_S, limits.head_timeout_s, limits.stuck_timeout_s)
+        super().__init__(_config(front, functools.partial(HotProtocol, hot, self._crowd), node.settings))
+        self._ready = ready
+        self._looking: asyncio.TimerHandle | None = None
+
+    def stop(self) -> None:
+        """Take no more connections, finish what is under way, return from serve()."""
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        self._look()
+        await super().startup(sockets)
+        self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        await super().shutdown(sockets)
+        if self._looking is not None:
+            self._looking.cancel()
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._crowd.look(self.server_state.connections, loop.time())
+        self._looking = loop.call_later(_LOOK_S, self._look)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """See uvicorn, which would raise the signal again and so end the process by it."""
+        loop = asyncio.get_running_loop()
+        caught = (signal.SIGTERM, signal.SIGINT)
+        for number in caught:
+            loop.add_signal_handler(number, self.stop)
+        try:
+            yield
+        finally:
+            for number in caught:
+                loop.remove_signal_handler(number)
+
+
+def _config(front: Any, protocol: Callable[..., asyncio.Protocol], settings: IdnodeSettings) -> uvicorn.Config:
+    return uvicorn.Config(
+        front,
+        http=cast(Any, protocol),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="error",  # what clients do wrong is told to them; a log of it would be theirs to fill
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=settings.connections.backlog,
+        timeout_keep_alive=_IDLE_S,
+        timeout_graceful_shutdown=GRACE_S,
+    )
