@@ -22,6 +22,7 @@ from idnode.web.manner import Learned, Manner, Manners
 
 _TARGET = re.compile(rb"/[A-Za-z0-9/._~!$&'()*+,;=:@%?-]*")
 """What every parser of URLs takes alike; others go uvicorn's way."""
+_LONGEST_TARGET = 8192
 _VERSION = b" HTTP/1.1\r\n"
 _END = b"\r\n\r\n"
 
@@ -140,7 +141,7 @@ def take_request(data: bytes, position: int, manners: Manners) -> tuple[bool, by
         head, start = True, position + 5
     else:
         return None
-    line_end = data.find(_VERSION, start)
+    line_end = data.find(_VERSION, start, start + _LONGEST_TARGET)
     if line_end < 0:
         return None
     block = line_end + len(_VERSION)

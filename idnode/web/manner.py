@@ -86,6 +86,9 @@ class Manners:
             self._known[block] = learned
         return learned
 
+    def __len__(self) -> int:
+        return len(self._known)
+
 
 class _Collector:
     """The parser's callbacks."""
