@@ -179,7 +179,7 @@ def _kept(answer: Answer, resolution: Resolution, caller: Caller) -> Answer:
     if enterprise is None:
         return answer
     common = caller is ANYBODY and enterprise.visibility is Visibility.PUBLIC
-    return dataclasses.replace(answer, key=str(resolution.identifier) if common else None, owner=enterprise.prefix)
+    return dataclasses.replace(answer, key=resolution.identifier.key if common else None, owner=enterprise.prefix)
 
 
 def _moment(fields: Mapping[str, Sequence[str]]) -> int | None:

@@ -8,13 +8,11 @@ same Front, and `tests/idnode/test_hot_matches.py` holds their answers against e
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from typing import Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from idnode.operations.meter import Meter
-from idnode.store.base import StoreError
+from idnode.store.base import StoreError, Watched
 from idnode.web.answers import Answer
 from idnode.web.front import Front, face_of, is_hot
 from idnode.web.hot_cache import AnswerCache, Kept
@@ -27,24 +25,10 @@ _VERSION = b" HTTP/1.1\r\n"
 _END = b"\r\n\r\n"
 
 
-class Feed(Protocol):
-    """What a store tells a cache (idnode.store.base)."""
-
-    def watch(self, forget: _Forget) -> None:
-        """Be told of changes."""
-
-    def refresh(self) -> None:
-        """Bring in what others changed."""
-
-
-class _Forget(Protocol):
-    def __call__(self, keys: Collection[str] | None, /) -> None: ...
-
-
 class Hot:
     """What the connections of one process share."""
 
-    def __init__(self, front: Front, feed: Feed, gauge: Meter, most_bytes: int, *, in_place: bool) -> None:
+    def __init__(self, front: Front, feed: Watched, gauge: Meter, most_bytes: int, *, in_place: bool) -> None:
         """
         Args:
             most_bytes: of the cache.

@@ -14,7 +14,7 @@ import uvicorn
 
 from idnode.settings import IdnodeSettings
 from idnode.web.app import make_app
-from idnode.web.hot import Feed, Hot
+from idnode.web.hot import Hot
 from idnode.web.hot_protocol import Crowd, HotProtocol
 from idnode.web.node import Node
 
@@ -35,7 +35,7 @@ class Server(uvicorn.Server):
         """
         front = make_app(node)
         limits = node.settings.connections
-        hot = Hot(front, cast(Feed, node.store), node.meter, node.settings.cache_mb << 20, in_place=in_place)
+        hot = Hot(front, node.store, node.meter, node.settings.cache_mb << 20, in_place=in_place)
         front.keeper = hot
         self.hot = hot
         self._crowd = Crowd(limits.most, _IDLE_S, limits.head_timeout_s, limits.stuck_timeout_s)

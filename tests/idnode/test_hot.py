@@ -211,8 +211,8 @@ class TestLimits:
             client.leave(wire)
 
     async def test_a_head_that_does_not_come_to_its_end_is_not_waited_for(self, client: Client) -> None:
-        wire = client.connect()
         client.crowd.look(client.state.connections, 100)
+        wire = client.connect()
         for second in range(101, 111):
             wire.protocol.data_received(b"GET /" if second == 101 else b"a")
             client.crowd.look(client.state.connections, second)
