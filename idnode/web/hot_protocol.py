@@ -70,7 +70,7 @@ class HotProtocol(HttpToolsProtocol):
             return
         if self.transport.is_closing() or self._broken is not None:
             return
-        if self._at_start and (self.cycle is None or self.cycle.response_complete):
+        if self._at_start and not self._crowd.leaving and (self.cycle is None or self.cycle.response_complete):
             position = self._answer(data)
             if position == len(data) or self._held is not None:
                 return
@@ -178,6 +178,8 @@ class HotProtocol(HttpToolsProtocol):
         """See httptools."""
         super().on_headers_complete()
         self.head_since_s = None
+        if self._crowd.leaving:
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         """See httptools."""
@@ -228,6 +230,8 @@ class Crowd:
         self.most = most
         self.now_s = 0.0
         """Monotonic, as of the last look."""
+        self.leaving = False
+        """Every answer says that its connection is closed."""
         self._idle_s, self._head_s, self._stuck_s = idle_s, head_s, stuck_s
 
     def look(self, connections: set[Any], now_s: float) -> None:

@@ -1,8 +1,9 @@
-"""`mumian idnode serve`: one process, one event loop, until it is told to stop."""
+"""`mumian idnode serve`: one process with one event loop, or several and one over them, until they are told to stop."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import sys
@@ -15,8 +16,11 @@ from idnode.resolver import Resolver
 from idnode.settings import IdnodeSettings
 from idnode.store.base import Store, StoreBusy, StoreFailed
 from idnode.store.sqlite import open_store
+from idnode.web.listening import CannotListen, listen, url_of
 from idnode.web.node import Node
 from idnode.web.serving import Server
+from idnode.workers.start import Start
+from idnode.workers.supervisor import Supervisor, WorkerFailed
 
 EXIT_OK = 0
 EXIT_SETTINGS = 2
@@ -27,6 +31,8 @@ EXIT_STORAGE = 4
 """The storage failed, at the start or later."""
 EXIT_ADDRESS = 5
 """It can't listen on the address."""
+EXIT_WORKER = 6
+"""A worker didn't get to its work."""
 
 
 def serve(settings: IdnodeSettings) -> int:
@@ -37,32 +43,19 @@ def serve(settings: IdnodeSettings) -> int:
     """
     try:
         admin = read_admin_token(settings.admin_token_file)
-        listener = _listen(settings)
+        listeners = listen(settings)
     except BadTokenFile as error:
         return _fail(EXIT_SETTINGS, error)
-    except _CannotListen as error:
+    except CannotListen as error:
         return _fail(EXIT_ADDRESS, error)
-    with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(settings, admin, listener))
+    with contextlib.ExitStack() as stack:
+        for listener in listeners:
+            stack.enter_context(listener)
+        runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
+        return runner.run(_serve(settings, admin, listeners))
 
 
-class _CannotListen(Exception):
-    pass
-
-
-def _listen(settings: IdnodeSettings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        listener.close()
-        raise _CannotListen(f"can't listen on {settings.listen}: {error.strerror}") from error
-    return listener
-
-
-async def _serve(settings: IdnodeSettings, admin: bytes, listener: socket.socket) -> int:
+async def _serve(settings: IdnodeSettings, admin: bytes, listeners: list[socket.socket]) -> int:
     try:
         store = open_store(settings.store.path)
     except StoreBusy as error:
@@ -70,16 +63,17 @@ async def _serve(settings: IdnodeSettings, admin: bytes, listener: socket.socket
     except StoreFailed as error:
         return _fail(EXIT_STORAGE, error)
     try:
-        return await _answer(settings, admin, listener, store)
+        if settings.workers == 1:
+            return await _answer(settings, admin, listeners[0], store)
+        return await _supervise(settings, admin, listeners, store)
     finally:
         await store.close()
 
 
 async def _answer(settings: IdnodeSettings, admin: bytes, listener: socket.socket, store: Store) -> int:
-    host, port = listener.getsockname()[:2]
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    url = url_of(listener)
     node = Node(settings, store, Resolver(store, settings.public_url or url), admin, lambda: time.time_ns() // 1_000_000)
-    server = Server(node, lambda: print(json.dumps({"url": url}), flush=True), in_place=True)
+    server = Server(node, lambda: _tell(url), in_place=True)
     watch = asyncio.create_task(store.wait_failure())
     watch.add_done_callback(lambda _: server.stop())
     try:
@@ -88,6 +82,21 @@ async def _answer(settings: IdnodeSettings, admin: bytes, listener: socket.socke
         failed = watch.done() and not watch.cancelled()
         watch.cancel()
     return _fail(EXIT_STORAGE, watch.result()) if failed else EXIT_OK
+
+
+async def _supervise(settings: IdnodeSettings, admin: bytes, listeners: list[socket.socket], store: Store) -> int:
+    url = url_of(listeners[0])
+    told, database = settings.model_dump_json(), str(settings.store.path)
+    supervisor = Supervisor(store, listeners, lambda slot: Start(told, database, admin, url, slot))
+    try:
+        failure = await supervisor.run(lambda: _tell(url))
+    except WorkerFailed as error:
+        return _fail(EXIT_WORKER, error)
+    return EXIT_OK if failure is None else _fail(EXIT_STORAGE, failure)
+
+
+def _tell(url: str) -> None:
+    print(json.dumps({"url": url}), flush=True)
 
 
 def _fail(code: int, error: Exception) -> int:

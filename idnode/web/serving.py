@@ -20,6 +20,7 @@ from idnode.web.node import Node
 
 GRACE_S = 4
 """For what is under way when the node is told to stop; so that all is over within five seconds."""
+_FAREWELL_S = 0.5
 _IDLE_S = 30
 _LOOK_S = 1.0
 
@@ -54,7 +55,14 @@ class Server(uvicorn.Server):
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """See uvicorn."""
+        """See uvicorn. Connections that are kept alive have a moment to hear with their next answer that they are closed."""
+        self._crowd.leaving = True
+        for server in self.servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _FAREWELL_S
+        while self.server_state.connections and loop.time() < until:  # noqa: ASYNC110 uvicorn's set, as uvicorn itself waits for it
+            await asyncio.sleep(0.02)
         await super().shutdown(sockets)
         if self._looking is not None:
             self._looking.cancel()

@@ -1,7 +1,7 @@
 """Calls between two processes of one node over a connected socket, in both directions, many at a time.
 
-A frame is four bytes of length, most significant first, and a msgpack array: kind, number, name, content. The sockets are a pair, of
-which the one process inherited its end from the other; nobody else can reach them.
+A frame is four bytes of length, most significant first, and a msgpack array: kind, number, name, content. The sockets are a pair,
+of which the one process inherited its end from the other; nobody else can reach them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from enum import IntEnum
+from typing import cast
 
 import msgspec
 
@@ -100,8 +101,7 @@ class Channel(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's doesn't say that it is one
 
     def data_received(self, data: bytes) -> None:
         """See asyncio."""

@@ -1,0 +1,83 @@
+"""A worker: answers on the node's port, reads the store by itself, has the supervisor write. Started by the supervisor only:
+python -m idnode.workers.worker CHANNEL LISTENER (descriptors)."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import time
+
+import msgspec
+import uvloop
+
+from idnode.resolver import Resolver
+from idnode.settings import IdnodeSettings
+from idnode.store.base import Store, StoreError
+from idnode.store.remote import open_remote_store
+from idnode.web.node import Node
+from idnode.web.serving import Server
+from idnode.workers.channel import Channel, ChannelLost
+from idnode.workers.start import Start, receive_start
+
+READY = "ready"
+"""The call by which a worker tells that it takes connections."""
+NOTHING = msgspec.Raw(msgspec.msgpack.encode(None))
+EXIT_OK = 0
+EXIT_FAILED = 4
+"""The supervisor has gone, or the store can't be read."""
+
+
+def main() -> int:
+    """Run until SIGTERM, or until the supervisor has gone."""
+    end = socket.socket(fileno=int(sys.argv[1]))
+    listener = socket.socket(fileno=int(sys.argv[2]))
+    try:
+        start = receive_start(end)
+    except EOFError:
+        return EXIT_FAILED
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_work(start, end, listener))
+
+
+async def _work(start: Start, end: socket.socket, listener: socket.socket) -> int:
+    channel = Channel(_answer)
+    await channel.open(end)
+    try:
+        store = open_remote_store(start.path, channel)
+    except StoreError as error:
+        print(f"mumian idnode: {error}", file=sys.stderr, flush=True)
+        return EXIT_FAILED
+    try:
+        return await _serve(start, channel, store, listener)
+    finally:
+        await store.close()
+        channel.close()
+
+
+async def _answer(name: str, content: msgspec.Raw) -> msgspec.Raw:
+    raise RuntimeError(f"a worker knows no {name} of {len(content)} bytes")
+
+
+async def _serve(start: Start, channel: Channel, store: Store, listener: socket.socket) -> int:
+    settings = IdnodeSettings.model_validate_json(start.settings)
+    base = settings.public_url or start.url
+    node = Node(settings, store, Resolver(store, base), start.admin, lambda: time.time_ns() // 1_000_000)
+    telling: set[asyncio.Task[None]] = set()
+
+    async def tell() -> None:
+        try:
+            await channel.call(READY, NOTHING)
+        except ChannelLost:
+            return  # watched below
+
+    server = Server(node, lambda: telling.add(asyncio.create_task(tell())), in_place=True)
+    watch = asyncio.create_task(channel.lost.wait())
+    watch.add_done_callback(lambda _: server.stop())
+    await server.serve([listener])
+    watch.cancel()
+    return EXIT_FAILED if channel.lost.is_set() else EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())
