@@ -68,6 +68,20 @@ class ConnectionSettings(Settings):
     """How long a client may take nothing of an answer before its connection is cut."""
 
 
+class MetricsFor(StrEnum):
+    """Who may read the metrics."""
+
+    ADMIN = "admin"
+    ANYONE = "anyone"
+
+
+class OperationsSettings(Settings):
+    """What the node shows those who run it."""
+
+    metrics: MetricsFor = MetricsFor.ADMIN
+    """Who may read /metrics: who has the administrator's token, or anyone who reaches the node."""
+
+
 class IdnodeSettings(Settings):
     """A second-level identifier node."""
 
@@ -95,6 +109,8 @@ class IdnodeSettings(Settings):
     """Memory of each worker for answers that it has given already, in MiB; 0 keeps none."""
     connections: ConnectionSettings = ConnectionSettings()
     """What one client may cost the others."""
+    operations: OperationsSettings = OperationsSettings()
+    """What the node shows those who run it."""
 
     @property
     def host(self) -> str:

@@ -17,6 +17,7 @@ from idnode.enterprise import Enterprise, Lease, LeaseOrder, Name, Token, Visibi
 from idnode.event import Capture, CaptureReport
 from idnode.identifier import Identifier
 from idnode.job import Advance, Job, Row
+from idnode.operations.histogram import Histogram
 from idnode.record import Change, Record, Registered, Registration
 from idnode.store import event_rows, job_rows, owner_rows, record_rows, template_rows
 from idnode.store.base import StoreFailed
@@ -33,6 +34,11 @@ class SqliteStore(SqliteReads):
         super().__init__(reader)
         self._writer = Writer(writer, self._committed)
         self._lock: int | None = descriptor
+
+    @property
+    def commits(self) -> Histogram:
+        """How long commits took."""
+        return self._writer.commits
 
     async def add_enterprise(
         self, key: str, name: Name, visibility: Visibility, node_prefix: str, author: str, at_ms: int

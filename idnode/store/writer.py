@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from idnode.operations.histogram import Histogram
 from idnode.store import feed
 from idnode.store.base import StoreFailed, StoreFull, StoreRefused
 
@@ -43,6 +45,8 @@ class Writer:
         self._pump: asyncio.Task[None] | None = None
         self._failure: StoreFailed | None = None
         self._failed = asyncio.Event()
+        self.commits = Histogram()
+        """How long each commit took, the way to the thread and back included."""
 
     async def run(self, operation: Operation[T], keys: Collection[str] | None = ()) -> T:
         """Do `operation` in a transaction and return its result when it is durable.
@@ -84,7 +88,9 @@ class Writer:
         loop = asyncio.get_running_loop()
         while self._waiting:
             batch = self._next_batch()
+            began = time.perf_counter()
             outcomes = await loop.run_in_executor(self._thread, self._commit, batch)
+            self.commits.observe(time.perf_counter() - began)
             if self._failure is not None:
                 self._failed.set()
             try:

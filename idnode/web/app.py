@@ -10,9 +10,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from idnode.store.base import StoreError
-from idnode.web import documentation, enterprises, events, identifiers, people
+from idnode.web import documentation, enterprises, events, identifiers, operations, people
 from idnode.web.front import Front
-from idnode.web.models import HealthAnswer
 from idnode.web.node import Node, store_problem
 from idnode.web.openapi import describe
 from idnode.web.problems import MEDIA_TYPE, Problem, not_found, unprocessable
@@ -34,17 +33,11 @@ def make_app(node: Node) -> Front:
         redirect_slashes=False,
     )
     application.state.node = node
-    for part in (enterprises, identifiers, events, people, documentation):
+    for part in (enterprises, identifiers, events, people, documentation, operations):
         application.include_router(part.router)
-    application.add_api_route("/healthz", _health, response_model=HealthAnswer, tags=["node"])
     application.openapi = lambda: describe(application)  # type: ignore[method-assign]
     _add_error_answers(application)
     return Front(node, application)
-
-
-async def _health() -> HealthAnswer:
-    """The node answers."""
-    return HealthAnswer(status="ok")
 
 
 def _add_error_answers(application: FastAPI) -> None:

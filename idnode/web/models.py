@@ -160,6 +160,14 @@ class LeaseAnswer(BaseModel):
     suffixes: list[str]
 
 
+class ReadyAnswer(BaseModel):
+    """Whether requests should be sent to this node."""
+
+    ready: bool
+    reasons: list[str]
+    """Why not."""
+
+
 class HealthAnswer(BaseModel):
     """The node answers."""
 

@@ -8,6 +8,7 @@ from http import HTTPStatus
 
 from idnode.access import BadToken, Caller, identify
 from idnode.operations.meter import Meter
+from idnode.operations.report import Panel
 from idnode.resolver import Resolver
 from idnode.settings import IdnodeSettings
 from idnode.store.base import (
@@ -32,7 +33,12 @@ class Node:
     """Digest of the administrator's token."""
     now_ms: Callable[[], int]
     """The clock: milliseconds since the epoch, UTC."""
-    meter: Meter = field(default_factory=Meter)
+    panel: Panel = field(default_factory=Panel)
+
+    @property
+    def meter(self) -> Meter:
+        """Counts what this process answers."""
+        return self.panel.meter
 
     async def caller(self, authorization: str | None) -> Caller:
         """Who is asking.

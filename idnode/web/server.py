@@ -12,10 +12,11 @@ import time
 import uvloop
 
 from idnode.access import BadTokenFile, read_admin_token
+from idnode.operations.report import Durations, Report
 from idnode.resolver import Resolver
 from idnode.settings import IdnodeSettings
-from idnode.store.base import Store, StoreBusy, StoreFailed
-from idnode.store.sqlite import open_store
+from idnode.store.base import StoreBusy, StoreFailed
+from idnode.store.sqlite import SqliteStore, open_store
 from idnode.web.listening import CannotListen, listen, url_of
 from idnode.web.node import Node
 from idnode.web.serving import Server
@@ -70,10 +71,17 @@ async def _serve(settings: IdnodeSettings, admin: bytes, listeners: list[socket.
         await store.close()
 
 
-async def _answer(settings: IdnodeSettings, admin: bytes, listener: socket.socket, store: Store) -> int:
+async def _answer(settings: IdnodeSettings, admin: bytes, listener: socket.socket, store: SqliteStore) -> int:
     url = url_of(listener)
     node = Node(settings, store, Resolver(store, settings.public_url or url), admin, lambda: time.time_ns() // 1_000_000)
     server = Server(node, lambda: _tell(url), in_place=True)
+
+    async def reports() -> list[Report]:
+        own = server.report("node")
+        own.commits = Durations.of(store.commits)
+        return [own]
+
+    node.panel.reports = reports
     watch = asyncio.create_task(store.wait_failure())
     watch.add_done_callback(lambda _: server.stop())
     try:
@@ -84,7 +92,7 @@ async def _answer(settings: IdnodeSettings, admin: bytes, listener: socket.socke
     return _fail(EXIT_STORAGE, watch.result()) if failed else EXIT_OK
 
 
-async def _supervise(settings: IdnodeSettings, admin: bytes, listeners: list[socket.socket], store: Store) -> int:
+async def _supervise(settings: IdnodeSettings, admin: bytes, listeners: list[socket.socket], store: SqliteStore) -> int:
     url = url_of(listeners[0])
     told, database = settings.model_dump_json(), str(settings.store.path)
     supervisor = Supervisor(store, listeners, lambda slot: Start(told, database, admin, url, slot))

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import uvicorn
 
+from idnode.operations.report import Report, report
 from idnode.settings import IdnodeSettings
 from idnode.web.app import make_app
 from idnode.web.hot import Hot
@@ -43,6 +44,15 @@ class Server(uvicorn.Server):
         super().__init__(_config(front, functools.partial(HotProtocol, hot, self._crowd), node.settings))
         self._ready = ready
         self._looking: asyncio.TimerHandle | None = None
+        self._meter = node.meter
+        node.panel.is_leaving = lambda: self._crowd.leaving
+
+    def report(self, name: str) -> Report:
+        """What this process has done."""
+        made, cache = report(name, self._meter), self.hot.cache
+        made.cache = (cache.hits, cache.misses, len(cache), cache.bytes)
+        made.connections = len(self.server_state.connections)
+        return made
 
     def stop(self) -> None:
         """Take no more connections, finish what is under way, return from serve()."""

@@ -11,19 +11,22 @@ import contextlib
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from idnode.store.base import Store, StoreFailed
+from idnode.operations.report import Durations, Report, report
+from idnode.store.base import StoreFailed
 from idnode.store.calls import CALLS
 from idnode.store.remote import answer_call
+from idnode.store.sqlite import SqliteStore
 from idnode.web.serving import GRACE_S
-from idnode.workers.channel import Channel
+from idnode.workers.channel import Channel, ChannelLost
 from idnode.workers.start import Start, send_start
-from idnode.workers.worker import NOTHING, READY
+from idnode.workers.worker import NOTHING, READY, REPORT, REPORTS
 
 _READY_S = 60.0
+_REPORT_S = 2.0
 _SOON_S = 2.0
 """A worker that ended earlier than this after its start is started again only after a pause."""
 _PAUSES_S = (0.0, 0.5, 1.0, 2.0, 5.0)
@@ -61,6 +64,14 @@ class Worker:
             await self.end()
             raise WorkerFailed(f"worker {self.pid} ended with {self.process.returncode} before it was ready")
 
+    async def report(self) -> Report | None:
+        """What it has done; None where it is just ending."""
+        try:
+            answer = await asyncio.wait_for(self._channel.call(REPORT, NOTHING), _REPORT_S)
+        except (ChannelLost, TimeoutError):
+            return None
+        return msgspec.msgpack.decode(answer, type=Report | None)
+
     async def end(self) -> None:
         """Have it finish what it is at, and end; by force when it doesn't. Safe when it has ended."""
         with contextlib.suppress(ProcessLookupError):
@@ -77,9 +88,7 @@ class Worker:
 class Slot:
     """A listening socket, and whoever takes its connections."""
 
-    def __init__(
-        self, number: int, listener: socket.socket, launch: Callable[[int, socket.socket], asyncio.Future[Worker]]
-    ) -> None:
+    def __init__(self, number: int, listener: socket.socket, launch: Callable[[int, socket.socket], Awaitable[Worker]]) -> None:
         self.number = number
         self.worker: Worker | None = None
         self.restarts = 0
@@ -150,7 +159,7 @@ class Slot:
 class Supervisor:
     """All slots."""
 
-    def __init__(self, store: Store, listeners: list[socket.socket], start: Callable[[int], Start]) -> None:
+    def __init__(self, store: SqliteStore, listeners: list[socket.socket], start: Callable[[int], Start]) -> None:
         """`start`: what the worker of a slot is told."""
         self._store = store
         self._start = start
@@ -203,6 +212,14 @@ class Supervisor:
             except (WorkerFailed, OSError) as error:
                 say(f"{error}; the old one stays")
 
+    async def _reports(self) -> list[Report]:
+        workers = [slot.worker for slot in self.slots if slot.worker is not None]
+        told = await asyncio.gather(*(worker.report() for worker in workers))
+        own = report("supervisor")
+        own.restarts = sum(slot.restarts for slot in self.slots)
+        own.commits = Durations.of(self._store.commits)
+        return [own, *(each for each in told if each is not None)]
+
     async def _launch(self, number: int, listener: socket.socket) -> Worker:
         mine, its = socket.socketpair()
         with its:
@@ -216,6 +233,8 @@ class Supervisor:
                 return await answer_call(self._store, name, content)
             if name == READY:
                 ready.set()
+            elif name == REPORTS:
+                return msgspec.Raw(msgspec.msgpack.encode(await self._reports()))
             return NOTHING
 
         channel = Channel(answer)

@@ -11,6 +11,7 @@ import time
 import msgspec
 import uvloop
 
+from idnode.operations.report import Report
 from idnode.resolver import Resolver
 from idnode.settings import IdnodeSettings
 from idnode.store.base import Store, StoreError
@@ -22,6 +23,10 @@ from idnode.workers.start import Start, receive_start
 
 READY = "ready"
 """The call by which a worker tells that it takes connections."""
+REPORT = "report"
+"""The call by which a worker is asked for its Report."""
+REPORTS = "reports"
+"""The call by which a worker asks for those of all processes."""
 NOTHING = msgspec.Raw(msgspec.msgpack.encode(None))
 EXIT_OK = 0
 EXIT_FAILED = 4
@@ -41,7 +46,8 @@ def main() -> int:
 
 
 async def _work(start: Start, end: socket.socket, listener: socket.socket) -> int:
-    channel = Channel(_answer)
+    answers = _Answers(f"worker-{start.slot}")
+    channel = Channel(answers.answer)
     await channel.open(end)
     try:
         store = open_remote_store(start.path, channel)
@@ -49,17 +55,26 @@ async def _work(start: Start, end: socket.socket, listener: socket.socket) -> in
         print(f"mumian idnode: {error}", file=sys.stderr, flush=True)
         return EXIT_FAILED
     try:
-        return await _serve(start, channel, store, listener)
+        return await _serve(start, channel, store, listener, answers)
     finally:
         await store.close()
         channel.close()
 
 
-async def _answer(name: str, content: msgspec.Raw) -> msgspec.Raw:
-    raise RuntimeError(f"a worker knows no {name} of {len(content)} bytes")
+class _Answers:
+    """What the supervisor may ask."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.server: Server | None = None
+
+    async def answer(self, name: str, _: msgspec.Raw) -> msgspec.Raw:
+        if name == REPORT and self.server is not None:
+            return msgspec.Raw(msgspec.msgpack.encode(self.server.report(self._name)))
+        return NOTHING
 
 
-async def _serve(start: Start, channel: Channel, store: Store, listener: socket.socket) -> int:
+async def _serve(start: Start, channel: Channel, store: Store, listener: socket.socket, answers: _Answers) -> int:
     settings = IdnodeSettings.model_validate_json(start.settings)
     base = settings.public_url or start.url
     node = Node(settings, store, Resolver(store, base), start.admin, lambda: time.time_ns() // 1_000_000)
@@ -72,6 +87,15 @@ async def _serve(start: Start, channel: Channel, store: Store, listener: socket.
             return  # watched below
 
     server = Server(node, lambda: telling.add(asyncio.create_task(tell())), in_place=True)
+    answers.server = server
+
+    async def reports() -> list[Report]:
+        try:
+            return msgspec.msgpack.decode(await channel.call(REPORTS, NOTHING), type=list[Report])
+        except ChannelLost:
+            return [server.report(f"worker-{start.slot}")]
+
+    node.panel.reports = reports
     watch = asyncio.create_task(channel.lost.wait())
     watch.add_done_callback(lambda _: server.stop())
     await server.serve([listener])

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from .conftest import Server, Servers, move_in
+from .test_operations import requests, samples
 
 WAIT_S = 20
 
@@ -227,3 +228,18 @@ def test_the_number_of_workers_is_bounded(servers: Servers, count: int) -> None:
     _, errors = process.communicate(timeout=WAIT_S)
     assert process.returncode != 0
     assert "workers" in errors
+
+
+def test_metrics_are_of_all_processes_whichever_answers(running: Running) -> None:
+    server = running.server
+    admin = {"Authorization": f"Bearer {server.admin}"}
+    with clients(server, 3) as workers:
+        before = samples(workers[0].get("/metrics", headers=admin).text)
+        for client in workers:
+            assert client.get("/api/handles/88.100.1/METRICS").status_code == 404
+        after = [samples(client.get("/metrics", headers=admin).text) for client in workers]
+    expected = requests(before, "handle", "88.100.1", 404) + 3
+    assert [requests(each, "handle", "88.100.1", 404) for each in after] == [expected] * 3
+    assert after[0]["mumian_idnode_commit_seconds_count", ()] > 0
+    processes = {dict(labels)["process"] for name, labels in after[0] if name == "mumian_idnode_resident_memory_bytes"}
+    assert processes == {"supervisor", "worker-0", "worker-1", "worker-2"}
