@@ -13,6 +13,8 @@ from idnode.record import DEFAULT_TTL_S, Data, Format, HandleValue, Permission, 
 from idnode.store.base import Store
 
 URL_INDEX = 1
+_PUBLIC = int(Permission.PUBLIC_READ)
+_HOUSE = int(Permission.ADMIN_READ | Permission.PUBLIC_READ)
 
 
 class Verdict(Enum):
@@ -45,11 +47,11 @@ class Resolver:
     def __init__(self, store: Store, base_url: str) -> None:
         """`base_url`: what stands before an identifier in its public address, without a slash at the end."""
         self._store = store
-        self._base_url = base_url
+        self.base_url = base_url
 
     def address(self, identifier: Identifier) -> str:
         """The identifier's public address."""
-        return f"{self._base_url}/{identifier.path}"
+        return f"{self.base_url}/{identifier.path}"
 
     async def resolve(self, identifier: Identifier, caller: Caller, as_of_ms: int | None = None) -> Resolution:
         """What the identifier means, or meant at that moment, or why this caller isn't told.
@@ -65,7 +67,7 @@ class Resolver:
         record = await self._store.record(identifier, as_of_ms)
         if record is None:
             return Resolution(identifier, Verdict.UNKNOWN, enterprise)
-        needed = Permission.ADMIN_READ | Permission.PUBLIC_READ if caller.belongs_to(enterprise) else Permission.PUBLIC_READ
+        needed = _HOUSE if caller.belongs_to(enterprise) else _PUBLIC
         values = tuple(value for value in record.values if value.permissions & needed)
         return Resolution(identifier, Verdict.FOUND, enterprise, record, self._with_address(identifier, record, values))
 

@@ -42,8 +42,10 @@ class Answer:
         if self.status not in _BODILESS:
             length = (b"content-length", str(len(self.body)).encode())
             content = ((b"content-type", self.media_type), length) if self.body else (length,)
-        policy = () if any(name == b"content-security-policy" for name, _ in self.headers) else (CLOSED_POLICY,)
-        return [*content, *SECURITY, *policy, *self.headers]
+        for name, _ in self.headers:
+            if name == b"content-security-policy":
+                return [*content, *SECURITY, *self.headers]
+        return [*content, *SECURITY, CLOSED_POLICY, *self.headers]
 
     async def send(self, send: Send, *, head: bool = False) -> None:
         """Send it; for HEAD without the body."""

@@ -11,7 +11,7 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote_to_bytes
 
 import msgspec
@@ -21,7 +21,7 @@ from epcis.timestamps import to_epoch_ms
 from idnode.access import ANYBODY, Caller
 from idnode.enterprise import Visibility
 from idnode.identifier import Identifier, InvalidIdentifier, parse_encoded
-from idnode.resolver import Resolution, Verdict
+from idnode.resolver import Resolution, Resolver, Verdict
 from idnode.store.base import StoreError
 from idnode.web.answers import CLOSED_POLICY, OPEN_TO_ALL_SITES, SECURITY, Answer, problem_answer
 from idnode.web.freshness import REVALIDATE, etag, is_unchanged, lifetime, tagged, unchanged
@@ -71,6 +71,11 @@ class Front:
         self._application = application
         self.keeper: Keeper | None = None
         """Is offered the answers that are made here, where there is one."""
+
+    def beside(self, store: Any) -> Front:
+        """The same node's, with its resolutions from a store of this kind."""
+        resolver = Resolver(store, self._node.resolver.base_url)
+        return Front(dataclasses.replace(self._node, store=store, resolver=resolver), self._application)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI; only http gets past."""
@@ -179,7 +184,8 @@ def _kept(answer: Answer, resolution: Resolution, caller: Caller) -> Answer:
     if enterprise is None:
         return answer
     common = caller is ANYBODY and enterprise.visibility is Visibility.PUBLIC
-    return dataclasses.replace(answer, key=resolution.identifier.key if common else None, owner=enterprise.prefix)
+    key = resolution.identifier.key if common else None
+    return Answer(answer.status, answer.body, answer.media_type, answer.headers, key, enterprise.prefix)
 
 
 def _moment(fields: Mapping[str, Sequence[str]]) -> int | None:

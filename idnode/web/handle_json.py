@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -84,8 +85,14 @@ def value_json(value: HandleValue) -> dict[str, object]:
         "type": value.type,
         "data": {"format": value.data.format, "value": value.data.value},
         "ttl": value.ttl_s,
-        "timestamp": f"{datetime.fromtimestamp(value.timestamp_ms // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "timestamp": _moment(value.timestamp_ms // 1000),
     }
+
+
+@functools.lru_cache(maxsize=1024)
+def _moment(epoch_s: int) -> str:
+    """The values of one record, and of those that came with it, mostly have the same."""
+    return f"{datetime.fromtimestamp(epoch_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _answer(code: ResponseCode, content: Mapping[str, object], *, pretty: bool, kept: Headers = REVALIDATE) -> Answer:

@@ -8,11 +8,14 @@ same Front, and `tests/idnode/test_hot_matches.py` holds their answers against e
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from idnode.enterprise import Enterprise
 from idnode.operations.meter import Meter
-from idnode.store.base import StoreError, Watched
+from idnode.store.base import Store, StoreError
 from idnode.web.answers import Answer
 from idnode.web.front import Front, face_of, is_hot
 from idnode.web.hot_cache import AnswerCache, Kept
@@ -20,30 +23,61 @@ from idnode.web.manner import Learned, Manner, Manners
 
 _TARGET = re.compile(rb"/[A-Za-z0-9/._~!$&'()*+,;=:@%?-]*")
 """What every parser of URLs takes alike; others go uvicorn's way."""
+_MOST_OWNERS = 10_000
 _LONGEST_TARGET = 8192
 _VERSION = b" HTTP/1.1\r\n"
 _END = b"\r\n\r\n"
 
 
+class Owners:
+    """A store that remembers who owns a prefix, until anything of enterprises may have changed; to be used behind Hot.renew()."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: dict[str, Enterprise] = {}
+        store.watch(self._forget)
+        self.record = store.record
+
+    def __getattr__(self, name: str) -> Any:
+        """The rest of the contract."""
+        return getattr(self._store, name)
+
+    async def enterprise_of(self, prefix: str) -> Enterprise | None:
+        """See the contract."""
+        known = self._known.get(prefix)
+        if known is None:
+            known = await self._store.enterprise_of(prefix)
+            if known is not None:
+                if len(self._known) >= _MOST_OWNERS:
+                    self._known.clear()
+                self._known[prefix] = known
+        return known
+
+    def _forget(self, keys: Collection[str] | None) -> None:
+        if keys is None:
+            self._known.clear()
+
+
 class Hot:
     """What the connections of one process share."""
 
-    def __init__(self, front: Front, feed: Watched, gauge: Meter, most_bytes: int, *, in_place: bool) -> None:
+    def __init__(self, front: Front, store: Store, gauge: Meter, most_bytes: int, *, in_place: bool) -> None:
         """
         Args:
+            store: the node's.
             most_bytes: of the cache.
             in_place: the store reads without suspending, so that a resolution can be stepped here.
         """
         self.cache = AnswerCache(most_bytes)
         self.manners = Manners()
         self.gauge = gauge
-        self._refresh = feed.refresh
-        self._front = front
+        self._refresh = store.refresh
+        self._front = front.beside(Owners(store))
         self._in_place = in_place
         self._keeps = most_bytes > 0
         self._fields: list[tuple[bytes, bytes]] | None = None
         self._openings: dict[int, bytes] = {}
-        feed.watch(self.cache.forget)
+        store.watch(self.cache.forget)
 
     def renew(self) -> None:
         """Forget what has changed, by whomever. When the store can't tell, everything: the way to it meets its error."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -61,6 +62,10 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """See uvicorn."""
         self._look()
+        # What is here now stays: the collector need not look at it again, nor at each of many thousand kept answers all the time.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 100)
         await super().startup(sockets)
         self._ready()
 
