@@ -5,7 +5,8 @@ in each round nginx with a static file of the answer's size, then the node warm 
 identifier once, until they are all through: not in the cache of answers) and at half of what it did warm. Medians of the rounds.
 
 http_warm_rps, http_cold_rps, nginx_rps: answers per second. http_p99_ms: at half load, half of them warm; http_p50_ms the
-same. http_warm_p99_ms, http_cold_p99_ms: at full load. rss_mb: of the largest process at the end. fill_rps: identifiers
+same. *_per_cpu_s: answers per second of CPU that the node, or nginx, used, which other work on the machine touches less.
+http_warm_p99_ms, http_cold_p99_ms: at full load. rss_mb: of the largest process at the end. fill_rps: identifiers
 registered per second through the store when it was filled (null: it was there). wrong: answers other than 200 and broken
 connections; not 0 means that the figures are worth nothing. register_bulk_rps,
 register_single_rps, postgres: null, not measured here.
@@ -16,6 +17,7 @@ Needed: nginx-light, wrk. The store stays in --folder and is taken as it is the 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import shutil
 import statistics
@@ -23,10 +25,11 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.resolve_node import PREFIX, NodeProcess, fill, nginx
+from benchmarks.resolve_node import PREFIX, NodeProcess, cpu_s, fill, nginx
 
 _SCRIPT = Path(__file__).with_name("resolve_load.lua")
 _CONNECTIONS = 32
@@ -42,10 +45,15 @@ class Figures:
     rates: dict[str, list[float]] = field(default_factory=dict)
     p50_ms: dict[str, list[float]] = field(default_factory=dict)
     p99_ms: dict[str, list[float]] = field(default_factory=dict)
+    per_cpu_s: dict[str, list[float]] = field(default_factory=dict)
     wrong: int = 0
 
-    def take(self, name: str, report: dict[str, float]) -> float:
-        """One run of wrk; its rate."""
+    def take(self, name: str, run: Callable[[], dict[str, float]], cpu: Callable[[], float]) -> float:
+        """One run of wrk against something that has used so much CPU; its rate."""
+        used = cpu()
+        report = run()
+        used = cpu() - used
+        self.per_cpu_s.setdefault(name, []).append(report["requests"] / used)
         rate = report["requests"] / report["seconds"]
         self.rates.setdefault(name, []).append(rate)
         self.p50_ms.setdefault(name, []).append(report["p50_ms"])
@@ -91,14 +99,14 @@ def measure(folder: Path, count: int, rounds: int, seconds: float, workers: int)
     try:
         with urllib.request.urlopen(f"{node.url}/api/handles/{PREFIX}/P00000000", timeout=10) as answer:
             size = len(answer.read())
-        with nginx(folder, "0", size) as static:
+        with nginx(folder, "0", size) as (static, pid):
             for _ in range(rounds):
-                figures.take("nginx", load.warm(static))
+                figures.take("nginx", lambda: load.warm(static), lambda: cpu_s(pid))
                 load.warm(node.url, 2)
-                rate = figures.take("warm", load.warm(node.url))
-                figures.take("cold", load.cold(node.url))
-                # A connection waits for its answer, then as long again on average.
-                figures.take("half", load.warm(node.url, pause_ms=max(1, round(_CONNECTIONS / (rate / 2) * 1000))))
+                rate = figures.take("warm", lambda: load.warm(node.url), node.cpu_s)
+                figures.take("cold", lambda: load.cold(node.url), node.cpu_s)
+                half = functools.partial(load.warm, node.url, pause_ms=max(1, round(_CONNECTIONS / (rate / 2) * 1000)))
+                figures.take("half", half, node.cpu_s)
         rss = node.rss_mb()
     finally:
         node.stop()
@@ -113,6 +121,7 @@ def measure(folder: Path, count: int, rounds: int, seconds: float, workers: int)
         "http_cold_p99_ms": round(statistics.median(figures.p99_ms["cold"]), 2),
         "nginx_rps": middle["nginx"],
         "warm_of_nginx": round(middle["warm"] / middle["nginx"], 3),
+        **{f"{name}_per_cpu_s": round(statistics.median(values)) for name, values in figures.per_cpu_s.items()},
         "rounds": {name: [round(value) for value in values] for name, values in figures.rates.items()},
         "rss_mb": round(rss, 1),
         "fill_rps": round(filled) or None,

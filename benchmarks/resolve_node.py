@@ -84,10 +84,20 @@ class NodeProcess:
         """Resident memory of the largest of its processes."""
         return max(_rss_kb(pid) for pid in _family(self.process.pid)) / 1024
 
+    def cpu_s(self) -> float:
+        """CPU time of all its processes."""
+        return sum(map(cpu_s, _family(self.process.pid)))
+
     def stop(self) -> None:
         """End it."""
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(_PATIENCE_S)
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time of a process, user and system."""
+    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _family(pid: int) -> list[int]:
@@ -103,8 +113,8 @@ def _rss_kb(pid: int) -> int:
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, core: str, size: int) -> Iterator[str]:
-    """nginx with one worker on a core and a static file of that size; its URL."""
+def nginx(folder: Path, core: str, size: int) -> Iterator[tuple[str, int]]:
+    """nginx, one process on a core, with a static file of that size; its URL and process."""
     program = shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
     if program is None:
         raise SystemExit("nginx is missing: apt-get install nginx-light")
@@ -126,7 +136,7 @@ def nginx(folder: Path, core: str, size: int) -> Iterator[str]:
     process = subprocess.Popen(command, start_new_session=True)
     try:
         _wait_port(port)
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", process.pid
     finally:
         process.terminate()
         process.wait(_PATIENCE_S)

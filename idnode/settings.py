@@ -82,6 +82,17 @@ class OperationsSettings(Settings):
     """Who may read /metrics: who has the administrator's token, or anyone who reaches the node."""
 
 
+class LimitSettings(Settings):
+    """How often anyone may ask. Each worker counts by itself."""
+
+    per_address_per_s: float | None = Field(None, gt=0, le=1_000_000)
+    """Requests per second from one address (IPv6: from one /64); more are answered 429. Behind a proxy all come from one."""
+    per_prefix_per_s: float | None = Field(None, gt=0, le=1_000_000)
+    """Resolutions per second under one enterprise's prefix; more are answered 429."""
+    burst_s: float = Field(2.0, gt=0, le=60)
+    """Seconds of the rate that may come at once."""
+
+
 class IdnodeSettings(Settings):
     """A second-level identifier node."""
 
@@ -109,6 +120,8 @@ class IdnodeSettings(Settings):
     """Memory of each worker for answers that it has given already, in MiB; 0 keeps none."""
     connections: ConnectionSettings = ConnectionSettings()
     """What one client may cost the others."""
+    limits: LimitSettings = LimitSettings()
+    """How often anyone may ask."""
     operations: OperationsSettings = OperationsSettings()
     """What the node shows those who run it."""
 

@@ -7,7 +7,9 @@ from idnode.operations.histogram import Histogram
 MOST_OWNERS = 200
 """Prefixes that are counted by themselves; those that come later are counted together."""
 OTHERS = "other"
-FACES = ("handle", "page", "json", "api")
+REFUSED = "refused"
+"""The face of what is answered 429."""
+FACES = ("handle", "page", "json", "api", REFUSED)
 
 
 class Meter:

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from idnode.operations.histogram import Histogram
+from idnode.operations.limits import Limits
 from idnode.operations.meter import Meter
 
 _STATM = Path("/proc/self/statm")
@@ -69,10 +70,11 @@ def _resident_bytes() -> int:
 
 
 class Panel:
-    """What the routes of operations ask: all processes' reports, and what is wrong with this one."""
+    """One process's own: what it counts and limits, and what the routes of operations ask."""
 
     def __init__(self) -> None:
         self.meter = Meter()
+        self.limits = Limits(None, None, 1.0)
         self.reports: Reports = self._own
         self.is_leaving: Callable[[], bool] = lambda: False
 

@@ -21,6 +21,8 @@ from epcis.timestamps import to_epoch_ms
 from idnode.access import ANYBODY, Caller
 from idnode.enterprise import Visibility
 from idnode.identifier import Identifier, InvalidIdentifier, parse_encoded
+from idnode.operations.limits import caller_key
+from idnode.operations.meter import REFUSED
 from idnode.resolver import Resolution, Resolver, Verdict
 from idnode.store.base import StoreError
 from idnode.web.answers import CLOSED_POLICY, OPEN_TO_ALL_SITES, SECURITY, Answer, problem_answer
@@ -32,7 +34,7 @@ from idnode.web.negotiation import Face
 from idnode.web.node import Node, store_problem
 from idnode.web.page import bad_identifier_page, resolution_page
 from idnode.web.pages.language import choose_language
-from idnode.web.problems import Problem, bad_request
+from idnode.web.problems import Problem, bad_request, too_many
 from idnode.web.resolution_json import refusal, resolution_json
 
 HANDLES = b"/api/handles/"
@@ -83,14 +85,22 @@ class Front:
             raise RuntimeError(f"no {scope['type']} here")  # the server is run without websockets and lifespan
         began = time.perf_counter()
         path: bytes = scope["raw_path"]
-        meter = self._node.meter
-        if not is_hot(path):
+        meter, limits = self._node.meter, self._node.panel.limits
+        wait_s = limits.wait_s(caller_key(scope["client"][0] if scope["client"] else None), began)
+        if wait_s:
+            await problem_answer(too_many(wait_s)).send(send, head=scope["method"] == "HEAD")
+            meter.observe(REFUSED, "", HTTPStatus.TOO_MANY_REQUESTS, time.perf_counter() - began)
+        elif not is_hot(path):
             status = [0]
             try:
                 await self._application(scope, receive, _guarded(send, status))
             finally:
                 meter.observe("api", "", status[0] or 500, time.perf_counter() - began)
-            return
+        else:
+            await self._resolved(scope, send, began)
+
+    async def _resolved(self, scope: Scope, send: Send, began: float) -> None:
+        path: bytes = scope["raw_path"]
         method, manner = scope["method"], manner_of(scope["headers"])
         if method == "OPTIONS":
             answer = _PREFLIGHT
@@ -99,8 +109,13 @@ class Front:
         else:
             refused = Problem(HTTPStatus.METHOD_NOT_ALLOWED, f"{method} is not for this address", headers={"Allow": _READS})
             answer = problem_answer(refused)
+        wait_s = self._node.panel.limits.prefix_wait_s(answer.owner, began)
+        if wait_s:
+            answer = dataclasses.replace(problem_answer(too_many(wait_s)), owner=answer.owner)
         await answer.send(send, head=method == "HEAD")
-        meter.observe(face_of(path, manner), answer.owner, int(answer.status), time.perf_counter() - began)
+        self._node.meter.observe(
+            REFUSED if wait_s else face_of(path, manner), answer.owner, int(answer.status), time.perf_counter() - began
+        )
 
     async def _answer(self, path: bytes, query: bytes, manner: Manner) -> Answer:
         keeper = self.keeper

@@ -14,12 +14,14 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from idnode.enterprise import Enterprise
-from idnode.operations.meter import Meter
+from idnode.operations.meter import REFUSED
+from idnode.operations.report import Panel
 from idnode.store.base import Store, StoreError
-from idnode.web.answers import Answer
+from idnode.web.answers import Answer, problem_answer
 from idnode.web.front import Front, face_of, is_hot
 from idnode.web.hot_cache import AnswerCache, Kept
 from idnode.web.manner import Learned, Manner, Manners
+from idnode.web.problems import too_many
 
 _TARGET = re.compile(rb"/[A-Za-z0-9/._~!$&'()*+,;=:@%?-]*")
 """What every parser of URLs takes alike; others go uvicorn's way."""
@@ -61,7 +63,7 @@ class Owners:
 class Hot:
     """What the connections of one process share."""
 
-    def __init__(self, front: Front, store: Store, gauge: Meter, most_bytes: int, *, in_place: bool) -> None:
+    def __init__(self, front: Front, store: Store, panel: Panel, most_bytes: int, *, in_place: bool) -> None:
         """
         Args:
             store: the node's.
@@ -70,7 +72,9 @@ class Hot:
         """
         self.cache = AnswerCache(most_bytes)
         self.manners = Manners()
-        self.gauge = gauge
+        self.gauge = panel.meter
+        self.limits = panel.limits
+        self.limited = panel.limits.addresses is not None or panel.limits.prefixes is not None
         self._refresh = store.refresh
         self._front = front.beside(Owners(store))
         self._in_place = in_place
@@ -107,6 +111,21 @@ class Hot:
             lines = (b"%s: %s\r\n" % field for field in fields)
             opening = self._openings[status] = b"".join((STATUS_LINE[status], *lines))
         return opening
+
+    def admit(self, caller: str, now_s: float) -> Kept | None:
+        """None, or the answer to a caller who asks too often."""
+        wait_s = self.limits.wait_s(caller, now_s)
+        return self._too_many(wait_s, "") if wait_s else None
+
+    def spare(self, kept: Kept, now_s: float) -> Kept:
+        """The answer, or the one that its prefix is asked for too often."""
+        wait_s = self.limits.prefix_wait_s(kept.owner, now_s)
+        return self._too_many(wait_s, kept.owner) if wait_s else kept
+
+    def _too_many(self, wait_s: int, owner: str) -> Kept:
+        refused = Kept(problem_answer(too_many(wait_s)))
+        refused.count = self.gauge.counter(REFUSED, owner, refused.status)
+        return refused
 
     def find(self, learned: Learned, target: bytes) -> Kept | None:
         """The answer; None where the request has to go uvicorn's way."""

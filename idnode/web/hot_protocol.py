@@ -13,6 +13,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from idnode.operations.limits import caller_key
 from idnode.web.hot import Hot, take_request
 
 MOST_HEAD_BYTES = 65_536
@@ -28,6 +29,7 @@ class HotProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **more)
         self._hot = hot
         self._crowd = crowd
+        self._caller = ""
         self._at_start = True
         """The parser stands between two requests."""
         self._held: bytes | None = None
@@ -60,6 +62,7 @@ class HotProtocol(HttpToolsProtocol):
         """See asyncio."""
         super().connection_made(transport)
         self.active_s = self._crowd.now_s
+        self._caller = caller_key(self.client[0] if self.client else None)
         if len(self.connections) > self._crowd.most:
             self._refuse(503, b"the node has as many connections as it takes")
 
@@ -81,6 +84,7 @@ class HotProtocol(HttpToolsProtocol):
         """Answer the hot requests that data begins with; returns where it stopped, or holds the rest."""
         hot, began = self._hot, time.perf_counter()
         position = served = 0
+        limited = hot.limited
         while position < len(data):
             request = take_request(data, position, hot.manners)
             if request is None:
@@ -91,9 +95,11 @@ class HotProtocol(HttpToolsProtocol):
             if served == 0:
                 hot.renew()
             head, target, learned, end = request
-            kept = hot.find(learned, target)
+            kept = (hot.admit(self._caller, began) if limited else None) or hot.find(learned, target)
             if kept is None:
                 break
+            if limited:
+                kept = hot.spare(kept, began)
             opening = hot.opening(kept.status, self.server_state.default_headers)
             self.transport.write(opening + (kept.head if head else kept.whole))
             if kept.count is not None:

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import uvicorn
 
+from idnode.operations.limits import Limits
 from idnode.operations.report import Report, report
 from idnode.settings import IdnodeSettings
 from idnode.web.app import make_app
@@ -38,7 +39,9 @@ class Server(uvicorn.Server):
         """
         front = make_app(node)
         limits = node.settings.connections
-        hot = Hot(front, node.store, node.meter, node.settings.cache_mb << 20, in_place=in_place)
+        asked = node.settings.limits
+        node.panel.limits = Limits(asked.per_address_per_s, asked.per_prefix_per_s, asked.burst_s)
+        hot = Hot(front, node.store, node.panel, node.settings.cache_mb << 20, in_place=in_place)
         front.keeper = hot
         self.hot = hot
         self._crowd = Crowd(limits.most, _IDLE_S, limits.head_timeout_s, limits.stuck_timeout_s)

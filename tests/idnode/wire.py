@@ -83,7 +83,7 @@ class Client:
         self.hot: Hot | None = None
         self._make: Callable[..., HttpToolsProtocol] = HttpToolsProtocol
         if cache_bytes is not None:
-            self.hot = Hot(front, house.node.store, house.node.meter, cache_bytes, in_place=True)
+            self.hot = Hot(front, house.node.store, house.node.panel, cache_bytes, in_place=True)
             self._make = functools.partial(HotProtocol, self.hot, self.crowd)
 
     def connect(self, **wire: Any) -> Wire:
