@@ -33,6 +33,26 @@ class Exposure(StrEnum):
 
     LOOPBACK = "loopback"
     NETWORK = "network"
+    NETWORK_WITHOUT_TLS = "network_without_tls"
+
+
+class TlsMode(StrEnum):
+    """Where the node's certificate comes from."""
+
+    NONE = "none"
+    FILES = "files"
+    SELF_MADE = "self_made"
+
+
+class TlsSettings(Settings):
+    """HTTPS."""
+
+    mode: TlsMode = TlsMode.NONE
+    """none: plain HTTP; files: the certificate and key are given; self_made: the node makes them, and anew before they end."""
+    certificate: FilePath = Path("idnode-certificate.pem")
+    """The certificate in PEM, followed by those between it and its root. Read again on SIGHUP, by nodes with several workers."""
+    key: FilePath = Path("idnode-key.pem")
+    """Its private key in PEM, without a password and with mode 0600."""
 
 
 class StoreSettings(Settings):
@@ -103,7 +123,9 @@ class IdnodeSettings(Settings):
     listen: Listen = "127.0.0.1:8080"
     """Address and port; port 0 takes a free one. IPv6 in brackets: [::1]:8080."""
     exposure: Exposure = Exposure.LOOPBACK
-    """Who can reach it: only this machine (loopback), or others too (network). Beyond loopback put a TLS proxy before it."""
+    """Who can reach it: only this machine (loopback), or others too (network: HTTPS; network_without_tls: a proxy does it)."""
+    tls: TlsSettings = TlsSettings()
+    """HTTPS."""
     public_url: Annotated[str, StringConstraints(max_length=200)] | None = None
     """What stands before an identifier in its public address and QR code, e.g. https://id.example.cn; else the listen address."""
     time_zone: str = "Asia/Shanghai"
@@ -144,6 +166,9 @@ class IdnodeSettings(Settings):
             yield ("listen",), f"{self.host} is no IP address", "write an address, such as 127.0.0.1 or 0.0.0.0"
         elif reach is Exposure.NETWORK and self.exposure is Exposure.LOOPBACK:
             yield ("listen",), f"{self.host} can be reached by other machines", "set exposure: network if that is meant"
+        elif reach is Exposure.NETWORK and self.exposure is Exposure.NETWORK and self.tls.mode is TlsMode.NONE:
+            hint = "set tls, or exposure: network_without_tls where a proxy with TLS stands before the node"
+            yield ("exposure",), "without TLS what clients send can be read on its way, tokens too", hint
         if self.public_url is not None and not _is_base(self.public_url):
             yield ("public_url",), "is no address such as https://id.example.cn", "no path, no query, no slash at the end"
         if not _is_zone(self.time_zone):

@@ -12,6 +12,7 @@ import time
 import uvloop
 
 from idnode.access import BadTokenFile, read_admin_token
+from idnode.operations.notify import notify_ready
 from idnode.operations.report import Durations, Report
 from idnode.resolver import Resolver
 from idnode.settings import IdnodeSettings
@@ -20,12 +21,13 @@ from idnode.store.sqlite import SqliteStore, open_store
 from idnode.web.listening import CannotListen, listen, url_of
 from idnode.web.node import Node
 from idnode.web.serving import Server
+from idnode.web.tls import BadCertificate, certificate_files
 from idnode.workers.start import Start
 from idnode.workers.supervisor import Supervisor, WorkerFailed
 
 EXIT_OK = 0
 EXIT_SETTINGS = 2
-"""Something in the settings can't be used here: the token file is open to others."""
+"""Something in the settings can't be used here: a token or key that is open to others, a certificate that is none."""
 EXIT_BUSY = 3
 """Another process owns the store."""
 EXIT_STORAGE = 4
@@ -44,8 +46,9 @@ def serve(settings: IdnodeSettings) -> int:
     """
     try:
         admin = read_admin_token(settings.admin_token_file)
+        is_secure = certificate_files(settings, _now_ms()) is not None
         listeners = listen(settings)
-    except BadTokenFile as error:
+    except (BadTokenFile, BadCertificate) as error:
         return _fail(EXIT_SETTINGS, error)
     except CannotListen as error:
         return _fail(EXIT_ADDRESS, error)
@@ -53,10 +56,10 @@ def serve(settings: IdnodeSettings) -> int:
         for listener in listeners:
             stack.enter_context(listener)
         runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
-        return runner.run(_serve(settings, admin, listeners))
+        return runner.run(_serve(settings, admin, listeners, url_of(listeners[0], secure=is_secure)))
 
 
-async def _serve(settings: IdnodeSettings, admin: bytes, listeners: list[socket.socket]) -> int:
+async def _serve(settings: IdnodeSettings, admin: bytes, listeners: list[socket.socket], url: str) -> int:
     try:
         store = open_store(settings.store.path)
     except StoreBusy as error:
@@ -65,15 +68,14 @@ async def _serve(settings: IdnodeSettings, admin: bytes, listeners: list[socket.
         return _fail(EXIT_STORAGE, error)
     try:
         if settings.workers == 1:
-            return await _answer(settings, admin, listeners[0], store)
-        return await _supervise(settings, admin, listeners, store)
+            return await _answer(settings, admin, listeners[0], url, store)
+        return await _supervise(settings, admin, listeners, url, store)
     finally:
         await store.close()
 
 
-async def _answer(settings: IdnodeSettings, admin: bytes, listener: socket.socket, store: SqliteStore) -> int:
-    url = url_of(listener)
-    node = Node(settings, store, Resolver(store, settings.public_url or url), admin, lambda: time.time_ns() // 1_000_000)
+async def _answer(settings: IdnodeSettings, admin: bytes, listener: socket.socket, url: str, store: SqliteStore) -> int:
+    node = Node(settings, store, Resolver(store, settings.public_url or url), admin, _now_ms)
     server = Server(node, lambda: _tell(url), in_place=True)
 
     async def reports() -> list[Report]:
@@ -92,8 +94,7 @@ async def _answer(settings: IdnodeSettings, admin: bytes, listener: socket.socke
     return _fail(EXIT_STORAGE, watch.result()) if failed else EXIT_OK
 
 
-async def _supervise(settings: IdnodeSettings, admin: bytes, listeners: list[socket.socket], store: SqliteStore) -> int:
-    url = url_of(listeners[0])
+async def _supervise(settings: IdnodeSettings, admin: bytes, listeners: list[socket.socket], url: str, store: SqliteStore) -> int:
     told, database = settings.model_dump_json(), str(settings.store.path)
     supervisor = Supervisor(store, listeners, lambda slot: Start(told, database, admin, url, slot))
     try:
@@ -105,6 +106,11 @@ async def _supervise(settings: IdnodeSettings, admin: bytes, listeners: list[soc
 
 def _tell(url: str) -> None:
     print(json.dumps({"url": url}), flush=True)
+    notify_ready()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _fail(code: int, error: Exception) -> int:

@@ -15,7 +15,7 @@ import uvicorn
 
 from idnode.operations.limits import Limits
 from idnode.operations.report import Report, report
-from idnode.settings import IdnodeSettings
+from idnode.settings import IdnodeSettings, TlsMode
 from idnode.web.app import make_app
 from idnode.web.hot import Hot
 from idnode.web.hot_protocol import Crowd, HotProtocol
@@ -97,14 +97,18 @@ class Server(uvicorn.Server):
         caught = (signal.SIGTERM, signal.SIGINT)
         for number in caught:
             loop.add_signal_handler(number, self.stop)
+        # It asks a node with several workers to replace them; there is nothing to replace here, and no reason to end.
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)
         try:
             yield
         finally:
-            for number in caught:
+            for number in (*caught, signal.SIGHUP):
                 loop.remove_signal_handler(number)
 
 
 def _config(front: Any, protocol: Callable[..., asyncio.Protocol], settings: IdnodeSettings) -> uvicorn.Config:
+    tls = settings.tls
+    files = None if tls.mode is TlsMode.NONE else (tls.certificate, tls.key)
     return uvicorn.Config(
         front,
         http=cast(Any, protocol),
@@ -116,6 +120,8 @@ def _config(front: Any, protocol: Callable[..., asyncio.Protocol], settings: Idn
         server_header=False,
         proxy_headers=False,
         backlog=settings.connections.backlog,
+        ssl_certfile=None if files is None else files[0],
+        ssl_keyfile=None if files is None else files[1],
         timeout_keep_alive=_IDLE_S,
         timeout_graceful_shutdown=GRACE_S,
     )

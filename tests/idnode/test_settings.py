@@ -51,7 +51,10 @@ def test_the_network_has_to_be_asked_for(tmp_path: Path, listen: str) -> None:
     assert problem.field == "listen"
     assert problem.line > 0
     assert "exposure: network" in str(problem)
-    assert load(written(tmp_path, listen=listen, exposure="network"), IdnodeSettings).listen == listen
+    with pytest.raises(ConfigError, match="network_without_tls"):
+        load(written(tmp_path, listen=listen, exposure="network"), IdnodeSettings)
+    for more in ({"exposure": "network_without_tls"}, {"exposure": "network", "tls": {"mode": "self_made"}}):
+        assert load(written(tmp_path, listen=listen, **more), IdnodeSettings).listen == listen
 
 
 @pytest.mark.parametrize(
