@@ -100,6 +100,10 @@ class OperationsSettings(Settings):
 
     metrics: MetricsFor = MetricsFor.ADMIN
     """Who may read /metrics: who has the administrator's token, or anyone who reaches the node."""
+    slow_log: FilePath | None = None
+    """The file for requests that took long, one JSON object a line; none when absent."""
+    slow_ms: float = Field(500.0, gt=0, le=600_000)
+    """From how many milliseconds on a request took long."""
 
 
 class LimitSettings(Settings):

@@ -12,6 +12,8 @@ import msgspec
 from idnode.operations.histogram import Histogram
 from idnode.operations.limits import Limits
 from idnode.operations.meter import Meter
+from idnode.operations.slow_log import SlowLog
+from idnode.operations.statistics import Count
 
 _STATM = Path("/proc/self/statm")
 
@@ -69,6 +71,14 @@ def _resident_bytes() -> int:
     return int(_STATM.read_text("ascii").split()[1]) * resource.getpagesize()
 
 
+Counts = Callable[[int, int, str | None], Awaitable[list[Count]]]
+"""First and last day, prefix or None for all."""
+
+
+async def _no_counts(_: int, __: int, ___: str | None) -> list[Count]:
+    return []
+
+
 class Panel:
     """One process's own: what it counts and limits, and what the routes of operations ask."""
 
@@ -76,6 +86,8 @@ class Panel:
         self.meter = Meter()
         self.limits = Limits(None, None, 1.0)
         self.reports: Reports = self._own
+        self.slow = SlowLog(None, 0.0)
+        self.counts: Counts = _no_counts
         self.is_leaving: Callable[[], bool] = lambda: False
 
     async def _own(self) -> Sequence[Report]:

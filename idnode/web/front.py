@@ -85,17 +85,16 @@ class Front:
             raise RuntimeError(f"no {scope['type']} here")  # the server is run without websockets and lifespan
         began = time.perf_counter()
         path: bytes = scope["raw_path"]
-        meter, limits = self._node.meter, self._node.panel.limits
-        wait_s = limits.wait_s(caller_key(scope["client"][0] if scope["client"] else None), began)
+        wait_s = self._node.panel.limits.wait_s(caller_key(scope["client"][0] if scope["client"] else None), began)
         if wait_s:
             await problem_answer(too_many(wait_s)).send(send, head=scope["method"] == "HEAD")
-            meter.observe(REFUSED, "", HTTPStatus.TOO_MANY_REQUESTS, time.perf_counter() - began)
+            self._observe(scope, REFUSED, "", HTTPStatus.TOO_MANY_REQUESTS, began)
         elif not is_hot(path):
             status = [0]
             try:
                 await self._application(scope, receive, _guarded(send, status))
             finally:
-                meter.observe("api", "", status[0] or 500, time.perf_counter() - began)
+                self._observe(scope, "api", "", status[0] or 500, began)
         else:
             await self._resolved(scope, send, began)
 
@@ -113,9 +112,14 @@ class Front:
         if wait_s:
             answer = dataclasses.replace(problem_answer(too_many(wait_s)), owner=answer.owner)
         await answer.send(send, head=method == "HEAD")
-        self._node.meter.observe(
-            REFUSED if wait_s else face_of(path, manner), answer.owner, int(answer.status), time.perf_counter() - began
-        )
+        self._observe(scope, REFUSED if wait_s else face_of(path, manner), answer.owner, int(answer.status), began)
+
+    def _observe(self, scope: Scope, face: str, owner: str, status: int, began: float) -> None:
+        took_s = time.perf_counter() - began
+        self._node.meter.observe(face, owner, status, took_s)
+        slow = self._node.panel.slow
+        if took_s > slow.slow_s:
+            slow.note(face, scope["method"], scope["raw_path"], status, took_s, self._node.now_ms())
 
     async def _answer(self, path: bytes, query: bytes, manner: Manner) -> Answer:
         keeper = self.keeper

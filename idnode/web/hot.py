@@ -74,6 +74,7 @@ class Hot:
         self.manners = Manners()
         self.gauge = panel.meter
         self.limits = panel.limits
+        self.slow = panel.slow
         self.limited = panel.limits.addresses is not None or panel.limits.prefixes is not None
         self._refresh = store.refresh
         self._front = front.beside(Owners(store))

@@ -110,7 +110,10 @@ class HotProtocol(HttpToolsProtocol):
             self._unset_keepalive_if_required()
             self.active_s = self._crowd.now_s
             self.server_state.total_requests += served
-            hot.gauge.took(time.perf_counter() - began, served)
+            took_s = time.perf_counter() - began
+            hot.gauge.took(took_s, served)
+            if took_s > hot.slow.slow_s:
+                hot.slow.note("hot", "", data[:position].partition(b"\r\n")[0], 0, took_s, time.time_ns() // 1_000_000)
         return position
 
     def _parse(self, data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
@@ -166,6 +167,25 @@ class ReadyAnswer(BaseModel):
     ready: bool
     reasons: list[str]
     """Why not."""
+
+
+class StatisticsRow(BaseModel):
+    """Answers of one kind on one day."""
+
+    day: date
+    """UTC."""
+    prefix: str
+    """Empty where no enterprise's was asked for; `other` beyond the prefixes that are counted by themselves."""
+    face: str
+    """handle, page, json, api; refused: by a rate limit."""
+    status: int
+    count: int
+
+
+class StatisticsAnswer(BaseModel):
+    """What was counted; up to a few seconds behind."""
+
+    counts: list[StatisticsRow]
 
 
 class HealthAnswer(BaseModel):

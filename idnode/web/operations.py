@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, timedelta
 from http import HTTPStatus
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from idnode.access import Kind
 from idnode.operations.exposition import MEDIA_TYPE, exposition
 from idnode.settings import MetricsFor
 from idnode.store.base import StoreError
-from idnode.web.models import HealthAnswer, ReadyAnswer
+from idnode.web.models import HealthAnswer, ReadyAnswer, StatisticsAnswer, StatisticsRow
 from idnode.web.problems import forbidden, unauthenticated
-from idnode.web.requests import AnyCaller, NodeOf
+from idnode.web.requests import AnyCaller, KnownCaller, NodeOf
+
+_EPOCH = date(1970, 1, 1)
 
 router = APIRouter(tags=["node"])
 
@@ -46,3 +50,31 @@ async def metrics(node: NodeOf, caller: AnyCaller) -> Response:
     if node.settings.operations.metrics is MetricsFor.ADMIN and caller.kind is not Kind.ADMIN:
         raise unauthenticated() if caller.kind is Kind.ANYBODY else forbidden("this is the administrator's")
     return Response(exposition(await node.panel.reports()), media_type=MEDIA_TYPE)
+
+
+@router.get("/v1/statistics")
+async def statistics(
+    node: NodeOf,
+    caller: KnownCaller,
+    first: Annotated[date | None, Query(alias="from", description="First day, UTC; 30 days ago when absent.")] = None,
+    last: Annotated[date | None, Query(alias="to", description="Last day; today when absent.")] = None,
+    prefix: Annotated[str | None, Query(description="Of this prefix only.", max_length=100)] = None,
+) -> StatisticsAnswer:
+    """How often was answered on which day, by prefix, face and status. A member is told of its own prefix only."""
+    today = datetime.fromtimestamp(node.now_ms() // 1000, UTC).date()
+    last = last or today
+    first = first or last - timedelta(days=30)
+    wanted = None if prefix is None else prefix.upper()
+    if caller.kind is not Kind.ADMIN:
+        own = await node.store.enterprise(caller.enterprise)
+        if own is None or (wanted is not None and wanted != own.prefix):
+            raise forbidden(f"{prefix} is not open to this token")
+        wanted = own.prefix
+    found = await node.panel.counts((first - _EPOCH).days, (last - _EPOCH).days, wanted)
+    rows = [
+        StatisticsRow(
+            day=_EPOCH + timedelta(days=each.day), prefix=each.prefix, face=each.face, status=each.status, count=each.count
+        )
+        for each in found
+    ]
+    return StatisticsAnswer(counts=rows)

@@ -6,14 +6,17 @@ import asyncio
 import contextlib
 import json
 import socket
+import sqlite3
 import sys
 import time
 
 import uvloop
 
 from idnode.access import BadTokenFile, read_admin_token
+from idnode.operations.books import Books, kept
 from idnode.operations.notify import notify_ready
 from idnode.operations.report import Durations, Report
+from idnode.operations.statistics import Statistics, Tally, path_beside
 from idnode.resolver import Resolver
 from idnode.settings import IdnodeSettings
 from idnode.store.base import StoreBusy, StoreFailed
@@ -67,14 +70,23 @@ async def _serve(settings: IdnodeSettings, admin: bytes, listeners: list[socket.
     except StoreFailed as error:
         return _fail(EXIT_STORAGE, error)
     try:
+        statistics = Statistics(path_beside(settings.store.path))
+    except sqlite3.Error as error:
+        await store.close()
+        return _fail(EXIT_STORAGE, StoreFailed(f"{path_beside(settings.store.path)}: {error}"))
+    books = Books(statistics)
+    try:
         if settings.workers == 1:
-            return await _answer(settings, admin, listeners[0], url, store)
-        return await _supervise(settings, admin, listeners, url, store)
+            return await _answer(settings, admin, listeners[0], url, store, books)
+        return await _supervise(settings, admin, listeners, url, store, books)
     finally:
+        statistics.close()
         await store.close()
 
 
-async def _answer(settings: IdnodeSettings, admin: bytes, listener: socket.socket, url: str, store: SqliteStore) -> int:
+async def _answer(
+    settings: IdnodeSettings, admin: bytes, listener: socket.socket, url: str, store: SqliteStore, books: Books
+) -> int:
     node = Node(settings, store, Resolver(store, settings.public_url or url), admin, _now_ms)
     server = Server(node, lambda: _tell(url), in_place=True)
 
@@ -83,20 +95,23 @@ async def _answer(settings: IdnodeSettings, admin: bytes, listener: socket.socke
         own.commits = Durations.of(store.commits)
         return [own]
 
-    node.panel.reports = reports
+    node.panel.reports, node.panel.counts = reports, books.counts
     watch = asyncio.create_task(store.wait_failure())
     watch.add_done_callback(lambda _: server.stop())
     try:
-        await server.serve([listener])
+        async with kept(Tally(node.meter), books.add, _now_ms):
+            await server.serve([listener])
     finally:
         failed = watch.done() and not watch.cancelled()
         watch.cancel()
     return _fail(EXIT_STORAGE, watch.result()) if failed else EXIT_OK
 
 
-async def _supervise(settings: IdnodeSettings, admin: bytes, listeners: list[socket.socket], url: str, store: SqliteStore) -> int:
+async def _supervise(
+    settings: IdnodeSettings, admin: bytes, listeners: list[socket.socket], url: str, store: SqliteStore, books: Books
+) -> int:
     told, database = settings.model_dump_json(), str(settings.store.path)
-    supervisor = Supervisor(store, listeners, lambda slot: Start(told, database, admin, url, slot))
+    supervisor = Supervisor(store, books, listeners, lambda slot: Start(told, database, admin, url, slot))
     try:
         failure = await supervisor.run(lambda: _tell(url))
     except WorkerFailed as error:

@@ -15,6 +15,7 @@ import uvicorn
 
 from idnode.operations.limits import Limits
 from idnode.operations.report import Report, report
+from idnode.operations.slow_log import SlowLog
 from idnode.settings import IdnodeSettings, TlsMode
 from idnode.web.app import make_app
 from idnode.web.hot import Hot
@@ -41,6 +42,8 @@ class Server(uvicorn.Server):
         limits = node.settings.connections
         asked = node.settings.limits
         node.panel.limits = Limits(asked.per_address_per_s, asked.per_prefix_per_s, asked.burst_s)
+        seen = node.settings.operations
+        node.panel.slow = SlowLog(seen.slow_log, seen.slow_ms / 1000)
         hot = Hot(front, node.store, node.panel, node.settings.cache_mb << 20, in_place=in_place)
         front.keeper = hot
         self.hot = hot

@@ -15,7 +15,9 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from idnode.operations.books import Books
 from idnode.operations.report import Durations, Report, report
+from idnode.operations.statistics import Count
 from idnode.store.base import StoreFailed
 from idnode.store.calls import CALLS
 from idnode.store.remote import answer_call
@@ -23,7 +25,7 @@ from idnode.store.sqlite import SqliteStore
 from idnode.web.serving import GRACE_S
 from idnode.workers.channel import Channel, ChannelLost
 from idnode.workers.start import Start, send_start
-from idnode.workers.worker import NOTHING, READY, REPORT, REPORTS
+from idnode.workers.worker import COUNT, COUNTS, NOTHING, READY, REPORT, REPORTS
 
 _READY_S = 60.0
 _REPORT_S = 2.0
@@ -159,9 +161,10 @@ class Slot:
 class Supervisor:
     """All slots."""
 
-    def __init__(self, store: SqliteStore, listeners: list[socket.socket], start: Callable[[int], Start]) -> None:
+    def __init__(self, store: SqliteStore, books: Books, listeners: list[socket.socket], start: Callable[[int], Start]) -> None:
         """`start`: what the worker of a slot is told."""
         self._store = store
+        self._books = books
         self._start = start
         self.slots = [Slot(number, each, self._launch) for number, each in enumerate(listeners)]
         self._replacing: asyncio.Task[None] | None = None
@@ -235,6 +238,11 @@ class Supervisor:
                 ready.set()
             elif name == REPORTS:
                 return msgspec.Raw(msgspec.msgpack.encode(await self._reports()))
+            elif name == COUNT:
+                await self._books.add(msgspec.msgpack.decode(content, type=list[Count]))
+            elif name == COUNTS:
+                asked = msgspec.msgpack.decode(content, type=tuple[int, int, str | None])
+                return msgspec.Raw(msgspec.msgpack.encode(await self._books.counts(*asked)))
             return NOTHING
 
         channel = Channel(answer)

@@ -4,14 +4,18 @@ python -m idnode.workers.worker CHANNEL LISTENER (descriptors)."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import sys
 import time
+from collections.abc import Sequence
 
 import msgspec
 import uvloop
 
+from idnode.operations.books import kept
 from idnode.operations.report import Report
+from idnode.operations.statistics import Count, Tally
 from idnode.resolver import Resolver
 from idnode.settings import IdnodeSettings
 from idnode.store.base import Store, StoreError
@@ -27,6 +31,10 @@ REPORT = "report"
 """The call by which a worker is asked for its Report."""
 REPORTS = "reports"
 """The call by which a worker asks for those of all processes."""
+COUNT = "count"
+"""The call by which a worker hands over what it has counted: list[Count]."""
+COUNTS = "counts"
+"""The call by which a worker asks for statistics: first day, last day, prefix."""
 NOTHING = msgspec.Raw(msgspec.msgpack.encode(None))
 EXIT_OK = 0
 EXIT_FAILED = 4
@@ -95,10 +103,22 @@ async def _serve(start: Start, channel: Channel, store: Store, listener: socket.
         except ChannelLost:
             return [server.report(f"worker-{start.slot}")]
 
-    node.panel.reports = reports
+    async def add(counts: Sequence[Count]) -> None:
+        with contextlib.suppress(ChannelLost):  # then all is over
+            await channel.call(COUNT, msgspec.Raw(msgspec.msgpack.encode(counts)))
+
+    async def counts(first_day: int, last_day: int, prefix: str | None) -> list[Count]:
+        asked = msgspec.Raw(msgspec.msgpack.encode((first_day, last_day, prefix)))
+        try:
+            return msgspec.msgpack.decode(await channel.call(COUNTS, asked), type=list[Count])
+        except ChannelLost:
+            return []
+
+    node.panel.reports, node.panel.counts = reports, counts
     watch = asyncio.create_task(channel.lost.wait())
     watch.add_done_callback(lambda _: server.stop())
-    await server.serve([listener])
+    async with kept(Tally(node.meter), add, node.now_ms):
+        await server.serve([listener])
     watch.cancel()
     return EXIT_FAILED if channel.lost.is_set() else EXIT_OK
 
