@@ -1,15 +1,16 @@
-"""Resolution over HTTP: python -m benchmarks.resolve [--json] [--count N] [--rounds N] [--seconds S] [--workers N] [--folder F].
+"""Resolution over HTTP: python -m benchmarks.resolve [--json] [--count N] [--rounds N] [--seconds S] [--workers N] [--register N]
+[--folder F].
 
 A node with N identifiers of 1 KB in SQLite, pinned to one core (with --workers: to none), wrk with 32 connections on the other;
 in each round nginx with a static file of the answer's size, then the node warm (10,000 identifiers over and over), cold (each
 identifier once, until they are all through: not in the cache of answers) and at half of what it did warm. Medians of the rounds.
 
-http_warm_rps, http_cold_rps, nginx_rps: answers per second. http_p99_ms: at half load, half of them warm; http_p50_ms the
-same. *_per_cpu_s: answers per second of CPU that the node, or nginx, used, which other work on the machine touches less.
-http_warm_p99_ms, http_cold_p99_ms: at full load. rss_mb: of the largest process at the end. fill_rps: identifiers
-registered per second through the store when it was filled (null: it was there). wrong: answers other than 200 and broken
-connections; not 0 means that the figures are worth nothing. register_bulk_rps,
-register_single_rps, postgres: null, not measured here.
+http_warm_rps, http_cold_rps, nginx_rps: answers per second. http_p99_ms, http_p50_ms: at half load, warm. *_per_cpu_s: answers
+per second of CPU that the node, or nginx, used, which other work on the machine touches less. http_warm_p99_ms,
+http_cold_p99_ms: at full load. rss_mb: of the largest process at the end. fill_rps: identifiers registered per second through
+the store when it was filled (null: it was there). wrong: answers other than 200 and broken connections; not 0 means that the
+figures are worth nothing. register_bulk_rps, register_single_rps: of benchmarks.register, in the store itself, with as many
+rounds. postgres: null, not measured here.
 
 Needed: nginx-light, wrk. The store stays in --folder and is taken as it is the next time.
 """
@@ -17,6 +18,7 @@ Needed: nginx-light, wrk. The store stays in --folder and is taken as it is the 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import functools
 import json
 import shutil
@@ -29,7 +31,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.resolve_node import PREFIX, NodeProcess, cpu_s, fill, nginx
+from benchmarks import register
+from benchmarks.register import PREFIX
+from benchmarks.resolve_node import NodeProcess, cpu_s, fill, nginx
 
 _SCRIPT = Path(__file__).with_name("resolve_load.lua")
 _CONNECTIONS = 32
@@ -90,7 +94,7 @@ class Load:
         return report
 
 
-def measure(folder: Path, count: int, rounds: int, seconds: float, workers: int) -> dict[str, object]:
+def measure(folder: Path, count: int, rounds: int, seconds: float, workers: int, rows: int) -> dict[str, object]:
     """Fill, run the rounds, tell."""
     filled = fill(folder / "idnode.db", count)
     figures = Figures()
@@ -110,6 +114,8 @@ def measure(folder: Path, count: int, rounds: int, seconds: float, workers: int)
         rss = node.rss_mb()
     finally:
         node.stop()
+    with tempfile.TemporaryDirectory(prefix="register-", dir=folder) as beside:
+        registered = asyncio.run(register.measure(Path(beside), rounds, rows, 0))
     middle = {name: round(statistics.median(values)) for name, values in figures.rates.items()}
     return {
         "http_warm_rps": middle["warm"],
@@ -125,8 +131,8 @@ def measure(folder: Path, count: int, rounds: int, seconds: float, workers: int)
         "rounds": {name: [round(value) for value in values] for name, values in figures.rates.items()},
         "rss_mb": round(rss, 1),
         "fill_rps": round(filled) or None,
-        "register_bulk_rps": None,
-        "register_single_rps": None,
+        "register_bulk_rps": registered["register_bulk_rps"],
+        "register_single_rps": registered["register_single_rps"],
         "postgres": None,
         "count": count,
         "workers": workers,
@@ -143,6 +149,9 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1_000_000, help="identifiers")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5, help="of each run of wrk")
+    parser.add_argument(
+        "--register", type=int, default=20_000, help="identifiers registered in each round of benchmarks.register"
+    )
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where the store is kept; else it is made and removed")
     given = parser.parse_args()
@@ -151,7 +160,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="mumian-resolve-") as made:
         folder = given.folder or Path(made)
         folder.mkdir(parents=True, exist_ok=True)
-        result = measure(folder, given.count, given.rounds, given.seconds, given.workers)
+        result = measure(folder, given.count, given.rounds, given.seconds, given.workers, given.register)
     if given.json:
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
     else:

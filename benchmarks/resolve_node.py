@@ -15,12 +15,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.register import PREFIX, registrations
 from idnode.enterprise import Name, Visibility
 from idnode.identifier import Identifier
-from idnode.record import HandleValue, Registration, text_value
 from idnode.store.sqlite import open_store
 
-PREFIX = "88.100.1"
 _BATCH = 2000
 _SERVE = """
 import sys
@@ -31,13 +30,6 @@ from idnode.web.server import serve
 sys.exit(serve(load(Path(sys.argv[1]), IdnodeSettings)))
 """
 _PATIENCE_S = 30
-
-
-def registration(place: int) -> Registration:
-    """An identifier whose values are 1 KB of JSON in the store."""
-    filler = f"{place:08d} 泵 pump, cast iron, DN 50, tested; " * 3
-    values: list[HandleValue] = [text_value(2000 + n, f"ITEM_{n}", filler[n : n + 62]) for n in range(5)]
-    return Registration(Identifier(PREFIX, f"P{place:08d}"), tuple(values))
 
 
 def fill(path: Path, count: int) -> float:
@@ -52,8 +44,7 @@ async def _fill(path: Path, count: int) -> float:
     began = time.monotonic()
     first = 0 if await store.record(Identifier(PREFIX, f"P{count - 1:08d}")) is None else count
     for start in range(first, count, _BATCH):
-        rows = [registration(place) for place in range(start, min(start + _BATCH, count))]
-        await store.register(rows, "pumpworks:bench", 1_790_000_000_000)
+        await store.register(registrations(start, min(_BATCH, count - start)), "pumpworks:bench", 1_790_000_000_000)
     await store.close()
     return (count - first) / (time.monotonic() - began)
 

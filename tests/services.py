@@ -36,6 +36,8 @@ PACKAGES = {
     "nft": "nftables",
     "node": "nodejs",
     "npm": "npm",
+    "nginx": "nginx-light",
+    "wrk": "wrk",
 }
 """Debian's package of each program that tests need."""
 LIBMODBUS_HEADER = Path("/usr/include/modbus/modbus.h")
