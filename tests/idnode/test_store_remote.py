@@ -95,7 +95,8 @@ async def test_when_the_owner_goes_what_waits_fails_and_so_does_the_store(tmp_pa
     pair.owners._handler = lambda name, content: asyncio.Event().wait()  # type: ignore[assignment,return-value]
     waiting = asyncio.create_task(store.change(PART, Change(), "a", 2))
     failure = asyncio.create_task(store.wait_failure())
-    await asyncio.sleep(0.01)
+    while not pair.owners._tasks:
+        await asyncio.sleep(0)
     pair.owners.close()
     with pytest.raises(StoreFailed, match="has gone"):
         await waiting

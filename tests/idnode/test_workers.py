@@ -35,10 +35,10 @@ def is_alive(pid: int) -> bool:
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + WAIT_S
+    until, pause = time.monotonic() + WAIT_S, threading.Event()
     while not holds():
         assert time.monotonic() < until, "it never came to be so"
-        time.sleep(0.02)
+        pause.wait(0.02)
 
 
 def port_of(server: Server) -> int:
