@@ -91,7 +91,7 @@ def order_seeds() -> list[bytes]:
 def run_query(data: bytes) -> None:
     """The query of a handle request: an answer in JSON, whatever is asked for."""
     query = parse_qs(data.decode("latin-1"), keep_blank_values=True)
-    answer = handle_answer(_FOUND, "88.100.1/P-1", query)
+    answer = handle_answer(_FOUND, "88.100.1/P-1", query, anonymous=True)
     assert answer.status in (200, 400)
     assert json.loads(answer.body)["handle"] == "88.100.1/P-1"
 

@@ -92,11 +92,17 @@ async def test_when_the_owner_goes_what_waits_fails_and_so_does_the_store(tmp_pa
     pair = Pair(tmp_path / "idnode.db")
     store = cast(Store, pair)
     await store.register([registration()], "a", 1)
-    pair.owners._handler = lambda name, content: asyncio.Event().wait()  # type: ignore[assignment,return-value]
+    asked = asyncio.Event()
+
+    async def never(name: str, content: msgspec.Raw) -> msgspec.Raw:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    pair.owners._handler = never
     waiting = asyncio.create_task(store.change(PART, Change(), "a", 2))
     failure = asyncio.create_task(store.wait_failure())
-    while not pair.owners._tasks:
-        await asyncio.sleep(0)
+    await asked.wait()
     pair.owners.close()
     with pytest.raises(StoreFailed, match="has gone"):
         await waiting
