@@ -14,6 +14,7 @@ from idnode.operations.limits import Limits
 from idnode.operations.meter import Meter
 from idnode.operations.slow_log import SlowLog
 from idnode.operations.statistics import Count
+from idnode.store.base import Store
 
 _STATM = Path("/proc/self/statm")
 
@@ -51,6 +52,12 @@ class Report(msgspec.Struct):
     connections: int | None = None
     restarts: int | None = None
     """Workers that were started again."""
+
+
+def commits_of(store: Store) -> Durations | None:
+    """How long a store's commits took, where it tells."""
+    commits = getattr(store, "commits", None)
+    return Durations.of(commits) if isinstance(commits, Histogram) else None
 
 
 Reports = Callable[[], Awaitable[Sequence[Report]]]

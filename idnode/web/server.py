@@ -15,12 +15,12 @@ import uvloop
 from idnode.access import BadTokenFile, read_admin_token
 from idnode.operations.books import Books, kept
 from idnode.operations.notify import notify_ready
-from idnode.operations.report import Durations, Report
+from idnode.operations.report import Report, commits_of
 from idnode.operations.statistics import Statistics, Tally, path_beside
 from idnode.resolver import Resolver
 from idnode.settings import IdnodeSettings
-from idnode.store.base import StoreBusy, StoreFailed
-from idnode.store.sqlite import SqliteStore, open_store
+from idnode.store.base import Store, StoreBusy, StoreFailed
+from idnode.store.sqlite import open_store
 from idnode.web.listening import CannotListen, listen, url_of
 from idnode.web.node import Node
 from idnode.web.serving import Server
@@ -84,15 +84,13 @@ async def _serve(settings: IdnodeSettings, admin: bytes, listeners: list[socket.
         await store.close()
 
 
-async def _answer(
-    settings: IdnodeSettings, admin: bytes, listener: socket.socket, url: str, store: SqliteStore, books: Books
-) -> int:
+async def _answer(settings: IdnodeSettings, admin: bytes, listener: socket.socket, url: str, store: Store, books: Books) -> int:
     node = Node(settings, store, Resolver(store, settings.public_url or url), admin, _now_ms)
     server = Server(node, lambda: _tell(url), in_place=True)
 
     async def reports() -> list[Report]:
         own = server.report("node")
-        own.commits = Durations.of(store.commits)
+        own.commits = commits_of(store)
         return [own]
 
     node.panel.reports, node.panel.counts = reports, books.counts
@@ -108,7 +106,7 @@ async def _answer(
 
 
 async def _supervise(
-    settings: IdnodeSettings, admin: bytes, listeners: list[socket.socket], url: str, store: SqliteStore, books: Books
+    settings: IdnodeSettings, admin: bytes, listeners: list[socket.socket], url: str, store: Store, books: Books
 ) -> int:
     told, database = settings.model_dump_json(), str(settings.store.path)
     supervisor = Supervisor(store, books, listeners, lambda slot: Start(told, database, admin, url, slot))

@@ -16,12 +16,11 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from idnode.operations.books import Books
-from idnode.operations.report import Durations, Report, report
+from idnode.operations.report import Report, commits_of, report
 from idnode.operations.statistics import Count
-from idnode.store.base import StoreFailed
+from idnode.store.base import Store, StoreFailed
 from idnode.store.calls import CALLS
 from idnode.store.remote import answer_call
-from idnode.store.sqlite import SqliteStore
 from idnode.web.serving import GRACE_S
 from idnode.workers.channel import Channel, ChannelLost
 from idnode.workers.start import Start, send_start
@@ -161,7 +160,7 @@ class Slot:
 class Supervisor:
     """All slots."""
 
-    def __init__(self, store: SqliteStore, books: Books, listeners: list[socket.socket], start: Callable[[int], Start]) -> None:
+    def __init__(self, store: Store, books: Books, listeners: list[socket.socket], start: Callable[[int], Start]) -> None:
         """`start`: what the worker of a slot is told."""
         self._store = store
         self._books = books
@@ -220,7 +219,7 @@ class Supervisor:
         told = await asyncio.gather(*(worker.report() for worker in workers))
         own = report("supervisor")
         own.restarts = sum(slot.restarts for slot in self.slots)
-        own.commits = Durations.of(self._store.commits)
+        own.commits = commits_of(self._store)
         return [own, *(each for each in told if each is not None)]
 
     async def _launch(self, number: int, listener: socket.socket) -> Worker:
