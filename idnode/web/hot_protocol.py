@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from idnode.operations.limits import caller_key
@@ -22,6 +23,21 @@ MOST_IN_A_TURN = 32
 """Hot requests of one connection that are answered before others have their turn."""
 
 
+_PIECE_OF_HEADS = 2048
+_PIECE_OF_BODY = 16_384
+"""Bytes that the parser gets at once."""
+
+
+class _Flow(FlowControl):
+    """uvicorn's, which reads no further while something is held, whoever asks for it."""
+
+    is_held = False
+
+    def resume_reading(self) -> None:
+        if not self.is_held:
+            super().resume_reading()
+
+
 class HotProtocol(HttpToolsProtocol):
     """See uvicorn's; `hot` and `crowd` are shared by all connections."""
 
@@ -30,6 +46,7 @@ class HotProtocol(HttpToolsProtocol):
         self._hot = hot
         self._crowd = crowd
         self._caller = ""
+        self._reading: _Flow = None  # type: ignore[assignment]  # as uvicorn has it for flow
         self._at_start = True
         """The parser stands between two requests."""
         self._held: bytes | None = None
@@ -61,6 +78,7 @@ class HotProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """See asyncio."""
         super().connection_made(transport)
+        self.flow = self._reading = _Flow(transport)
         self.active_s = self._crowd.now_s
         self._caller = caller_key(self.client[0] if self.client else None)
         if len(self.connections) > self._crowd.most:
@@ -117,6 +135,19 @@ class HotProtocol(HttpToolsProtocol):
         return position
 
     def _parse(self, data: bytes) -> None:
+        start = 0
+        while True:
+            # A piece of heads is small: each request in it waits in the pipeline with all that uvicorn has for one.
+            end = start + (_PIECE_OF_HEADS if self._at_start or self.head_since_s is not None else _PIECE_OF_BODY)
+            self._feed(data[start:end] if start or end < len(data) else data)
+            if end >= len(data) or self.transport.is_closing():
+                return
+            if self.pipeline:
+                self._hold(data[end:])
+                return
+            start = end
+
+    def _feed(self, data: bytes) -> None:
         if self.head_since_s is not None:
             self._fed_bytes += len(data)
         super().data_received(data)
@@ -128,14 +159,18 @@ class HotProtocol(HttpToolsProtocol):
     def _hold(self, rest: bytes) -> None:
         self._held = rest
         self.flow.pause_reading()
-        if not self.flow.write_paused:
+        self._reading.is_held = True
+        if not self.flow.write_paused and not self.pipeline:
             self.loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
         if self._held is None or self.transport.is_closing():
             self._held = None
             return
+        if self.pipeline:
+            return  # it is called again when they are answered
         data, self._held = self._held, None
+        self._reading.is_held = False
         self.data_received(data)
         if self._held is None and not self.transport.is_closing():
             self.flow.resume_reading()
@@ -158,6 +193,7 @@ class HotProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio."""
         self._held = None
+        self._reading.is_held = False
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -203,6 +239,8 @@ class HotProtocol(HttpToolsProtocol):
         if self._broken is not None and not self.pipeline and not self.transport.is_closing():
             self.send_400_response(self._broken)
         super().on_response_complete()
+        if self._held is not None and not self.pipeline:
+            self.loop.call_soon(self._go_on)
 
     def send_400_response(self, msg: str) -> None:
         """See uvicorn; a head that is too large is told so, and whole requests before the bad one are answered before it."""

@@ -109,7 +109,11 @@ class Channel(asyncio.Protocol):
         buffer += data
         start = 0
         while len(buffer) >= start + _LENGTH:
-            end = start + _LENGTH + int.from_bytes(buffer[start : start + _LENGTH])
+            length = int.from_bytes(buffer[start : start + _LENGTH])
+            if length > MOST_FRAME_BYTES:
+                self.close()
+                return
+            end = start + _LENGTH + length
             if len(buffer) < end:
                 break
             self._take(_frames.decode(buffer[start + _LENGTH : end]))

@@ -178,7 +178,7 @@ class Supervisor:
         told = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, told.set)
-        loop.add_signal_handler(signal.SIGHUP, self._replace)
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # nothing to replace yet
         tasks: list[asyncio.Task[object]] = [asyncio.create_task(told.wait()), asyncio.create_task(self._store.wait_failure())]
         stop, failure = tasks
         try:
@@ -187,6 +187,7 @@ class Supervisor:
             if starting.done():
                 await starting
                 ready()
+                loop.add_signal_handler(signal.SIGHUP, self._replace)
                 tasks += [asyncio.create_task(slot.watch()) for slot in self.slots]
                 await asyncio.wait((stop, failure, *tasks[2:]), return_when=asyncio.FIRST_COMPLETED)
             else:

@@ -154,6 +154,21 @@ class TestFlood:
         assert wire.reading
         client.leave(wire)
 
+    async def test_requests_that_are_sent_ahead_wait_outside_of_the_server(self, client: Client) -> None:
+        wire, most = client.connect(), 0
+        count = 3000
+        wire.protocol.data_received(GET[:10])
+        wire.protocol.data_received((GET * count)[10:])
+        for _ in range(100_000):
+            most = max(most, len(wire.protocol.pipeline))
+            if not client.state.tasks and wire.protocol._held is None:
+                break
+            await asyncio.sleep(0)
+        assert wire.output.count(b"HTTP/1.1 200 OK") == count
+        assert most < 100
+        assert wire.reading
+        client.leave(wire)
+
     async def test_others_have_their_turn_between(self, client: Client) -> None:
         flood, other = client.connect(), client.connect()
         one = len(await ask(client))
