@@ -22,7 +22,7 @@ def lifetime(values: Iterable[HandleValue], *, anonymous: bool) -> Headers:
     with its token, only by who asked, and never unchecked."""
     if not anonymous:
         return _OF_THE_HOUSE
-    shortest = min((value.ttl_s for value in values), default=0)
+    shortest = min([value.ttl_s for value in values], default=0)
     return ((b"cache-control", b"public, max-age=%d" % min(shortest, _LONGEST_S)),) if shortest > 0 else REVALIDATE
 
 

@@ -143,7 +143,7 @@ class Front:
             return problem_answer(store_problem(error))
 
     async def _handle(self, encoded: bytes, query: bytes, manner: Manner) -> Answer:
-        asked = unquote_to_bytes(encoded).decode("utf-8", "replace")
+        asked = (unquote_to_bytes(encoded) if b"%" in encoded else encoded).decode("utf-8", "replace")
         try:
             identifier = parse_encoded(encoded)
         except InvalidIdentifier as error:

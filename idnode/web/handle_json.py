@@ -61,10 +61,16 @@ def handle_answer(resolution: Resolution, asked: str, query: Mapping[str, Sequen
     pretty = _is_on(query.get("pretty"))
     if resolution.verdict is not Verdict.FOUND:
         return refusal(_REFUSALS[resolution.verdict], asked, pretty=pretty)
+    if not query:
+        return _found(resolution.values, asked, pretty=False, anonymous=anonymous)
     indexes = query.get("index", ())
     if not all(_INDEX.fullmatch(index) and 0 < int(index) <= _LARGEST_INDEX for index in indexes):
         return refusal(ResponseCode.ERROR, asked, "index is a positive integer", pretty=pretty)
     values = matching(resolution.values, frozenset(map(int, indexes)), query.get("type", ()))
+    return _found(values, asked, pretty=pretty, anonymous=anonymous)
+
+
+def _found(values: Sequence[HandleValue], asked: str, *, pretty: bool, anonymous: bool) -> Answer:
     code = ResponseCode.SUCCESS if values else ResponseCode.VALUES_NOT_FOUND
     content = {"handle": asked, "values": [value_json(value) for value in values]}
     return _answer(code, content, pretty=pretty, kept=lifetime(values, anonymous=anonymous))
