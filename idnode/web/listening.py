@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import time
 
 from idnode.settings import IdnodeSettings
 
 _PATIENCE_S = 2.0
+_OTHER_FILES = 100
 
 
 class CannotListen(Exception):
@@ -47,6 +49,15 @@ def listen(settings: IdnodeSettings) -> list[socket.socket]:
             each.close()
         raise
     return made
+
+
+def allow_descriptors(settings: IdnodeSettings) -> None:
+    """Raise the soft limit of open files to what the connections need, as far as the hard one allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = settings.connections.most + _OTHER_FILES
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def url_of(listener: socket.socket, *, secure: bool = False) -> str:

@@ -77,6 +77,8 @@ class Manners:
 
         None where the request must be parsed as a whole: it isn't well-formed, has a body, closes the connection or upgrades it.
         """
+        if len(block) > LONGEST_BLOCK:
+            return None
         if block in self._known:
             return self._known[block]
         learned = _learn(block)
@@ -114,8 +116,6 @@ class _Collector:
 
 
 def _learn(block: bytes) -> Learned | None:
-    if len(block) > LONGEST_BLOCK:
-        return None
     collector = _Collector()
     try:
         collector.parser.feed_data(_PROBE + block)

@@ -21,7 +21,7 @@ from idnode.resolver import Resolver
 from idnode.settings import IdnodeSettings
 from idnode.store.base import Store, StoreBusy, StoreFailed
 from idnode.store.sqlite import open_store
-from idnode.web.listening import CannotListen, listen, url_of
+from idnode.web.listening import CannotListen, allow_descriptors, listen, url_of
 from idnode.web.node import Node
 from idnode.web.serving import Server
 from idnode.web.tls import BadCertificate, certificate_files
@@ -51,6 +51,7 @@ def serve(settings: IdnodeSettings) -> int:
         admin = read_admin_token(settings.admin_token_file)
         is_secure = certificate_files(settings, _now_ms()) is not None
         listeners = listen(settings)
+        allow_descriptors(settings)
     except (BadTokenFile, BadCertificate) as error:
         return _fail(EXIT_SETTINGS, error)
     except CannotListen as error:

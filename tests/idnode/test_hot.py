@@ -11,7 +11,7 @@ from idnode.store.base import StoreFailed
 from idnode.web.answers import Answer
 from idnode.web.hot_cache import AnswerCache, Kept
 from idnode.web.hot_protocol import MOST_HEAD_BYTES, MOST_IN_A_TURN
-from idnode.web.manner import MOST_BLOCKS, Manners
+from idnode.web.manner import LONGEST_BLOCK, MOST_BLOCKS, Manners
 
 from .conftest import House
 from .wire import Client
@@ -82,6 +82,9 @@ class TestManners:
         for number in range(MOST_BLOCKS * 2):
             manners.learn(b"X: %d\r\n\r\n" % number)
         assert len(manners) <= MOST_BLOCKS
+        known = len(manners)
+        assert manners.learn(b"X: %s\r\n\r\n" % (b"y" * LONGEST_BLOCK)) is None
+        assert len(manners) == known  # bounded in bytes, too
         assert "secret" not in repr(manners.__dict__)
 
 
