@@ -90,7 +90,7 @@ async def test_a_store_that_cannot_be_read_is_said(servers: Servers) -> None:
 
 
 async def test_when_the_disk_fails_nothing_more_is_acknowledged_and_it_ends(servers: Servers) -> None:
-    server = servers.start(largest_file_bytes=400_000)
+    server = servers.start(largest_file_bytes=1_200_000)
     tokens = {"admin": server.admin}
     acknowledged = 0
     async with httpx.AsyncClient(base_url=server.url) as client:
