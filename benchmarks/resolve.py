@@ -22,6 +22,7 @@ import asyncio
 import functools
 import json
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -38,6 +39,9 @@ from benchmarks.resolve_node import NodeProcess, cpu_s, fill, nginx
 _SCRIPT = Path(__file__).with_name("resolve_load.lua")
 _CONNECTIONS = 32
 _WARM = 10_000
+_HEATERS = 6
+_AHEAD = 100
+"""Requests that are sent before the first answer is read."""
 _STRIDE = 7919
 """Prime, so that it walks through all identifiers in no order of the store."""
 
@@ -71,12 +75,30 @@ class Load:
 
     def __init__(self, count: int, seconds: float, core: str) -> None:
         self._count, self._seconds, self._core = count, seconds, core
+        self._turn = min(_WARM, count)
         self._fresh = _WARM
         """How far the cold walk has come."""
 
-    def warm(self, url: str, seconds: float | None = None, pause_ms: int = 0) -> dict[str, float]:
+    def heat(self, url: str) -> None:
+        """Ask once for each identifier of warm(); over several connections, since each worker keeps its own answers."""
+        host, port = url.removeprefix("http://").rsplit(":", 1)
+        requests = [
+            b"GET /api/handles/%s/P%08d HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % (PREFIX.encode(), place * _STRIDE % self._count)
+            for place in range(self._turn)
+        ]
+        for _ in range(_HEATERS):
+            with socket.create_connection((host, int(port)), 30) as connection:
+                for start in range(0, len(requests), _AHEAD):
+                    ahead = requests[start : start + _AHEAD]
+                    connection.sendall(b"".join(ahead))
+                    answers, received = 0, b""
+                    while answers < len(ahead):
+                        received += connection.recv(1 << 20)
+                        answers = received.count(b"HTTP/1.1 200 OK")
+
+    def warm(self, url: str, pause_ms: int = 0) -> dict[str, float]:
         """The same identifiers again and again."""
-        return self._run(url, 0, min(_WARM, self._count), seconds or self._seconds, pause_ms)
+        return self._run(url, 0, self._turn, self._seconds, pause_ms)
 
     def cold(self, url: str) -> dict[str, float]:
         """Identifiers that were not asked for before, as long as there are any."""
@@ -106,9 +128,10 @@ def measure(folder: Path, count: int, rounds: int, seconds: float, workers: int,
         with nginx(folder, "0", size) as (static, pid):
             for _ in range(rounds):
                 figures.take("nginx", lambda: load.warm(static), lambda: cpu_s(pid))
-                load.warm(node.url, 2)
+                load.heat(node.url)
                 rate = figures.take("warm", lambda: load.warm(node.url), node.cpu_s)
                 figures.take("cold", lambda: load.cold(node.url), node.cpu_s)
+                load.heat(node.url)
                 half = functools.partial(load.warm, node.url, pause_ms=max(1, round(_CONNECTIONS / (rate / 2) * 1000)))
                 figures.take("half", half, node.cpu_s)
         rss = node.rss_mb()
