@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from gateway.device_commands import add_browse, add_identify, add_pki
+from idnode.commands import add_store_commands
 
 VERSION = "0.1.0"
 EXIT_OK = 0
@@ -213,6 +214,7 @@ def _parser() -> argparse.ArgumentParser:
     add_pki(commands)
     idnode = commands.add_parser("idnode", help="the identifier node").add_subparsers(required=True, metavar="COMMAND")
     _file_command(idnode, "serve", "serve until SIGTERM or Ctrl-C", _idnode_serve)
+    add_store_commands(idnode)
 
     simulate = _file_command(commands, "simulate", "run the virtual plant", _simulate)
     simulate.add_argument("--replay", type=_path, default=None, metavar="CSV", help="feed the bench this recording")

@@ -20,6 +20,8 @@ StoreError
     ├── Outdated        somebody else changed it meanwhile: read it again
     ├── WrongMove       from its state it can't go there
     ├── Retired         it is for ever what it is
+    ├── TemplateFixed   a version that is no draft any more
+    ├── TemplateRefused `mistakes` says why it can't become what was asked
     ├── OutOfStep       a piece of a job that leaves rows out: send from `rows` on
     └── CommissionedTwice
 """
@@ -34,6 +36,7 @@ from idnode.event import Capture, CaptureReport, EventQuery, StoredEvent
 from idnode.identifier import Identifier
 from idnode.job import Advance, Finding, Job, Row
 from idnode.record import Change, Record, Registered, Registration, State
+from idnode.template import Mistake, Template
 
 Forget = Callable[[Collection[str] | None], None]
 """Told the keys of identifiers that have changed, or None: anything may have. Quick, and raises nothing."""
@@ -84,6 +87,18 @@ class WrongMove(StoreRefused):
 
 class Retired(StoreRefused):
     """A retired identifier: it doesn't change and comes into no world again."""
+
+
+class TemplateFixed(StoreRefused):
+    """A version of a template that is published or withdrawn: it never changes."""
+
+
+class TemplateRefused(StoreRefused):
+    """A template that can't become what was asked."""
+
+    def __init__(self, mistakes: Sequence[Mistake], detail: str) -> None:
+        super().__init__(detail)
+        self.mistakes = tuple(mistakes)
 
 
 class OutOfStep(StoreRefused):
@@ -183,6 +198,47 @@ class Records(Protocol):
         """
 
 
+class Templates(Protocol):
+    """What records are made by. `owner`: the prefix, one of Identifier.owners(), whose identifiers they are for."""
+
+    async def put_template(self, draft: Template, author: str, at_ms: int) -> Template:
+        """Keep a version as a draft, in the place of an earlier one. Drafts alone are overwritten, and may be wrong.
+
+        Raises:
+            TemplateFixed: it is no draft any more.
+        """
+
+    async def publish_template(self, owner: str, name: str, version: int, author: str, at_ms: int) -> Template:
+        """Make a draft what it is for ever (idnode.template_rules.published).
+
+        Raises:
+            NotThere
+            TemplateRefused: it is no draft, is wrong, or contradicts the version before.
+        """
+
+    async def withdraw_template(self, owner: str, name: str, version: int, author: str, at_ms: int) -> Template:
+        """End the use of a published version; records that are made by it stay.
+
+        Raises:
+            NotThere
+            TemplateRefused: it isn't published.
+        """
+
+    async def disable_item(self, owner: str, name: str, index: int, author: str, at_ms: int) -> Template:
+        """Disable an item of the newest version: in it where it is a draft, else in a draft of the next.
+
+        Raises:
+            NotThere: no template of that name.
+            TemplateRefused: no item begins there, or it is disabled already.
+        """
+
+    async def template(self, owner: str, name: str, version: int) -> Template | None:
+        """One version."""
+
+    async def templates(self, owner: str) -> list[Template]:
+        """All versions of all of an owner's templates, by name and version."""
+
+
 class Jobs(Protocol):
     """Registrations by the million, in pieces, each of which is done or not as a whole."""
 
@@ -269,7 +325,7 @@ class Events(Protocol):
         """The report of a capture."""
 
 
-class Store(Enterprises, Tokens, Records, Jobs, Watched, Leases, Events, Protocol):
+class Store(Enterprises, Tokens, Records, Templates, Jobs, Watched, Leases, Events, Protocol):
     """All of it. One process owns a store; it is used from one event loop."""
 
     async def wait_failure(self) -> StoreFailed:

@@ -14,11 +14,10 @@ import msgspec
 from idnode.identifier import Identifier
 from idnode.record import DEFAULT_PERMISSIONS, DEFAULT_TTL_S, Data, Format, HandleValue, Record
 from idnode.store.base import StoreFailed
-from idnode.store.content import encode_record
+from idnode.store.record_rows import put
 
 STEP = 2000
 """Identifiers in one transaction."""
-_ACTIVE = 1
 _Row = tuple[str, str, int, bytes, int, str, str | None]
 
 
@@ -77,26 +76,18 @@ def _step(connection: Connection) -> None:
 def _carry(connection: Connection, row: _Row) -> None:
     prefix, suffix, version, content, since_ms, author, event_id = row
     identifier = Identifier(prefix, suffix)
-    number = connection.execute(
-        "INSERT INTO identifiers VALUES (NULL, ?, NULL, ?, ?, ?, ?, NULL, ?, ?)",
-        (identifier.key, version, _ACTIVE, since_ms, author, event_id, _carried(identifier, content, since_ms)),
-    ).lastrowid
-    if version == 1:
-        return
-    earlier: Sequence[tuple[int, bytes, int, str]] = connection.execute(
-        "SELECT version, content, since_ms, author FROM versions_1 WHERE prefix = ? AND suffix = ? ORDER BY version",
-        (prefix, suffix),
-    ).fetchall()
-    connection.executemany(
-        "INSERT INTO versions VALUES (?, ?, ?, ?, ?, NULL, ?)",
-        [
-            (number, old_version, _ACTIVE, old_since_ms, old_author, _carried(identifier, old, old_since_ms))
-            for old_version, old, old_since_ms, old_author in earlier
-        ],
-    )
+    earlier: Sequence[tuple[int, bytes, int, str]] = ()
+    if version > 1:
+        earlier = connection.execute(
+            "SELECT version, content, since_ms, author FROM versions_1 WHERE prefix = ? AND suffix = ? ORDER BY version",
+            (prefix, suffix),
+        ).fetchall()
+    told = (*earlier, (version, content, since_ms, author))
+    put(connection, [_record(identifier, each, event_id) for each in told], None)
 
 
-def _carried(identifier: Identifier, content: bytes, since_ms: int) -> bytes:
+def _record(identifier: Identifier, told: tuple[int, bytes, int, str], event_id: str | None) -> Record:
+    version, content, since_ms, author = told
     try:
         values = _decoder.decode(content)
     except msgspec.MsgspecError as error:
@@ -107,4 +98,4 @@ def _carried(identifier: Identifier, content: bytes, since_ms: int) -> bytes:
         )
         for each in values
     )
-    return encode_record(Record(identifier, 1, made, since_ms, ""))
+    return Record(identifier, version, made, since_ms, author, event_id)

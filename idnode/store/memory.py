@@ -17,7 +17,7 @@ from idnode.event import Capture, CaptureReport, ErrorBehaviour, EventQuery, New
 from idnode.identifier import Identifier
 from idnode.job import Advance, Finding, Job, Row, advanced
 from idnode.record import Change, Record, Registered, Registration, State
-from idnode.store.base import PAGE, AlreadyThere, Forget, NotThere, StoreFailed, StoreRefused
+from idnode.store.base import PAGE, AlreadyThere, Forget, NotThere, StoreFailed, StoreRefused, TemplateFixed
 from idnode.store.outcome import (
     capture_error,
     first_version,
@@ -25,9 +25,12 @@ from idnode.store.outcome import (
     next_version,
     outcome,
     refuse_commissioning,
+    refusing,
     rows_to_do,
     suffix,
 )
+from idnode.template import Template, TemplateState
+from idnode.template_rules import published, withdrawn, without_item
 
 
 @dataclass(slots=True)
@@ -49,6 +52,7 @@ class MemoryStore:
         self._records: dict[str, list[Record]] = {}
         self._owned: defaultdict[str, list[str]] = defaultdict(list)
         """Ascending keys by the prefix that owns them."""
+        self._templates: dict[tuple[str, str, int], Template] = {}
         self._jobs: dict[str, Job] = {}
         self._findings: defaultdict[str, list[Finding]] = defaultdict(list)
         self._watchers: list[Forget] = []
@@ -143,6 +147,54 @@ class MemoryStore:
         keys = self._owned[owner]
         following = (self._records[key][-1] for key in keys[bisect_right(keys, after_key) :])
         return list(islice((each for each in following if states is None or each.state in states), limit))
+
+    async def put_template(self, draft: Template, author: str, at_ms: int) -> Template:
+        """See the contract."""
+        there = await self.template(draft.owner, draft.name, draft.version)
+        if there is not None and there.state is not TemplateState.DRAFT:
+            raise TemplateFixed(f"version {draft.version} of {draft.name} is {there.state}")
+        return self._keep_template(msgspec.structs.replace(draft, state=TemplateState.DRAFT))
+
+    async def publish_template(self, owner: str, name: str, version: int, author: str, at_ms: int) -> Template:
+        """See the contract."""
+        with refusing():
+            made = published(self._template(owner, name, version), await self.template(owner, name, version - 1))
+        self._keep_template(made)
+        self._tell(None)
+        return made
+
+    async def withdraw_template(self, owner: str, name: str, version: int, author: str, at_ms: int) -> Template:
+        """See the contract."""
+        with refusing():
+            made = withdrawn(self._template(owner, name, version))
+        self._keep_template(made)
+        self._tell(None)
+        return made
+
+    async def disable_item(self, owner: str, name: str, index: int, author: str, at_ms: int) -> Template:
+        """See the contract."""
+        versions = [each for each in await self.templates(owner) if each.name == name]
+        if not versions:
+            raise NotThere(f"there is no template {name}")
+        with refusing():
+            return self._keep_template(without_item(versions[-1], index))
+
+    def _template(self, owner: str, name: str, version: int) -> Template:
+        if (owner, name, version) not in self._templates:
+            raise NotThere(f"there is no version {version} of a template {name}")
+        return self._templates[owner, name, version]
+
+    def _keep_template(self, made: Template) -> Template:
+        self._templates[made.owner, made.name, made.version] = made
+        return made
+
+    async def template(self, owner: str, name: str, version: int) -> Template | None:
+        """See the contract."""
+        return self._templates.get((owner, name, version))
+
+    async def templates(self, owner: str) -> list[Template]:
+        """See the contract."""
+        return [made for key, made in sorted(self._templates.items()) if key[0] == owner]
 
     async def begin_job(self, key: str, owner: str, author: str, at_ms: int) -> Job:
         """See the contract."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 
 import msgspec
@@ -11,7 +13,16 @@ from idnode.event import CaptureError
 from idnode.identifier import Identifier
 from idnode.job import Job, Row
 from idnode.record import MOVES, Change, Record, Registered, Registration, State, stamped
-from idnode.store.base import CommissionedTwice, Outdated, OutOfStep, Retired, StoreRefused, WrongMove
+from idnode.store.base import (
+    CommissionedTwice,
+    Outdated,
+    OutOfStep,
+    Retired,
+    StoreRefused,
+    TemplateRefused,
+    WrongMove,
+)
+from idnode.template import WrongTemplate
 
 _KINDS: dict[type[StoreRefused], str] = {
     CommissionedTwice: "urn:mumian:problem:commissioned-twice",
@@ -93,6 +104,19 @@ def rows_to_do(job: Job, first_row: int, rows: list[Row]) -> list[Row]:
     if left and job.finished_ms is not None:
         raise OutOfStep(f"the job is finished with {job.rows} rows", job.rows)
     return left
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """What idnode.template_rules finds wrong, as a store's refusal.
+
+    Raises:
+        TemplateRefused
+    """
+    try:
+        yield
+    except WrongTemplate as error:
+        raise TemplateRefused(error.mistakes, str(error)) from error
 
 
 def suffix(serial: int) -> str:

@@ -13,10 +13,11 @@ from idnode.event import CaptureReport, EventQuery, StoredEvent
 from idnode.identifier import Identifier
 from idnode.job import Finding, Job
 from idnode.record import Record, State
-from idnode.store import event_rows, job_rows, owner_rows, record_rows
+from idnode.store import event_rows, job_rows, owner_rows, record_rows, template_rows
 from idnode.store.base import PAGE, Forget, StoreFailed
 from idnode.store.feed import Feed
 from idnode.store.writer import translate
+from idnode.template import Template
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -59,6 +60,14 @@ class SqliteReads:
     ) -> list[Record]:
         """See the contract."""
         return self._read(record_rows.records, owner, after_key, limit, states)
+
+    async def template(self, owner: str, name: str, version: int) -> Template | None:
+        """See the contract."""
+        return self._read(template_rows.template, owner, name, version)
+
+    async def templates(self, owner: str) -> list[Template]:
+        """See the contract."""
+        return self._read(template_rows.templates, owner)
 
     async def job(self, key: str) -> Job | None:
         """See the contract."""

@@ -140,6 +140,32 @@ def _record(identifier: Identifier, row: _Row, event_id: str | None = None) -> R
     )
 
 
+def put(connection: Connection, versions: Sequence[Record], owner: str | None) -> None:
+    """Keep a record with its versions, ascending, as another store had it; `owner` is what its column had."""
+    *earlier, now = versions
+    number = connection.execute(
+        "INSERT INTO identifiers VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            now.identifier.key,
+            owner,
+            now.version,
+            CODES[now.state],
+            now.since_ms,
+            now.author,
+            now.reason,
+            now.event_id,
+            encode_record(now),
+        ),
+    ).lastrowid
+    connection.executemany(
+        "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            (number, each.version, CODES[each.state], each.since_ms, each.author, each.reason, encode_record(each))
+            for each in earlier
+        ],
+    )
+
+
 def standing(connection: Connection, identifier: Identifier) -> tuple[State | None, str | None]:
     """The state of an identifier, None when it isn't registered, and its commissioning event, if it has one."""
     row = connection.execute("SELECT state, event_id FROM identifiers WHERE key = ?", (identifier.key,)).fetchone()

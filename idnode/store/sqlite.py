@@ -18,11 +18,12 @@ from idnode.event import Capture, CaptureReport
 from idnode.identifier import Identifier
 from idnode.job import Advance, Job, Row
 from idnode.record import Change, Record, Registered, Registration
-from idnode.store import event_rows, job_rows, owner_rows, record_rows
+from idnode.store import event_rows, job_rows, owner_rows, record_rows, template_rows
 from idnode.store.base import StoreFailed
 from idnode.store.reads import SqliteReads
 from idnode.store.schema import lock, open_reader, open_writer
 from idnode.store.writer import Writer
+from idnode.template import Template
 
 
 class SqliteStore(SqliteReads):
@@ -62,6 +63,26 @@ class SqliteStore(SqliteReads):
             lambda connection: record_rows.change(connection, identifier, change, author, at_ms, if_version), (identifier.key,)
         )
 
+    async def put_template(self, draft: Template, author: str, at_ms: int) -> Template:
+        """See the contract."""
+        return await self._writer.run(lambda connection: template_rows.put_template(connection, draft, author, at_ms))
+
+    async def publish_template(self, owner: str, name: str, version: int, author: str, at_ms: int) -> Template:
+        """See the contract."""
+        key = (owner, name, version)
+        return await self._writer.run(lambda connection: template_rows.publish_template(connection, key, author, at_ms), None)
+
+    async def withdraw_template(self, owner: str, name: str, version: int, author: str, at_ms: int) -> Template:
+        """See the contract."""
+        key = (owner, name, version)
+        return await self._writer.run(lambda connection: template_rows.withdraw_template(connection, key, author, at_ms), None)
+
+    async def disable_item(self, owner: str, name: str, index: int, author: str, at_ms: int) -> Template:
+        """See the contract."""
+        return await self._writer.run(
+            lambda connection: template_rows.disable_item(connection, owner, name, index, author, at_ms)
+        )
+
     async def begin_job(self, key: str, owner: str, author: str, at_ms: int) -> Job:
         """See the contract."""
         return await self._writer.run(lambda connection: job_rows.begin_job(connection, key, owner, author, at_ms))
@@ -98,8 +119,9 @@ class SqliteStore(SqliteReads):
         if self._lock is None:
             return
         descriptor, self._lock = self._lock, None
+        await self._writer.finish()
+        self._reader.close()  # before the writer: only the last one, if it may write, puts the log away
         await self._writer.close()
-        self._reader.close()
         os.close(descriptor)
 
 

@@ -20,6 +20,8 @@ T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]
 """Reads and writes within a transaction that it neither begins nor ends; raises StoreRefused to have its changes undone."""
 LARGEST_BATCH = 512
+LARGEST_KEYS = 5000
+"""Identifiers beyond which a batch takes no more: who registers one waits for no more than two such of bulk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +69,21 @@ class Writer:
         assert self._failure is not None
         return self._failure
 
-    async def close(self) -> None:
-        """Finish what waits, then close the connection."""
+    async def finish(self) -> None:
+        """Wait until all that was asked for so far is committed."""
         if self._pump is not None:
             await self._pump
+
+    async def close(self) -> None:
+        """Finish what waits, then close the connection."""
+        await self.finish()
         self._thread.shutdown()
         self._connection.close()
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
-            batch = self._waiting[:LARGEST_BATCH]
-            del self._waiting[:LARGEST_BATCH]
+            batch = self._next_batch()
             outcomes = await loop.run_in_executor(self._thread, self._commit, batch)
             if self._failure is not None:
                 self._failed.set()
@@ -90,6 +95,15 @@ class Writer:
                     request.future.set_exception(outcome)
                 else:
                     request.future.set_result(outcome)
+
+    def _next_batch(self) -> list[_Request[Any]]:
+        """Those who have waited longest: at least one."""
+        count, keys = 0, 0
+        while count < min(LARGEST_BATCH, len(self._waiting)) and keys < LARGEST_KEYS:
+            keys += len(self._waiting[count].keys or ())
+            count += 1
+        batch, self._waiting = self._waiting[:count], self._waiting[count:]
+        return batch
 
     def _commit(self, batch: list[_Request[Any]]) -> list[Any]:
         """On the thread: all operations in one transaction. Each one's result, or the exception that it gets."""

@@ -10,16 +10,12 @@ from idnode.access import BadToken, Caller, identify
 from idnode.resolver import Resolver
 from idnode.settings import IdnodeSettings
 from idnode.store.base import (
-    AlreadyThere,
     CommissionedTwice,
     NotThere,
-    Outdated,
-    OutOfStep,
-    Retired,
     Store,
     StoreError,
     StoreFull,
-    WrongMove,
+    StoreRefused,
 )
 from idnode.web.problems import Problem, exists, not_found, unauthenticated
 
@@ -54,10 +50,10 @@ def store_problem(error: StoreError) -> Problem:
         case CommissionedTwice():
             pointer = f"/epcisBody/eventList/{error.place}"
             return Problem(HTTPStatus.CONFLICT, str(error), "urn:mumian:problem:commissioned-twice", [(pointer, str(error))])
-        case AlreadyThere() | Retired() | WrongMove() | Outdated() | OutOfStep():
-            return exists(str(error))
         case NotThere():
             return not_found(str(error))
+        case StoreRefused():
+            return exists(str(error))
         case StoreFull():
             detail = "the node's disk is full; nothing of this was stored"
             return Problem(HTTPStatus.INSUFFICIENT_STORAGE, detail, headers={"Retry-After": "30"})

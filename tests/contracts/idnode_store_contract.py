@@ -15,6 +15,7 @@ from idnode.identifier import Identifier, parse_identifier
 from idnode.record import Change, Registered, State, text_value
 from idnode.store.base import AlreadyThere, CommissionedTwice, NotThere, Retired, Store
 from tests.contracts.idnode_records import OTHER, PART, RecordsContract, registration
+from tests.contracts.idnode_templates import TemplatesContract, template
 
 
 def order(key: str = "k1", prefix: str = "88.100.1", count: int = 3, token: bytes = b"t" * 32) -> LeaseOrder:
@@ -33,7 +34,7 @@ def capture(*events: NewEvent, behaviour: ErrorBehaviour = ErrorBehaviour.ROLLBA
     return Capture(key, by, f"{by}:gateway", behaviour, events, (), 1000)
 
 
-class StoreContract(RecordsContract):
+class StoreContract(RecordsContract, TemplatesContract):
     """The contract."""
 
     async def enterprise(self, store: Store, key: str = "pumpworks", visibility: Visibility = Visibility.PUBLIC) -> Enterprise:
@@ -297,6 +298,8 @@ class DurableStoreContract(StoreContract):
         await first.register([registration(OTHER)], "a", 1)
         await first.change(OTHER, Change((text_value(1, "DESC", "second"),), state=State.SUSPENDED, reason="recall"), "a", 2)
         await first.begin_job("j", "pumpworks", "a", 1)
+        await first.put_template(template(), "a", 1)
+        published = await first.publish_template("88.100.1", "pump", 1, "a", 2)
         job = (await first.advance_job("j", 0, [registration(OTHER)], 2)).job
         lease, _ = await first.lease(order(), 3)
         new = event("one", PART)
@@ -311,6 +314,7 @@ class DurableStoreContract(StoreContract):
         assert await second.capture_report("c1") == report
         assert await second.lease(order(), 4) == (lease, False)
         assert await second.job("j") == job
+        assert await second.templates("88.100.1") == [published]
         assert len(await second.findings("j")) == 1
         later, _ = await second.lease(order("k2"), 4)
         assert not {*later.suffixes} & {*lease.suffixes}

@@ -14,6 +14,7 @@ from idnode.event import EventQuery
 from idnode.identifier import parse_identifier
 from idnode.record import Registered
 from idnode.store import schema
+from idnode.store import writer as writer_room
 from idnode.store.base import Store, StoreBusy, StoreFailed, StoreFull
 from idnode.store.memory import MemoryStore
 from idnode.store.sqlite import open_store
@@ -103,6 +104,21 @@ async def test_requests_that_wait_together_share_a_commit(tmp_path: Path) -> Non
     await asyncio.gather(*(writer.run(lambda each: each.execute("SELECT 1").fetchone()) for _ in range(100)))
     await writer.close()
     assert 1 <= len(commits) <= 3
+
+
+async def test_bulk_and_those_who_wait_for_one_do_not_all_wait_for_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_room, "LARGEST_KEYS", 10)
+    connection = schema.open_writer(tmp_path / "idnode.db")
+    commits: list[str] = []
+    connection.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
+    writer = Writer(connection)
+    await asyncio.gather(*(writer.run(lambda each: each.execute("SELECT 1").fetchone(), ["key"] * 12) for _ in range(5)))
+    assert len(commits) == 5
+    await asyncio.gather(*(writer.run(lambda each: each.execute("SELECT 1").fetchone(), ["key"] * 5) for _ in range(6)))
+    await writer.close()
+    assert len(commits) == 8
 
 
 async def test_a_full_disk_changes_nothing_and_is_survived(tmp_path: Path) -> None:

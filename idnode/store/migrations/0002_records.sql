@@ -59,3 +59,14 @@ CREATE TABLE job_findings (
     reason TEXT NOT NULL,
     PRIMARY KEY (job, row)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE templates (
+    owner TEXT NOT NULL,
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    state TEXT NOT NULL,        -- as in content
+    since_ms INTEGER NOT NULL,  -- when it came into that state, or a draft was last written
+    author TEXT NOT NULL,
+    content BLOB NOT NULL,      -- JSON, idnode.template.Template
+    PRIMARY KEY (owner, name, version)
+) STRICT;

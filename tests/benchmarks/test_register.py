@@ -1,0 +1,19 @@
+"""The measurement of registration, made small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.register import CONTENT_BYTES, measure, registrations
+from idnode.store.content import encode_registration
+
+
+def test_what_is_registered_holds_a_kilobyte() -> None:
+    assert {len(encode_registration(each)) for each in registrations(0, 50)} == {CONTENT_BYTES}
+
+
+async def test_the_benchmark_counts_what_it_registers(tmp_path: Path) -> None:
+    found = await measure(tmp_path, 1, 200, 100)
+    assert found["identifiers"] == 310
+    keys = ("register_bulk_rps", "register_single_rps", "plain_insert_rps", "bytes_per_identifier", "read_us")
+    assert all(found[key] > 0 for key in keys)
