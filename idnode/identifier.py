@@ -239,7 +239,7 @@ def read_identifier(text: str) -> Identifier:
 
 
 def _from_link(text: str) -> Identifier:
-    """The identifier that an address ends in: a handle or a Digital Link, on any host, behind any path; the first that is one."""
+    """The identifier that an address ends in, on any host and behind any path; the first that is one."""
     if len(text) > _LONGEST_LINK:
         raise InvalidIdentifier(f"an address has at most {_LONGEST_LINK} characters")
     whole = text.split("#", 1)[0].split("?", 1)[0].split("/", 3)
@@ -248,7 +248,7 @@ def _from_link(text: str) -> Identifier:
     refused: InvalidIdentifier | None = None
     for place, segment in enumerate(segments):
         first = _ENCODED_SLASH.split(segment, maxsplit=1)[0]
-        if is_prefix(first) or first.upper() == NAMING_AUTHORITY:
+        if is_prefix(first) or first.upper() == NAMING_AUTHORITY or first.partition(":")[0].lower() in _READERS:
             return parse_encoded("/".join(segments[place:]))
         if segment in PRIMARY_KEYS:
             try:
