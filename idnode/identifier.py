@@ -28,6 +28,7 @@ from idnode.schemes.symbology import Content, split_symbology
 __all__ = [
     "LONGEST",
     "MOST_BYTES",
+    "PATH_STARTS",
     "PREFIX_PATTERN",
     "Identifier",
     "InvalidIdentifier",
@@ -126,6 +127,12 @@ _READERS: dict[str, tuple[Scheme, Callable[[str], Parts]]] = {
     "vaa": (Scheme.VAA, vaa.read_vaa),
     "ecode": (Scheme.ECODE, ecode.read_ecode),
 }
+PATH_STARTS = (
+    *("88.", "86.", f"{NAMING_AUTHORITY}/", f"{NAMING_AUTHORITY.lower()}/"),
+    *(f"{scheme}{colon}" for scheme in _READERS for colon in (":", "%3A", "%3a")),
+    *_KEY_IN_PATH,
+)
+"""What an identifier begins with as a path (Identifier.path, or its key percent-encoded), and nothing else of a node's does."""
 _KNOWN = "known here are handles of 86. and 88., gs1:, oid:, vaa: and ecode:"
 
 

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, unquote_to_bytes
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from idnode.identifier import InvalidIdentifier, parse_encoded
+from idnode.identifier import PATH_STARTS, InvalidIdentifier, parse_encoded
 from idnode.store.base import StoreError
 from idnode.web.answers import CLOSED_POLICY, OPEN_TO_ALL_SITES, SECURITY, Answer, problem_answer
 from idnode.web.handle_json import ResponseCode, handle_answer
@@ -27,7 +27,7 @@ from idnode.web.problems import Problem, bad_request
 from idnode.web.resolution_json import resolution_json
 
 HANDLES = b"/api/handles/"
-PREFIXES = (b"/88.", b"/86.")
+PREFIXES = tuple(f"/{start}".encode() for start in PATH_STARTS)
 _READS = "GET, HEAD, OPTIONS"
 _PREFLIGHT = Answer(
     HTTPStatus.NO_CONTENT,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from idnode.identifier import parse_identifier
 from idnode.record import Change, text_value
+from idnode.store.memory import MemoryStore
 
-from .conftest import House
+from .conftest import House, housed
 
 NAME = {"zh": "水泵", "en": "Pump"}
 FLOW = {"index": 2000, "type": "FLOW", "name": NAME, "kind": "decimal", "least": "0", "unit": "MQH", "required": True}
@@ -21,6 +23,13 @@ PIP = {"relation": "https://gs1.org/voc/pip", "href": "https://example.cn/p", "t
 
 def flow(text: str) -> dict[str, Any]:
     return {"index": 2000, "type": "FLOW", "data": text}
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    """In memory: what the routes do is the same, whatever the store."""
+    async with housed(MemoryStore()) as made:
+        yield made
 
 
 @pytest.fixture
