@@ -255,7 +255,8 @@ def _from_link(text: str) -> Identifier:
     refused: InvalidIdentifier | None = None
     for place, segment in enumerate(segments):
         first = _ENCODED_SLASH.split(segment, maxsplit=1)[0]
-        if is_prefix(first) or first.upper() == NAMING_AUTHORITY or first.partition(":")[0].lower() in _READERS:
+        scheme, colon, _ = first.partition(":")
+        if is_prefix(first) or first.upper() == NAMING_AUTHORITY or (colon and scheme.lower() in _READERS):
             return parse_encoded("/".join(segments[place:]))
         if segment in PRIMARY_KEYS:
             try:
