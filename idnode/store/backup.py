@@ -81,7 +81,7 @@ def put_in_place(part: Path, target: Path) -> None:
 
 
 def check_backup(path: Path) -> None:
-    """Read every page of a copy.
+    """Read every page of a copy: SQLite knows a broken structure; it has no sum by which it would know an altered letter.
 
     Raises:
         NotABackup

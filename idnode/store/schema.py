@@ -16,6 +16,12 @@ from idnode.store.writer import translate
 APPLICATION_ID = 0x4D4D4944
 """In the file's header: MMID. What has another isn't ours."""
 
+PAGE_BYTES = 8192
+"""Of a new file: a page holds seven records of a kilobyte, of 4096 bytes three (D40)."""
+
+LARGEST_LOG = 67_108_864
+"""Bytes that the write-ahead log keeps on disk when it has been written into the file; a backup may have made it larger."""
+
 
 def migrations() -> list[str]:
     """The numbered SQL files, the first first; the schema's version is their count."""
@@ -44,8 +50,12 @@ def lock(path: Path) -> int:
         holder = os.read(descriptor, 20).decode("ascii", "replace").strip()
         os.close(descriptor)
         raise StoreBusy(f"{path} is in use by process {holder or 'unknown'}") from error
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except OSError as error:
+        os.close(descriptor)
+        raise StoreFailed(f"{side}: {error.strerror}") from error
     return descriptor
 
 
@@ -87,9 +97,12 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     steps = migrations()
     if version > len(steps):
         raise StoreFailed(f"{path} was made by a newer version (schema {version}, known are {len(steps)})")
+    if not tables:
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA journal_size_limit = {LARGEST_LOG}")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     for number, step in enumerate(steps[version:], version + 1):
         connection.executescript(f"BEGIN IMMEDIATE;\n{step}\nPRAGMA user_version = {number};\nCOMMIT;")

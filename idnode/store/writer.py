@@ -87,14 +87,10 @@ class Writer:
             outcomes = await loop.run_in_executor(self._thread, self._commit, batch)
             if self._failure is not None:
                 self._failed.set()
-            self._committed()
-            for request, outcome in zip(batch, outcomes, strict=True):
-                if request.future.done():  # whoever asked has gone
-                    continue
-                if isinstance(outcome, BaseException):
-                    request.future.set_exception(outcome)
-                else:
-                    request.future.set_result(outcome)
+            try:
+                self._committed()
+            finally:
+                _tell(batch, outcomes)
 
     def _next_batch(self) -> list[_Request[Any]]:
         """Those who have waited longest: at least one."""
@@ -148,6 +144,16 @@ class Writer:
         if isinstance(translated, StoreFailed) and self._failure is None:
             self._failure = translated
         return translated
+
+
+def _tell(batch: list[_Request[Any]], outcomes: list[Any]) -> None:
+    for request, outcome in zip(batch, outcomes, strict=True):
+        if request.future.done():  # whoever asked has gone
+            continue
+        if isinstance(outcome, BaseException):
+            request.future.set_exception(outcome)
+        else:
+            request.future.set_result(outcome)
 
 
 def translate(error: Exception) -> Exception:

@@ -1,9 +1,10 @@
-"""The measurement of registration, made small."""
+"""The measurements of registration, made small."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from benchmarks import layouts
 from benchmarks.register import CONTENT_BYTES, measure, registrations
 from idnode.store.content import encode_registration
 
@@ -17,3 +18,10 @@ async def test_the_benchmark_counts_what_it_registers(tmp_path: Path) -> None:
     assert found["identifiers"] == 310
     keys = ("register_bulk_rps", "register_single_rps", "plain_insert_rps", "bytes_per_identifier", "read_us")
     assert all(found[key] > 0 for key in keys)
+
+
+def test_a_row_of_a_kilobyte_wants_a_rowid_and_large_pages(tmp_path: Path) -> None:
+    found = layouts.measure(tmp_path, 300, 1)
+    sizes = [found[name]["bytes"] for name in ("without_rowid_4096", "rowid_4096", "rowid_8192")]
+    assert sizes == sorted(sizes, reverse=True)
+    assert all(figures["read_us"] > 0 for figures in found.values())

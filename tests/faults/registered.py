@@ -19,8 +19,8 @@ from tests.faults.table import Row, spread
 from tests.idnode.old_files import make_schema_1, texts
 
 ROUNDS = 4
-CALLS = ("pwrite64", "fdatasync", "fsync", "ftruncate", "write", "unlink", "openat", "fcntl", "pread64")
-"""What the store asks of the system."""
+CALLS = {"pwrite64": 410, "fdatasync": 36, "write": 56, "fcntl": 200, "pread64": 90, "ftruncate": 6, "unlink": 6}
+"""What the store asks of the system, and about how often in a run."""
 EXPECTED = ("StoreFailed", "StoreFull", "StoreBusy")
 OLD = 20
 """Identifiers in a file of schema 1, and how many are carried over at a time."""
@@ -110,17 +110,19 @@ async def _read(store: Store, prefix: str, ledger: Ledger) -> AsyncIterator[str]
 
 def kills_in_turn(number: int) -> Iterator[Fault]:
     """At the first, second, ... call of each kind; of opening and closing, of syncs, of writes."""
-    rare = [Fault(calls, KILL, str(when)) for when in range(1, 13) for calls in ("fdatasync", "ftruncate", "unlink", "fcntl")]
+    rare = [Fault(calls, KILL, str(when)) for when in range(1, 37) for calls in ("fdatasync", "fcntl")]
+    rare += [Fault(calls, KILL, str(when)) for when in range(1, 6) for calls in ("ftruncate", "unlink")]
     # Two of three: a frame of the write-ahead log is two writes, its header and its page.
     writes = (Fault("pwrite64", KILL, str(when)) for when in count(1) if when % 3)
     for place in range(number):
-        yield rare.pop(0) if place % 6 == 0 and rare else next(writes)
+        yield rare.pop(0) if place % 4 == 0 and rare else next(writes)
 
 
 def kills_at_random(number: int, draw: random.Random) -> Iterator[Fault]:
-    """At any call."""
+    """At any call: each of a run's is as likely."""
     for _ in range(number):
-        yield Fault(",".join(CALLS), KILL, str(draw.randrange(1, 400)))
+        (calls,) = draw.choices([*CALLS], [*CALLS.values()])
+        yield Fault(calls, KILL, str(draw.randrange(1, CALLS[calls] + 1)))
 
 
 def errors(number: int) -> Iterator[Fault]:

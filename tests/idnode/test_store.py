@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sqlite3
 import stat
@@ -96,6 +97,20 @@ async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         open_store(tmp_path / "file" / "idnode.db")
 
 
+@pytest.mark.parametrize("call", ["ftruncate", "pwrite"])
+async def test_a_disk_that_is_full_at_the_lock_is_told_and_leaves_it_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, full)
+        with pytest.raises(StoreFailed, match=r"idnode\.db\.lock: No space left"):
+            open_store(tmp_path / "idnode.db")
+    await open_store(tmp_path / "idnode.db").close()
+
+
 async def test_requests_that_wait_together_share_a_commit(tmp_path: Path) -> None:
     connection = schema.open_writer(tmp_path / "idnode.db")
     commits: list[str] = []
@@ -119,6 +134,22 @@ async def test_bulk_and_those_who_wait_for_one_do_not_all_wait_for_each_other(
     await asyncio.gather(*(writer.run(lambda each: each.execute("SELECT 1").fetchone(), ["key"] * 5) for _ in range(6)))
     await writer.close()
     assert len(commits) == 8
+
+
+async def test_whoever_waits_is_answered_even_if_a_watcher_fails(tmp_path: Path) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    writer = Writer(schema.open_writer(tmp_path / "idnode.db"), fail)
+    for _ in range(2):
+        async with asyncio.timeout(5):
+            assert await writer.run(lambda each: each.execute("SELECT 1").fetchone()) == (1,)
+        with pytest.raises(ZeroDivisionError):
+            await writer.finish()
+    with pytest.raises(ZeroDivisionError):
+        await writer.close()
+    writer._thread.shutdown()
+    writer._connection.close()
 
 
 async def test_a_full_disk_changes_nothing_and_is_survived(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from idnode.store import backup
 from idnode.store.backup import InTheWay, NotABackup, check_backup, restore, take_backup
 from idnode.store.base import StoreBusy, StoreFailed
-from idnode.store.schema import open_reader
+from idnode.store.schema import PAGE_BYTES, open_reader
 from idnode.store.sqlite import open_store
 from tests.contracts.idnode_records import PART, part, registration, told
 
@@ -129,12 +129,12 @@ async def test_a_copy_of_an_older_schema_is_brought_to_the_newest_when_it_is_ope
 
 
 def _cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-5000])
+    path.write_bytes(path.read_bytes()[: -PAGE_BYTES - 1])
 
 
 def _overwrite(path: Path) -> None:
     content = bytearray(path.read_bytes())
-    content[5 * 4096 : 6 * 4096] = b"\xaa" * 4096
+    content[5 * PAGE_BYTES : 6 * PAGE_BYTES] = b"\xaa" * PAGE_BYTES
     path.write_bytes(content)
 
 
