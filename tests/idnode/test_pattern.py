@@ -14,7 +14,7 @@ from idnode.pattern import BadPattern, Pattern
 _ATOMS = st.sampled_from(
     ["a", "b", "1", ".", "\\d", "\\w", "\\s", "\\.", "\\D", "[ab]", "[^a]", "[a-c1]", "[\\d-]", "[+.]", "泵"]
 )
-_QUANTIFIERS = st.sampled_from(["", "", "", "?", "*", "+", "{2}", "{0,2}", "{1,}", "{0}"])
+_QUANTIFIERS = st.sampled_from(["", "", "", "?", "*", "+", "{2}", "{0,2}", "{2,}", "{1,3}", "{0}"])
 _PATTERNS = st.recursive(
     st.builds(str.__add__, _ATOMS, _QUANTIFIERS),
     lambda inner: st.one_of(
