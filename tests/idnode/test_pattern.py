@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import warnings
 
@@ -97,3 +98,25 @@ def test_what_is_remembered_is_bounded() -> None:
     pattern = Pattern(".*")
     assert pattern.fits("".join(map(chr, range(0x4E00, 0x4E00 + 5000))))
     assert len(pattern._by_character) <= 1024
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "a{2,}",
+        "(ab){2,}",
+        "(a|b){2,3}",
+        "(a?b){2,}",
+        "a{0,}b",
+        "(a{2}){2,}",
+        "(a|bb)+",
+        "((a|b)b?)*",
+        "(a*b){0,2}",
+        "a?a?b{1,2}",
+        "(|a)b",
+    ],
+)
+def test_it_agrees_with_regular_expressions_on_every_short_text(pattern: str) -> None:
+    texts = ["".join(text) for length in range(7) for text in itertools.product("ab", repeat=length)]
+    ours, theirs = Pattern(pattern), re.compile(pattern)
+    assert [text for text in texts if ours.fits(text)] == [text for text in texts if theirs.fullmatch(text)]
