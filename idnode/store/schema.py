@@ -22,6 +22,9 @@ PAGE_BYTES = 8192
 LARGEST_LOG = 67_108_864
 """Bytes that the write-ahead log keeps on disk when it has been written into the file; a backup may have made it larger."""
 
+WRITER_CACHE_KIB = 32_768
+"""Pages that the connection which writes remembers: of the index, where keys come in no order."""
+
 
 def migrations() -> list[str]:
     """The numbered SQL files, the first first; the schema's version is their count."""
@@ -103,6 +106,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute(f"PRAGMA journal_size_limit = {LARGEST_LOG}")
+    connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     for number, step in enumerate(steps[version:], version + 1):
         connection.executescript(f"BEGIN IMMEDIATE;\n{step}\nPRAGMA user_version = {number};\nCOMMIT;")

@@ -19,8 +19,8 @@ from tests.faults.table import Row, spread
 from tests.idnode.old_files import make_schema_1, texts
 
 ROUNDS = 4
-CALLS = {"pwrite64": 410, "fdatasync": 36, "write": 56, "fcntl": 200, "pread64": 90, "ftruncate": 6, "unlink": 6}
-"""What the store asks of the system, and about how often in a run."""
+CALLS = {"pwrite64": 300, "fdatasync": 20, "write": 50, "fcntl": 110, "pread64": 65, "ftruncate": 3, "unlink": 3}
+"""What the store asks of the system, and about how often the thread that asks most does it in a run."""
 EXPECTED = ("StoreFailed", "StoreFull", "StoreBusy")
 OLD = 20
 """Identifiers in a file of schema 1, and how many are carried over at a time."""
@@ -110,8 +110,8 @@ async def _read(store: Store, prefix: str, ledger: Ledger) -> AsyncIterator[str]
 
 def kills_in_turn(number: int) -> Iterator[Fault]:
     """At the first, second, ... call of each kind; of opening and closing, of syncs, of writes."""
-    rare = [Fault(calls, KILL, str(when)) for when in range(1, 37) for calls in ("fdatasync", "fcntl")]
-    rare += [Fault(calls, KILL, str(when)) for when in range(1, 6) for calls in ("ftruncate", "unlink")]
+    rare = [Fault(calls, KILL, str(when)) for when in range(1, 25) for calls in ("fdatasync", "fcntl")]
+    rare += [Fault(calls, KILL, str(when)) for when in range(1, 4) for calls in ("ftruncate", "unlink")]
     # Two of three: a frame of the write-ahead log is two writes, its header and its page.
     writes = (Fault("pwrite64", KILL, str(when)) for when in count(1) if when % 3)
     for place in range(number):
