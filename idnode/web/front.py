@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from epcis.timestamps import to_epoch_ms
 from idnode.access import ANYBODY, Caller
 from idnode.enterprise import Visibility
-from idnode.identifier import Identifier, InvalidIdentifier, parse_encoded
+from idnode.identifier import PATH_STARTS, Identifier, InvalidIdentifier, parse_encoded
 from idnode.operations.limits import caller_key
 from idnode.operations.meter import REFUSED
 from idnode.resolver import Resolution, Resolver, Verdict
@@ -38,7 +38,7 @@ from idnode.web.problems import Problem, bad_request, too_many
 from idnode.web.resolution_json import refusal, resolution_json
 
 HANDLES = b"/api/handles/"
-PREFIXES = (b"/88.", b"/86.")
+PREFIXES = tuple(f"/{start}".encode() for start in PATH_STARTS)
 _HOT = (HANDLES, *PREFIXES)
 _READS = "GET, HEAD, OPTIONS"
 _PREFLIGHT = Answer(

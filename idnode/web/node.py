@@ -18,6 +18,7 @@ from idnode.store.base import (
     StoreError,
     StoreFull,
     StoreRefused,
+    TemplateRefused,
 )
 from idnode.web.problems import Problem, exists, not_found, unauthenticated
 
@@ -58,6 +59,9 @@ def store_problem(error: StoreError) -> Problem:
         case CommissionedTwice():
             pointer = f"/epcisBody/eventList/{error.place}"
             return Problem(HTTPStatus.CONFLICT, str(error), "urn:mumian:problem:commissioned-twice", [(pointer, str(error))])
+        case TemplateRefused():
+            errors = [("", each.reason if each.index is None else f"{each.index}: {each.reason}") for each in error.mistakes[:20]]
+            return Problem(HTTPStatus.CONFLICT, str(error), "urn:mumian:problem:template-refused", errors)
         case NotThere():
             return not_found(str(error))
         case StoreRefused():

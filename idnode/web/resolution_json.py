@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from epcis.timestamps import from_epoch_ms
 from idnode.enterprise import Enterprise
-from idnode.record import HandleValue
+from idnode.record import HandleValue, Link
 from idnode.resolver import Resolution, Resolver, Verdict
 from idnode.web.problems import Problem, forbidden, not_found, unauthenticated
 
@@ -34,6 +34,8 @@ def resolution_json(resolution: Resolution, resolver: Resolver) -> dict[str, obj
         "version": record.version,
         "since": from_epoch_ms(record.since_ms),
         "values": [_value(value) for value in resolution.values],
+        "typed_links": [_link(link) for link in record.links],
+        "template": record.template and {"name": record.template.name, "version": record.template.version},
         "links": links,
     }
 
@@ -57,6 +59,17 @@ def refusal(resolution: Resolution) -> Problem:
             return forbidden(f"{resolution.identifier.prefix} is not open to this token")
         case _:
             return not_found(f"{resolution.identifier} is not registered")
+
+
+def _link(link: Link) -> dict[str, object]:
+    return {
+        "relation": link.relation,
+        "href": link.href,
+        "title": link.title,
+        "languages": link.languages,
+        "media_type": link.media_type,
+        "context": link.context,
+    }
 
 
 def _value(value: HandleValue) -> dict[str, object]:

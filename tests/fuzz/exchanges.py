@@ -28,12 +28,14 @@ from idnode.resolver import Resolution, Verdict
 from idnode.store.content import decode_content, encode_registration
 from idnode.store.outcome import first_version, outcome
 from idnode.strict_json import NotJson, loads
+from idnode.template_rules import mistakes as template_mistakes
 from idnode.web.bodies import mistakes
 from idnode.web.handle_json import handle_answer
 from idnode.web.models import BatchOrder, EnterpriseOrder, LeaseRequest, RegistrationOrder, TokenOrder
+from idnode.web.template_models import TemplateOrder, answer_of
 from tests.fuzz.draw import Draw, Written
 
-ORDERS: tuple[type[BaseModel], ...] = (RegistrationOrder, BatchOrder, EnterpriseOrder, LeaseRequest, TokenOrder)
+ORDERS: tuple[type[BaseModel], ...] = (RegistrationOrder, BatchOrder, EnterpriseOrder, LeaseRequest, TokenOrder, TemplateOrder)
 PREFIX = "88.100.1"
 _FOUND = Resolution(
     Identifier(PREFIX, "P-1"),
@@ -60,6 +62,10 @@ def run_order(data: bytes) -> None:
         assert all(what and (not where or where.startswith("/")) for where, what in found)
         json.dumps(found, ensure_ascii=False).encode()
         return
+    if isinstance(order, TemplateOrder):
+        draft = order.as_template(PREFIX, 1)
+        assert (draft.name, len(draft.items), answer_of(draft).items) == (order.name, len(order.items), order.items)
+        assert all(each.reason for each in template_mistakes(draft))
     if isinstance(order, RegistrationOrder):
         values = order.as_values()
         made = Registration(Identifier(PREFIX, "P-1"), values)
@@ -78,12 +84,15 @@ def order_seeds() -> list[bytes]:
         {"index": 2, "type": "PART", "data": "7"},
         {"index": 3, "type": "X", "data": {"format": "hex", "value": "0a"}, "ttl": 5},
     ]
+    name = {"zh": "泵", "en": "Pump"}
+    item = {"index": 2000, "type": "FLOW", "name": name, "kind": "decimal", "least": "0.5", "unit": "MQH", "places": 2}
     bodies = (
         {"handle": "88.100.1/P-1", "values": values},
         {"registrations": [{"handle": "88.100.1/P-1", "values": values}, 5]},
         {"id": "acme", "name": {"zh": "木棉", "en": "Acme"}, "public": False},
         {"count": 5, "holder": "hall-1"},
         {"label": "line", "role": "gateway"},
+        {"prefix": "88.100.1", "name": "pump", "title": name, "items": [item, {**item, "kind": "text", "pattern": "[a-z]+"}]},
     )
     return [Written().number(place, len(ORDERS) - 1).data + json.dumps(body).encode() for place, body in enumerate(bodies)]
 

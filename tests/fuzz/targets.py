@@ -44,6 +44,7 @@ TARGETS: dict[str, Target] = {
     "settings_file": Target(settings_files.run_settings, settings_files.settings_seeds, 8192),
     "epcis_document": Target(documents.run_document, documents.document_seeds, 8192),
     "identifier": Target(documents.run_identifier, documents.identifier_seeds, 4096),
+    "template_pattern": Target(documents.run_pattern, documents.pattern_seeds, 1024),
     "node_order": Target(exchanges.run_order, exchanges.order_seeds),
     "handle_query": Target(exchanges.run_query, exchanges.query_seeds, 8192),
     "node_answer": Target(exchanges.run_answer, exchanges.answer_seeds),
