@@ -20,6 +20,7 @@ from gateway.log import Log
 from gateway.mqtt_settings import MqttSettings
 from gateway.outbox.base import Outbox, RecordKind
 from gateway.outbox.codec import encode_table, table_digest
+from gateway.outbox.gathering import Gathering
 from gateway.poller import Poller
 from gateway.processing.keeping import Keeper, known_devices
 from gateway.processing.pipeline import Pipeline
@@ -66,6 +67,7 @@ class Gateway:
     """By device; a Pipeline tells how many readings were late and how many tags are stale."""
     pollers: dict[str, Poller] = field(default_factory=dict)
     forwarders: dict[str, Forwarder] = field(default_factory=dict)
+    gathering: Gathering = field(default_factory=Gathering)
 
 
 def carriers(settings: GatewaySettings) -> dict[str, frozenset[RecordKind]]:
@@ -74,7 +76,7 @@ def carriers(settings: GatewaySettings) -> dict[str, frozenset[RecordKind]]:
     return {sink.name: frozenset({kind_of[sink.kind]}) for sink in settings.sinks}
 
 
-def assemble(settings: GatewaySettings, outbox: Outbox, around: Surroundings) -> Gateway:
+def assemble(settings: GatewaySettings, outbox: Outbox, around: Surroundings, gathering: Gathering | None = None) -> Gateway:
     """Make every part; nothing runs yet. The outbox must be open.
 
     Raises:
@@ -82,6 +84,7 @@ def assemble(settings: GatewaySettings, outbox: Outbox, around: Surroundings) ->
     """
     storage = Storage(outbox, around.clock, Log("outbox"))
     gateway = Gateway(settings, outbox, storage, make_clock_watch(settings, around.clock))
+    gateway.gathering = gathering or gateway.gathering
     plans = {device.name: compile_plan(device) for device in settings.devices}
     reports = plan_reports(settings, {name: plan.tags for name, plan in plans.items()}, around.clock.monotonic)
     tables = {name: reporting.table for name, reporting in reports.items()}
@@ -163,6 +166,7 @@ def _poller(
         backoff=Backoff(around.uniform),
         log=Log("device", device=device.name),
         place=place,
+        gathering=gateway.gathering,
     )
 
 

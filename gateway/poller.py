@@ -22,6 +22,7 @@ from gateway.clock import Clock
 from gateway.expiry import Expiry
 from gateway.intake import Intake, all_tags
 from gateway.log import Log
+from gateway.outbox.gathering import Gathering
 from gateway.products.rule import Rule
 from gateway.scheduler import Timetable
 from gateway.watchdog import Watchdog
@@ -48,9 +49,18 @@ class Poller:
     """See the module's docstring. run() it in a task of its own; cancelled, it finishes the append under way (Outbox.append)."""
 
     def __init__(
-        self, plan: DevicePlan, driver: Driver, intake: Intake, *, clock: Clock, backoff: Backoff, log: Log, place: int = 0
+        self,
+        plan: DevicePlan,
+        driver: Driver,
+        intake: Intake,
+        *,
+        clock: Clock,
+        backoff: Backoff,
+        log: Log,
+        place: int = 0,
+        gathering: Gathering | None = None,
     ) -> None:
-        """`place`: of the device in the configuration, to spread polls over time."""
+        """`place`: of the device in the configuration, to spread polls over time; `gathering`: the outbox's."""
         self.state = DeviceState.STARTING
         self.trouble: str | None = None
         """Why the device isn't online."""
@@ -65,6 +75,7 @@ class Poller:
         self._clock = clock
         self._backoff = backoff
         self._log = log
+        self._gathering = gathering or Gathering()
         self._expiry = Expiry(clock, log)
         self._lost_at: float | None = None
         self._online_at = 0.0
@@ -162,11 +173,15 @@ class Poller:
         now_s = self._clock.monotonic()
         self.timetable.begin(index, now_s)
         watchdog.begin(now_s)
-        frames = await self._driver.read(self._polled[index].plan)
-        watchdog.end()
-        self.timetable.answered(self._clock.monotonic())
-        self._recover()
-        await self._intake.take(frames)
+        self._gathering.begin()
+        try:
+            frames = await self._driver.read(self._polled[index].plan)
+            watchdog.end()
+            self.timetable.answered(self._clock.monotonic())
+            self._recover()
+            await self._intake.take(frames)
+        finally:
+            self._gathering.end()
         if self._intake.own_rules:
             await self._shake_hands()
         self.timetable.end(index, self._clock.monotonic())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from gateway.outbox import inspection, sqlite
 from gateway.outbox.batch import books_of, seal
 from gateway.outbox.bounds import Limits
 from gateway.outbox.codec import checksum
+from gateway.outbox.gathering import Gathering
 from gateway.outbox.mark import Mark, write_mark
 from gateway.outbox.schema import APPLICATION_ID, STEPS, VERSION
 from gateway.outbox.sqlite import SqliteOutbox
@@ -24,7 +26,7 @@ from tests.contracts.outbox_lanes import LanesContract, commit, seqs
 
 @pytest.fixture(autouse=True)
 def _prompt_acknowledgements(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "GATHER_S", 0.0)
+    monkeypatch.setattr(sqlite, "Gathering", partial(Gathering, 0.0))
 
 
 @pytest.fixture
