@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from drivers.model import Kind
-from gateway.derived.columns import Flags, Group, Reals, Signal
+from gateway.derived.columns import Flags, Group, Reals, Signal, is_same
 from gateway.processing.calculation import Calculation, LastValues
 
 Places = npt.NDArray[np.intp]
@@ -16,13 +16,19 @@ Places = npt.NDArray[np.intp]
 
 @dataclass(slots=True)
 class Expressions:
-    """The n expressions of one depth."""
+    """The n expressions of one depth. Those that are a tag and nothing else, mostly all, are no calculation."""
 
-    calculation: Calculation
-    """Its tags are the places of the expressions."""
     n: int
+    plain: Places
+    """The places of those that are a tag."""
+    plain_read: Places
+    """(len(plain),) the tags, by their places in the list of all that are read."""
+    calculation: Calculation | None
+    """Of the others, if any; its tags are the places of the expressions."""
     sources: list[tuple[LastValues, Places, Places]]
     """Of each device: its tags that are read, and their places in the list of all that are read."""
+    own: tuple[Places, Places] | None
+    """The device's own derived tags of `sources`, which know when they began; None where there are none."""
     read: Places
     """The places in that list, expression by expression."""
     starts: Places
@@ -54,23 +60,34 @@ class Member:
     """When there is something to do though nothing has changed."""
     before: dict[str, Signal] = field(default_factory=dict)
     """The inputs of that step."""
+    told: dict[str, Signal] = field(default_factory=dict)
+    """Its results."""
     targets: dict[str, tuple[npt.NDArray[np.int32], Flags | None]] = field(init=False)
     """By result: the registers that are wanted, and whose they are; None for all."""
+    _cuts: dict[str, Places | slice] = field(init=False)
+    """`inputs`, as slices where they are neighbours: those cost least."""
 
     def __post_init__(self) -> None:
+        self._cuts = {name: _cut(places) for name, places in self.inputs.items()}
         wanted = {name: registers >= 0 for name, registers in self.registers.items()}
         self.targets = {
             name: (registers[wanted[name]], None if wanted[name].all() else wanted[name])
             for name, registers in self.registers.items()
         }
 
+    @property
+    def made(self) -> set[int]:
+        """The registers of its results."""
+        return {tag for tags in self.registers.values() for tag in tags.tolist() if tag >= 0}
+
+    def cut(self, signal: Signal) -> dict[str, Signal]:
+        """Its inputs, of the expressions of its depth."""
+        values, status, since = signal.values, signal.status, signal.since
+        return {name: Signal(values[at], status[at], since[at]) for name, at in self._cuts.items()}
+
     def differs(self, inputs: dict[str, Signal]) -> bool:
         """Whether these are other inputs than those of the last step."""
-        return not self.before or any(
-            (signal.status != self.before[name].status).any()
-            or not np.array_equal(signal.values, self.before[name].values, equal_nan=True)
-            for name, signal in inputs.items()
-        )
+        return not self.before or not all(is_same(signal, self.before[name]) for name, signal in inputs.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +98,9 @@ class Output:
     kind: Kind
     has_begin: bool
     """Their source time is when the value began."""
+
+
+def _cut(places: Places) -> Places | slice:
+    first = int(places[0])
+    is_run = np.array_equal(places, np.arange(first, first + len(places)))
+    return slice(first, first + len(places)) if is_run else places

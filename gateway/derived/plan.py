@@ -88,6 +88,7 @@ class Registers:
         self.reported: dict[str, list[Placed]] = {}
         self.sizes: dict[str, int] = {}
         """How many registers each device needs in all."""
+        self._first = {device: len(tags.names) for device, tags in known.items()}
         self._found: dict[tuple[int, str], int] = {}
         for device, tags in known.items():
             own = [entry for _, entry in sorted(outline.entries.items()) if entry.settings.device == device]
@@ -101,6 +102,10 @@ class Registers:
     def of(self, source: Source) -> int:
         """The register of what a name means."""
         return source.tag if source.tag is not None else self._found[(source.place, source.suffix)]
+
+    def derived(self, device: str) -> range:
+        """The registers of a device's derived results."""
+        return range(self._first[device], self.sizes[device])
 
     def at(self, entry: Entry, suffix: str) -> int:
         """The register of a result, -1 where there is none."""
@@ -132,10 +137,10 @@ def derivation_of(
     return Derivation(device.name, last[device.name], depths, _outputs(registers.reported[device.name]))
 
 
-def _expressions(
+def _collected(
     device: str, entries: Sequence[Entry], registers: Registers, last: Mapping[str, LastValues]
-) -> tuple[Expressions, dict[tuple[int, str], int]]:
-    """The expressions of one depth, and the place of each by (entry, field)."""
+) -> tuple[list[Calculated], list[list[tuple[str, int]]], dict[tuple[int, str], int]]:
+    """Every expression of the entries, the (device, register)s that it reads, and its place by (entry, field)."""
     calculated: list[Calculated] = []
     places: dict[tuple[int, str], int] = {}
     read: list[list[tuple[str, int]]] = []
@@ -157,6 +162,14 @@ def _expressions(
             own_input = {entry.settings.state: Input(last[device], register)}
             calculated.append(Calculated(len(calculated), is_bool=False, steps=steps, inputs=own_input))
             read.append([(device, register)])
+    return calculated, read, places
+
+
+def _expressions(
+    device: str, entries: Sequence[Entry], registers: Registers, last: Mapping[str, LastValues]
+) -> tuple[Expressions, dict[tuple[int, str], int]]:
+    """The expressions of one depth, and the place of each by (entry, field)."""
+    calculated, read, places = _collected(device, entries, registers, last)
     distinct = sorted({one for own in read for one in own})
     at = {one: place for place, one in enumerate(distinct)}
     sources = [
@@ -166,8 +179,21 @@ def _expressions(
     ]
     flat = [[at[one] for one in own] or [len(distinct)] for own in read]  # a constant has begun before all time
     starts = np.cumsum([0, *(len(own) for own in flat)])[:-1].astype(np.intp)
-    calculation = Calculation(device, calculated)
-    return Expressions(calculation, len(calculated), sources, _places([one for own in flat for one in own]), starts), places
+    made = registers.derived(device)
+    made_here = [(tag, at[(name, tag)]) for name, tag in distinct if name == device and tag in made]
+    plain = [place for place, one in enumerate(calculated) if [step.op for step in one.steps] == ["tag"]]
+    others = [one for one in calculated if one.tag not in set(plain)]
+    expressions = Expressions(
+        len(calculated),
+        _places(plain),
+        _places([flat[place][0] for place in plain]),
+        Calculation(device, others) if others else None,
+        sources,
+        (_places([tag for tag, _ in made_here]), _places([place for _, place in made_here])) if made_here else None,
+        _places([one for own in flat for one in own]),
+        starts,
+    )
+    return expressions, places
 
 
 def _member(

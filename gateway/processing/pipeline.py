@@ -136,6 +136,8 @@ class Pipeline:
             return picked
         picked = []
         self.derived = []
+        if not self.stages.windows and self.stages.doors is None:
+            return self._filter.pick([frame for frame, _ in self._derive(frames)])
         for frame, is_derived in self._derive(frames):
             picked += self._filter.pick([frame]) if is_derived else self._compress(frame)
         return picked
