@@ -80,12 +80,19 @@ class Group(Protocol):
 
 
 class Rows:
-    """The memory of m tags: columns by name. Those named in `moments` hold monotonic seconds and are kept as ages."""
+    """The memory of m tags: columns by name. Those named in `moments` hold monotonic seconds.
 
-    def __init__(self, m: int, *, moments: Sequence[str] = (), **columns: float | tuple[int, float]) -> None:
+    A column named in `looked` says when the input was last looked at, where it was good then (column `good`). That is the last
+    look for all of these, so that nothing of it needs to be kept.
+    """
+
+    def __init__(
+        self, m: int, *, moments: Sequence[str] = (), looked: str | None = None, **columns: float | tuple[int, float]
+    ) -> None:
         """`columns`: what each begins with; (width, value) for one of more than one number per tag."""
         self.m = m
         self._moments = moments
+        self._looked = looked
         self._columns: dict[str, Reals] = {}
         firsts = {name: first if isinstance(first, tuple) else (0, first) for name, first in columns.items()}
         whole = np.empty(m * sum(width or 1 for width, _ in firsts.values()))  # one array, so that a savepoint is one copy
@@ -95,33 +102,38 @@ class Rows:
             part[:] = value
             self._columns[name] = part.reshape(m, width) if width else part
             start += len(part)
+        self.size = whole.nbytes // m
+        """Bytes of one tag's memory."""
         self._savepoint = Savepoint(whole)
 
     def __getitem__(self, name: str) -> Reals:
         return self._columns[name]
 
-    def pack(self, now_s: float) -> list[bytes]:
-        """Each tag's memory."""
-        parts = [
-            (column - now_s if name in self._moments else column).reshape(self.m, -1) for name, column in self._columns.items()
-        ]
+    def pack(self, origin_s: float) -> list[bytes]:
+        """Each tag's memory; `origin_s`: from when moments count."""
+        parts = []
+        for name, column in self._columns.items():
+            part = column - origin_s if name in self._moments else column
+            if name == self._looked:
+                part = np.where(self._columns["good"] == 1, np.nan, part)
+            parts.append(part.reshape(self.m, -1))
         whole = np.concatenate(parts, axis=1)
         return [row.tobytes() for row in whole]
 
-    def unpack(self, place: int, data: bytes, now_s: float) -> None:
-        """A tag's memory as pack() gave it; `now_s`: what is now the instant at which it was packed.
+    def unpack(self, place: int, data: bytes, origin_s: float) -> None:
+        """A tag's memory as pack() gave it; `origin_s`: the same instant by the present clock.
 
         Raises:
             ValueError: it isn't the memory of such a tag.
         """
-        row = np.frombuffer(data, np.float64)
-        if len(row) != sum(column[place].size for column in self._columns.values()):
+        if len(data) != self.size:
             raise ValueError("the memory of another kind of tag")
+        row = np.frombuffer(data, np.float64)
         at = 0
         for name, column in self._columns.items():
             size = column[place].size
             part = row[at : at + size].reshape(column[place].shape)
-            column[place] = part + now_s if name in self._moments else part
+            column[place] = part + origin_s if name in self._moments else part
             at += size
 
     def keep(self) -> None:

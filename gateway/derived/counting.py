@@ -25,7 +25,7 @@ class Count:
 
     def __init__(self, settings: Sequence[CountSettings]) -> None:
         self.rows = Rows(
-            len(settings), moments=("counted", "read", "since"),
+            len(settings), moments=("counted", "read", "since"), looked="read",
             raw=np.nan, good=0.0, total=0.0, resets=0.0, counted=np.nan, read=np.nan, since=np.nan,
         )  # fmt: skip
         self._values = np.array([one.values for one in settings])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from drivers.model import Frame
@@ -14,6 +15,7 @@ from gateway.derived.oee import Oee
 from gateway.derived.telling import Telling
 from gateway.derived.watch import Watch, text_of
 from gateway.processing.calculation import LastValues
+from gateway.processing.journal import Tag
 
 _NS = 1_000_000_000
 REST_S = 1.0
@@ -64,6 +66,10 @@ class Derivation:
         self._is_unseen = True
         self._is_anew = False
         """What was taken back must be reckoned anew."""
+        self._origin_s = 0.0
+        """From when moments count that are kept, by the monotonic clock: always the same instant."""
+        self._packed: dict[int, list[bytes]] = {}
+        """The memories of those members that weren't stepped since they were last asked for."""
         self._kept: tuple[float | None, float, int, bool] | None = None
         self._kept_members: dict[int, tuple[float | None, int, list[list[str]]]] = {}
 
@@ -111,6 +117,7 @@ class Derivation:
                 for at, texts in enumerate(labels):
                     member.group.recall(at, texts, wall_ns)
         self._kept_members.clear()
+        self._packed.clear()
         for member in self.members:
             member.before = {}
 
@@ -120,19 +127,26 @@ class Derivation:
             return None
         return None if np.isinf(self._due_s) else self._wall_ns + max(0, round((self._due_s - self._now_s) * _NS))
 
-    def memories(self) -> tuple[int, list[tuple[str, str, bytes, list[str]]]]:
-        """What must outlive us: the wall clock at the last look, and (name, signature, memory, its texts) of each tag."""
-        found: list[tuple[str, str, bytes, list[str]]] = []
-        for member in self.members:
-            packed = member.group.rows.pack(self._now_s or 0.0)
-            group = member.group
-            for place, (name, signature) in enumerate(zip(member.names, member.signatures, strict=True)):
-                found.append((name, signature, packed[place], group.memory(place) if isinstance(group, Oee) else []))
-        return self._wall_ns, found
+    @property
+    def tags(self) -> list[tuple[str, bytes]]:
+        """(n,) names, and digests of the settings that the memories belong to."""
+        return [tag for member in self.members for tag in zip(member.names, member.signatures, strict=True)]
 
-    def resume(
-        self, looked_ns: int, memories: Sequence[tuple[str, str, bytes, Sequence[str]]], now_ns: int, now_s: float
-    ) -> list[str]:
+    def memories(self) -> tuple[int, float, list[bytes]]:
+        """What must outlive us: the wall clock at the last look, how long after the origin that was, and each tag's memory."""
+        found: list[bytes] = []
+        for place, member in enumerate(self.members):
+            packed = self._packed.get(place)
+            if packed is None:
+                group = member.group
+                packed = group.rows.pack(self._origin_s)
+                if isinstance(group, Oee):
+                    packed = [row + msgspec.msgpack.encode(group.memory(at)) for at, row in enumerate(packed)]
+                self._packed[place] = packed
+            found += packed
+        return self._wall_ns, (self._now_s or 0.0) - self._origin_s, found
+
+    def resume(self, looked_ns: int, since_s: float, memories: Sequence[Tag], now_ns: int, now_s: float) -> list[str]:
         """Go on from what memories() gave in a process that has ended; the time between is a gap. Before the first look.
 
         A tag that isn't the one it was, by its settings, begins anew.
@@ -144,22 +158,31 @@ class Derivation:
             return []
         unread: list[str] = []
         base_s = now_s - max(0, now_ns - looked_ns) / _NS
-        held = {(name, signature): (data, texts) for name, signature, data, texts in memories}
+        self._origin_s = base_s - since_s
+        held = {(tag.name, tag.settings): tag.memory for tag in memories}
         for member in self.members:
             for place, key in enumerate(zip(member.names, member.signatures, strict=True)):
-                found = held.get(key)
-                if found is None:
+                memory = held.get(key)
+                if memory is None:
                     continue
                 try:
-                    member.group.rows.unpack(place, found[0], base_s)
-                except ValueError:
+                    self._recall(member, place, memory, looked_ns)
+                except (ValueError, msgspec.MsgspecError):
                     unread.append(key[0])
-                    continue
-                member.stepped_s = base_s
-                if isinstance(member.group, Oee):
-                    member.group.recall(place, found[1], looked_ns)
+                else:
+                    member.stepped_s = base_s
         self._now_s, self._looked_s, self._wall_ns = base_s, base_s, looked_ns
+        self._packed.clear()
         return unread
+
+    def _recall(self, member: Member, place: int, memory: bytes, looked_ns: int) -> None:
+        group, size = member.group, member.group.rows.size
+        if isinstance(group, Oee):
+            texts = msgspec.msgpack.decode(memory[size:], type=tuple[str, str])
+            group.rows.unpack(place, memory[:size], self._origin_s)
+            group.recall(place, texts, looked_ns)
+        else:
+            group.rows.unpack(place, memory, self._origin_s)
 
     def _look(self, look: Look, changed: Sequence[bool] | None) -> tuple[list[Frame], list[int]]:
         """Step what must be stepped; periods that ended, as frames, and the places of the members with other results."""
@@ -213,6 +236,7 @@ class Derivation:
 
     def _keep(self, place: int, member: Member) -> None:
         """What it is now can be taken back to."""
+        self._packed.pop(place, None)
         if place in self._kept_members:
             return
         member.group.rows.keep()

@@ -42,8 +42,8 @@ class Member:
     group: Group
     names: list[str]
     """(m,)"""
-    signatures: list[str]
-    """(m,) the settings that the memory belongs to."""
+    signatures: list[bytes]
+    """(m,) the digests of the settings that the memory belongs to."""
     inputs: dict[str, Places]
     """By field: (m,) places of expressions; n, one beyond the last, where there is none."""
     registers: dict[str, npt.NDArray[np.int32]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,7 @@ _BEGUN = (DebounceSettings, HysteresisSettings, LampSettings, CycleSettings)
 """Kinds whose results bear the time at which they began."""
 _GAP_PERIODS = 3
 _GAP_S = 1.0
+_DIGEST_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,10 +249,12 @@ def _group(settings: GatewaySettings, entries: Sequence[Entry]) -> Group:
     return group
 
 
-def _signature(settings: GatewaySettings, one: Any) -> str:
-    """What must not have changed for the memory to be good: not how it is reported."""
+def _signature(settings: GatewaySettings, one: Any) -> bytes:
+    """What must not have changed for the memory to be good, as a digest: not how it is reported."""
     text: str = one.model_dump_json(exclude={"deadband", "heartbeat_s", "priority", "gap_s"})
-    return text + settings.calendar.model_dump_json() if isinstance(one, OeeSettings) else text
+    if isinstance(one, OeeSettings):
+        text += settings.calendar.model_dump_json()
+    return blake2b(text.encode(), digest_size=_DIGEST_BYTES).digest()
 
 
 def _outputs(reported: Sequence[Placed]) -> list[Output]:

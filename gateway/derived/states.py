@@ -123,7 +123,7 @@ class Stops:
 
     def __init__(self, settings: Sequence[StopsSettings]) -> None:
         self.rows = Rows(
-            len(settings), moments=("begin", "seen"),
+            len(settings), moments=("begin", "seen"), looked="seen",
             before=np.nan, good=0.0, seen=np.nan, begin=np.nan,
             unknown=0.0, excused=0.0, micro=0.0, long=0.0, unclear=0.0, stopped=0.0,
         )  # fmt: skip

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from drivers.model import Frame, TagTable, select
 from gateway.filter import Filter
 from gateway.processing.calculation import Calculation, LastValues
+from gateway.processing.journal import Tag
 from gateway.processing.stale import StaleWatch
 from gateway.processing.swinging import SwingingDoors
 from gateway.processing.windows import Windows
@@ -40,12 +41,14 @@ class Deriving(Protocol):
     def next_ns(self) -> int | None:
         """When something becomes true though nothing comes, by the wall clock."""
 
-    def memories(self) -> tuple[int, list[tuple[str, str, bytes, list[str]]]]:
-        """When it was last looked, and what must outlive the process: name, settings, memory and texts of each tag."""
+    @property
+    def tags(self) -> Sequence[tuple[str, bytes]]:
+        """(n,) their names, and the digests of their settings."""
 
-    def resume(
-        self, looked_ns: int, memories: Sequence[tuple[str, str, bytes, Sequence[str]]], now_ns: int, now_s: float
-    ) -> list[str]:
+    def memories(self) -> tuple[int, float, list[bytes]]:
+        """When it was last looked, how long after the origin of all moments that was, and what must outlive the process, (n,)."""
+
+    def resume(self, looked_ns: int, since_s: float, memories: Sequence[Tag], now_ns: int, now_s: float) -> list[str]:
         """Go on from what memories() gave in a process that has ended; the names of tags whose memory can't be read."""
 
 
