@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from drivers.model import Frame
+from drivers.model import Frame, Kind
+from gateway.derived.collecting import Collecting
 from gateway.derived.columns import BAD, OUT_OF_RANGE, Signal, Tick, is_same
 from gateway.derived.member import Expressions, Member, Output
 from gateway.derived.oee import Oee
@@ -45,6 +46,7 @@ class Derivation:
         """How often a period of an OEE ended."""
         self.members = [member for _, members in depths for member in members]
         places = {id(member): place for place, member in enumerate(self.members)}
+        self._device = device
         self._last = last
         self._depths = [(one, [(places[id(member)], member) for member in members]) for one, members in depths]
         self._since = np.full(len(last.values), np.nan)
@@ -64,6 +66,9 @@ class Derivation:
         self._now_s: float | None = None
         self._wall_ns = 0
         self._is_unseen = True
+        self._stepped: list[int] = []
+        """The members that the last look stepped."""
+        self._collecting: Collecting | None = None
         self._is_anew = False
         """What was taken back must be reckoned anew."""
         self._origin_s = 0.0
@@ -79,6 +84,7 @@ class Derivation:
         Where nothing has changed and nothing is due, there is nothing for REST_S: the time is reckoned at the next look. Only
         members are looked at that are due, or read what has changed.
         """
+        self._stepped = []
         changed = self._watch.changed()
         is_gap = now_s - self._looked_s > self._least_gap_s
         if changed is None and not is_gap and self._rests(now_s):
@@ -92,6 +98,15 @@ class Derivation:
         self._now_s, self._wall_ns, self._is_unseen, self._is_anew = now_s, acquired_ns, False, False
         self._due_s = min((member.due_s for member in self.members), default=np.inf)
         return made + self._telling.frames(Tick(now_s, acquired_ns, 0.0, 0.0), told)
+
+    def collect(self, tags: Collection[int], kinds: Sequence[Kind]) -> None:
+        """See Deriving."""
+        found = Collecting(self._device, self._last, self.members, tags, kinds)
+        self._collecting = found if found.has_any else None
+
+    def collected(self, acquired_ns: int) -> list[Frame]:
+        """See Deriving."""
+        return [] if self._collecting is None else self._collecting.frames(acquired_ns, self._stepped)
 
     def accept(self) -> None:
         """See Report."""
@@ -201,6 +216,7 @@ class Derivation:
                 if not is_due and not member.differs(inputs):
                     continue
                 self._keep(place, member)
+                self._stepped.append(place)
                 if self._store(member, self._step(member, inputs, look)):
                     told.append(place)
                     for consumer in self._consumers[place]:

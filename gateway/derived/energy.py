@@ -26,6 +26,8 @@ class Energy:
             len(settings), moments=("since",),
             total=0.0, power=np.nan, base=np.nan, count=np.nan, tainted=1.0, each=np.nan, doubt=0.0, since=np.nan,
         )  # fmt: skip
+        self.ended: Flags = np.zeros(len(settings), np.bool_)
+        """(m,) whose part got its figure in the last step."""
         self._is_power = np.array([one.power is not None for one in settings], np.bool_)
 
     def step(self, tick: Tick, inputs: Mapping[str, Signal], unseen: Flags) -> dict[str, Signal]:
@@ -64,7 +66,7 @@ class Energy:
         made = count.values - rows["count"]
         ends = is_counted & (made > 0)
         used = rows["total"] - rows["base"]
-        is_told = ends & ~np.isnan(rows["base"])
+        is_told = self.ended = ends & ~np.isnan(rows["base"])
         rows["each"][is_told] = np.where(used[is_told] < 0, np.nan, used[is_told] / made[is_told])
         rows["doubt"][is_told] = rows["tainted"][is_told]
         rows["since"][is_told] = tick.now_s

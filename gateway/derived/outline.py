@@ -288,6 +288,7 @@ def outline_mistakes(derived: Sequence[DerivedSettings], devices: Sequence[str],
     yield from outline.mistakes
 
 
-def names_of(one: DerivedSettings) -> list[str]:
-    """The tags that an entry makes, those that only expressions can read too."""
-    return [f"{one.name}.{result.suffix}" if result.suffix else one.name for result in results_of(one, {})]
+def names_of(one: DerivedSettings, *, only_reported: bool = False) -> list[str]:
+    """The tags that an entry makes; those that only expressions can read too, unless `only_reported`."""
+    results = [result for result in results_of(one, {}) if result.is_reported or not only_reported]
+    return [f"{one.name}.{result.suffix}" if result.suffix else one.name for result in results]

@@ -83,6 +83,8 @@ class Cycle:
         self._is_count = np.array(are_counts, np.bool_)
         self._shortest_s = np.where(self._is_count, 0.0, column(settings, "shortest_s"))
         self._longest_s = column(settings, "longest_s", np.inf)
+        self.ended: Flags = np.zeros(len(settings), np.bool_)
+        """(m,) whose cycle was timed in the last step."""
 
     def step(self, tick: Tick, inputs: Mapping[str, Signal], unseen: Flags) -> dict[str, Signal]:
         """See Group."""
@@ -96,7 +98,7 @@ class Cycle:
         ends = rises & ~is_bounce
         n = np.where(self._is_count, signal.values - before, 1.0)
         took = (at - edge) / n
-        is_told = ends & (took <= self._longest_s)
+        is_told = self.ended = ends & (took <= self._longest_s)
         rows["time"][is_told] = took[is_told]
         rows["doubt"][is_told] = rows["tainted"][is_told]
         rows["count"][ends] += n[ends]

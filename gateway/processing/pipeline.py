@@ -5,14 +5,14 @@ driver -> stale values are marked -> calculated tags are added -> derived ones -
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from drivers.model import Frame, TagTable, select
+from drivers.model import Frame, Kind, TagTable, select
 from gateway.filter import Filter
 from gateway.processing.calculation import Calculation, LastValues
 from gateway.processing.journal import Tag
@@ -31,6 +31,12 @@ class Deriving(Protocol):
 
     def frames(self, acquired_ns: int, now_s: float) -> list[Frame]:
         """Everything that is derived now; `now_s`: monotonic."""
+
+    def collect(self, tags: Collection[int], kinds: Sequence[Kind]) -> None:
+        """These are what production rules count, as far as they are derived; `kinds`: of the device's table."""
+
+    def collected(self, acquired_ns: int) -> list[Frame]:
+        """What they count of the look that frames() has just taken."""
 
     def accept(self) -> None:
         """See Report."""
@@ -111,6 +117,7 @@ class Pipeline:
         self._made: list[Frame] = []
         self._closed: list[Frame] = []
         self._looked: list[Frame] = []
+        self._collected: list[Frame] = []
         self.derived: list[Frame] = []
         """See Report."""
 
@@ -134,8 +141,9 @@ class Pipeline:
         """See Report."""
         if frames is self._repeats:
             picked = [*self._made, *self._closed, *self._filter.pick(self._looked), *self._filter.pick(self._repeated)]
-            self.derived = [*self._closed, *self._looked]
+            self.derived = [*self._closed, *self._collected]
             self._repeats, self._repeated, self._made, self._closed, self._looked = None, [], [], [], []
+            self._collected = []
             return picked
         picked = []
         self.derived = []
@@ -172,6 +180,7 @@ class Pipeline:
             self._closed += windows.pass_time(now_ns)
         derivation = self.stages.derivation
         self._looked = [] if derivation is None else derivation.frames(now_ns, self._monotonic())
+        self._collected = [] if derivation is None else derivation.collected(now_ns)
         if self._looked:  # what was looked at just now must not be followed by what it was before
             newer = np.concatenate([frame.tags for frame in self._looked])
             self._repeated = [select(frame, ~np.isin(frame.tags, newer)) for frame in self._repeated]
@@ -198,7 +207,7 @@ class Pipeline:
                 yield frame, False
             if stages.derivation is not None:
                 looked = stages.derivation.frames(batch[-1].acquired_ns, self._monotonic())
-                self.derived += looked
+                self.derived += stages.derivation.collected(batch[-1].acquired_ns)
                 for frame in looked:
                     yield frame, True
 
