@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -11,6 +11,7 @@ import numpy as np
 from drivers.model import Frame, Kind
 from gateway.derived.collecting import Collecting
 from gateway.derived.columns import BAD, OUT_OF_RANGE, Signal, Tick, is_same
+from gateway.derived.late import Afterwards, LateTags
 from gateway.derived.member import Expressions, Member, Output
 from gateway.derived.oee import Oee
 from gateway.derived.telling import Telling
@@ -39,9 +40,18 @@ class Derivation:
     """Used by the device's task only. After each frames() either accept() or take_back()."""
 
     def __init__(
-        self, device: str, last: LastValues, depths: Sequence[tuple[Expressions, Sequence[Member]]], outputs: Sequence[Output]
+        self,
+        device: str,
+        last: LastValues,
+        depths: Sequence[tuple[Expressions, Sequence[Member]]],
+        outputs: Sequence[Output],
+        late: Mapping[int, Afterwards],
     ) -> None:
-        """`last`: of the device, with a register for every result; `depths`: from those that need nothing derived on."""
+        """`last`: of the device, with a register for every result; `depths`: from those that need nothing derived on.
+
+        Args:
+            late: by the depth before which they are calculated.
+        """
         self.turns = 0
         """How often a period of an OEE ended."""
         self.members = [member for _, members in depths for member in members]
@@ -54,13 +64,19 @@ class Derivation:
         self._seen = [np.full(sum(len(places) for _, _, places in one.sources) + 1, np.nan) for one, _ in depths]
         self._begun = [np.full(len(seen), -np.inf) for seen in self._seen]
         reads = [list(_read_by(member, expressions)) for expressions, members in depths for member in members]
+        self._late = LateTags(last, late)
         makers = {tag: place for place, member in enumerate(self.members) for tag in member.made}
         self._consumers: list[set[int]] = [set() for _ in self.members]
         """By member: those that read a result of it."""
         for reader, tags in enumerate(reads):
-            for maker in {makers[tag] for own, tag in tags if own is last and tag in makers}:
-                self._consumers[maker].add(reader)
-        self._watch = Watch(last, reads, makers, [tag for member in self.members for tag in member.orders.values()])
+            for tag in {tag for own, tag in tags if own is last}:
+                if tag in makers:
+                    self._consumers[makers[tag]].add(reader)
+                elif tag in self._late.made:
+                    self._late.is_read(tag, reader)
+        reads.append(self._late.reads)  # by no member, but there is something to calculate
+        texts = [tag for member in self.members for tag in member.orders.values()]
+        self._watch = Watch(last, reads, makers.keys() | self._late.made, texts)
         self._looked_s = self._due_s = -np.inf
         self._least_gap_s = min((float(member.gap_s.min()) for member in self.members), default=np.inf)
         self._now_s: float | None = None
@@ -84,11 +100,12 @@ class Derivation:
         Where nothing has changed and nothing is due, there is nothing for REST_S: the time is reckoned at the next look. Only
         members are looked at that are due, or read what has changed.
         """
-        self._stepped = []
+        self._stepped, self._late.frames = [], []
         changed = self._watch.changed()
         is_gap = now_s - self._looked_s > self._least_gap_s
         if changed is None and not is_gap and self._rests(now_s):
             self._looked_s = now_s
+            self._late.calculate(self._late.beyond(0), acquired_ns)
             return []
         if self._kept is None:
             self._kept = (self._now_s, self._looked_s, self._wall_ns, self._is_unseen)
@@ -98,6 +115,11 @@ class Derivation:
         self._now_s, self._wall_ns, self._is_unseen, self._is_anew = now_s, acquired_ns, False, False
         self._due_s = min((member.due_s for member in self.members), default=np.inf)
         return made + self._telling.frames(Tick(now_s, acquired_ns, 0.0, 0.0), told)
+
+    @property
+    def calculated(self) -> list[Frame]:
+        """See Deriving."""
+        return self._late.frames
 
     def collect(self, tags: Collection[int], kinds: Sequence[Kind]) -> None:
         """See Deriving."""
@@ -199,12 +221,14 @@ class Derivation:
         else:
             group.rows.unpack(place, memory, self._origin_s)
 
-    def _look(self, look: Look, changed: Sequence[bool] | None) -> tuple[list[Frame], list[int]]:
+    def _look(self, look: Look, changed: list[bool] | None) -> tuple[list[Frame], list[int]]:
         """Step what must be stepped; periods that ended, as frames, and the places of the members with other results."""
-        asked = [False] * len(self.members) if changed is None else list(changed)
+        asked = [False] * len(self.members) if changed is None else changed
         made: list[Frame] = []
         told: list[int] = []
         for depth, (expressions, members) in enumerate(self._depths):
+            for reader in self._late.calculate([depth], look.wall_ns):
+                asked[reader] = True
             due = [look.is_whole or self._is_due(member, look.now_s) for _, member in members]
             if True not in due and not any(asked[place] for place, _ in members):
                 continue
@@ -225,6 +249,7 @@ class Derivation:
                     self.turns += 1
                     tick = Tick(look.now_s, look.wall_ns, 0.0, 0.0)
                     made += [frame for closed in member.group.closed for frame in self._telling.closed(member, closed, tick)]
+        self._late.calculate(self._late.beyond(len(self._depths)), look.wall_ns)
         return made, told
 
     def _rests(self, now_s: float) -> bool:

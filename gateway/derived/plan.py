@@ -17,9 +17,11 @@ from gateway.derived.columns import Group, column
 from gateway.derived.counting import Count, Rate
 from gateway.derived.derivation import Derivation
 from gateway.derived.energy import Energy
+from gateway.derived.late import Afterwards
 from gateway.derived.member import Expressions, Member, Output
 from gateway.derived.oee import Oee
-from gateway.derived.outline import Entry, Known, Outline, Result, Source
+from gateway.derived.outline import Entry, Known, Late, Outline, Source
+from gateway.derived.results import Result
 from gateway.derived.settings import (
     CountSettings,
     CycleSettings,
@@ -90,6 +92,7 @@ class Registers:
         self.reported: dict[str, list[Placed]] = {}
         self.sizes: dict[str, int] = {}
         """How many registers each device needs in all."""
+        self._late = {place: index for tags in known.values() for index, place in tags.late.items()}
         self._first = {device: len(tags.names) for device, tags in known.items()}
         self._found: dict[tuple[int, str], int] = {}
         for device, tags in known.items():
@@ -105,6 +108,10 @@ class Registers:
         """The register of what a name means."""
         return source.tag if source.tag is not None else self._found[(source.place, source.suffix)]
 
+    def of_late(self, late: Late) -> int:
+        """The register of a calculated tag that reads derived ones."""
+        return self._late[late.place]
+
     def derived(self, device: str) -> range:
         """The registers of a device's derived results."""
         return range(self._first[device], self.sizes[device])
@@ -116,16 +123,18 @@ class Registers:
 
 def read_devices(outline: Outline) -> set[str]:
     """Those whose last values are needed."""
-    found = {entry.settings.device for entry in outline.entries.values()}
-    return found | {source.device for entry in outline.entries.values() for source in entry.sources.values()}
+    drafts: list[Entry | Late] = [*outline.entries.values(), *outline.late.values()]
+    found = {one.settings.device for one in drafts}
+    return found | {source.device for one in drafts for source in one.sources.values()}
 
 
 def derivation_of(
     settings: GatewaySettings, device: DeviceSettings, outline: Outline, registers: Registers, last: Mapping[str, LastValues]
 ) -> Derivation | None:
-    """None for a device of which nothing is derived."""
+    """None for a device of which nothing is derived, nor calculated from what is."""
     entries = [entry for _, entry in sorted(outline.entries.items()) if entry.settings.device == device.name]
-    if not entries:
+    late = [one for one in outline.late.values() if one.settings.device == device.name]
+    if not entries and not late:
         return None
     entries.sort(key=lambda entry: (entry.depth, entry.settings.kind, entry.place))
     gap_s = _gap_s(device)
@@ -136,7 +145,28 @@ def derivation_of(
         kinds = [list(kind) for _, kind in groupby(held, key=lambda entry: entry.settings.kind)]
         members = [_member(settings, kind, places, registers, last[device.name], gap_s) for kind in kinds]
         depths.append((expressions, members))
-    return Derivation(device.name, last[device.name], depths, _outputs(registers.reported[device.name]))
+    outputs = _outputs(registers.reported[device.name])
+    return Derivation(device.name, last[device.name], depths, outputs, _steps(device.name, late, registers, last))
+
+
+def _steps(device: str, late: Sequence[Late], registers: Registers, last: Mapping[str, LastValues]) -> dict[int, Afterwards]:
+    """The calculated tags that read derived ones, by the depth before which they are calculated."""
+    found: dict[int, Afterwards] = {}
+    for depth, group in groupby(sorted(late, key=lambda one: one.depth), key=lambda one: one.depth):
+        calculated: list[Calculated] = []
+        reads: list[tuple[LastValues, int]] = []
+        made: set[int] = set()
+        for one in group:  # in an order in which they can be calculated: sorting is stable
+            inputs: dict[str, Input | int] = {}
+            for name, source in one.sources.items():
+                tag = registers.of(source)
+                reads.append((last[source.device], tag))
+                inputs[name] = tag if source.device == device and tag in made else Input(last[source.device], tag)
+            assert one.operand is not None
+            calculated.append(Calculated(registers.of_late(one), one.operand.is_bool, one.steps, inputs))
+            made.add(registers.of_late(one))
+        found[depth] = Afterwards(Calculation(device, calculated), reads, made)
+    return found
 
 
 def _collected(

@@ -51,6 +51,7 @@ class Journal:
         self._mark = Mark(generation, 0)
         self._whole: list[bytes] = []
         self._before: list[bytes] = []
+        self._is_begun = False
         self._whole_size = self._size = 0
         self._next: tuple[Mark, list[bytes], list[bytes], int, int] | None = None
 
@@ -58,14 +59,14 @@ class Journal:
         """`memories`: (n,) of every tag; what must be written, and the mark that must be stored with it."""
         mark, size = self._mark, self._size
         changed = _differing(memories, self._before)
-        if self._before and not changed:
+        if self._is_begun and not changed:
             return mark, {}
         spent = {}
         if mark.parts == MOST:
             spent = self._emptied()
             mark, size, changed = Mark(mark.generation, 0), 0, _differing(memories, self._whole)
         data = _sealed(_Part(mark.generation, [(place, memories[place]) for place in changed]))
-        if self._before and size + len(data) <= self._whole_size:
+        if self._is_begun and size + len(data) <= self._whole_size:
             mark = Mark(mark.generation, mark.parts + 1)
             self._next = mark, self._whole, memories, self._whole_size, size + len(data)
             return mark, spent | {_part_key(self._key, mark.parts): data}
@@ -81,6 +82,7 @@ class Journal:
         if self._next is not None:
             self._mark, self._whole, self._before, self._whole_size, self._size = self._next
             self._next = None
+            self._is_begun = True
 
     def _emptied(self) -> dict[str, bytes]:
         return {_part_key(self._key, number): b"" for number in range(1, self._mark.parts + 1)}

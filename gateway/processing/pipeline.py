@@ -1,6 +1,7 @@
 """The way of one device's readings from the driver to what is stored, where the settings ask for more than the filter.
 
-driver -> stale values are marked -> calculated tags are added -> derived ones -> windows count -> swinging doors, or the filter
+driver -> stale values are marked -> calculated tags are added -> derived ones, with calculated ones that read them
+-> windows count -> swinging doors, or the filter
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ class Deriving(Protocol):
 
     turns: int
     """How often something happened that must be kept at once."""
+
+    @property
+    def calculated(self) -> Sequence[Frame]:
+        """At the last look: calculated tags that read derived ones."""
 
     def frames(self, acquired_ns: int, now_s: float) -> list[Frame]:
         """Everything that is derived now; `now_s`: monotonic."""
@@ -181,6 +186,8 @@ class Pipeline:
         derivation = self.stages.derivation
         self._looked = [] if derivation is None else derivation.frames(now_ns, self._monotonic())
         self._collected = [] if derivation is None else derivation.collected(now_ns)
+        if derivation is not None and self._looked:
+            self._looked += [select(frame, self._door_places[frame.tags] < 0) for frame in derivation.calculated]
         if self._looked:  # what was looked at just now must not be followed by what it was before
             newer = np.concatenate([frame.tags for frame in self._looked])
             self._repeated = [select(frame, ~np.isin(frame.tags, newer)) for frame in self._repeated]
@@ -208,8 +215,11 @@ class Pipeline:
             if stages.derivation is not None:
                 looked = stages.derivation.frames(batch[-1].acquired_ns, self._monotonic())
                 self.derived += stages.derivation.collected(batch[-1].acquired_ns)
+                self.derived += stages.derivation.calculated
                 for frame in looked:
                     yield frame, True
+                for frame in stages.derivation.calculated:
+                    yield frame, False
 
     def _calculate(self, frames: Sequence[Frame]) -> list[Frame]:
         """Note the readings as the newest; what is calculated of them."""

@@ -40,6 +40,6 @@ def collectables(settings: GatewaySettings, device: DeviceSettings) -> dict[str,
 def _derived(settings: GatewaySettings, device: DeviceSettings) -> list[str]:
     if not settings.derived:
         return []
-    from gateway.derived.outline import names_of
+    from gateway.derived.results import names_of
 
     return [name for one in settings.derived if one.device == device.name for name in names_of(one, only_reported=True)]

@@ -35,17 +35,24 @@ DERIVED: Sequence[Mapping[str, Any]] = [
     {"name": "rate", "kind": "rate", "input": "parts", "window_s": 6},
     {"name": "rate2", "kind": "rate", "input": "parts2", "window_s": 10, "per": "h", "deadband": 0.5},
     {"name": "oee", "kind": "oee", "state": "state", "count": "parts", "reject": "parts2", "ideal_cycle_s": 1, "every_s": 3},
+    {"name": "heavy", "kind": "hysteresis", "input": "load", "on_above": 2, "off_below": 1.5, "off_s": 0.3},
+    {"name": "many2", "kind": "debounce", "input": "much", "off_s": 0.6},
     {"name": "many", "kind": "debounce", "input": "stops + stops2.unclear > 3 or rate > 40", "on_s": 1},
 ]
 """Two of each kind where two rows may differ; the expressions are tags, and more than tags."""
+CALCULATED = [
+    {"device": "m", "name": "load", "expression": "if(state.running, amp, 0)", "unit": "AMP"},
+    {"device": "m", "name": "much", "expression": "heavy and load > amp2 or stops > 5"},
+]
 
 
 class Whole(Derivation):
     """Leaves nothing out: each look is at everything, and what rests is stepped once in REST_S all the same."""
 
-    def _look(self, look: Look, changed: Sequence[bool] | None) -> tuple[list[Frame], list[int]]:
+    def _look(self, look: Look, changed: list[bool] | None) -> tuple[list[Frame], list[int]]:
         made: list[Frame] = []
         for depth, (expressions, members) in enumerate(self._depths):
+            self._late.calculate([depth], look.wall_ns)
             for place, member in members:
                 inputs = member.cut(self._evaluate(expressions, depth, look))
                 is_resting = member.stepped_s is not None and 0 <= look.now_s - member.stepped_s < REST_S
@@ -57,6 +64,7 @@ class Whole(Derivation):
                     tick = Tick(look.now_s, look.wall_ns, 0.0, 0.0)
                     made += [one for closed in member.group.closed for one in self._telling.closed(member, closed, tick)]
                     member.group.closed = []
+        self._late.calculate(self._late.beyond(len(self._depths)), look.wall_ns)
         return made, list(range(len(self.members)))
 
 
@@ -104,7 +112,7 @@ def play(bench: Bench, seed: int, polls: int = 150) -> list[tuple[str, object, i
 
 
 def bench(derived: Sequence[Mapping[str, Any]] = DERIVED) -> Bench:
-    return Bench(INPUTS, derived, period_s=0.5, calendar={"time_zone": "UTC", "shifts": SHIFTS})
+    return Bench(INPUTS, derived, period_s=0.5, calendar={"time_zone": "UTC", "shifts": SHIFTS}, calculated=CALCULATED)
 
 
 @pytest.mark.parametrize("seed", range(4))
