@@ -229,13 +229,15 @@ class Derivation:
         for depth, (expressions, members) in enumerate(self._depths):
             for reader in self._late.calculate([depth], look.wall_ns):
                 asked[reader] = True
-            due = [look.is_whole or self._is_due(member, look.now_s) for _, member in members]
-            if True not in due and not any(asked[place] for place, _ in members):
+            wanted = [
+                (place, member, is_due)
+                for place, member in members
+                if (is_due := look.is_whole or self._is_due(member, look.now_s)) or (asked[place] and not member.is_noise)
+            ]
+            if not wanted:
                 continue
             signal = self._evaluate(expressions, depth, look)
-            for (place, member), is_due in zip(members, due, strict=True):
-                if not is_due and not asked[place]:
-                    continue
+            for place, member, is_due in wanted:
                 inputs = member.cut(signal)
                 if not is_due and not member.differs(inputs):
                     continue

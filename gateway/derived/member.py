@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from drivers.model import Kind
 from gateway.derived.columns import Flags, Group, Reals, Signal, is_same
+from gateway.derived.switching import Hysteresis
 from gateway.processing.calculation import Calculation, LastValues
 
 Places = npt.NDArray[np.intp]
@@ -54,6 +55,8 @@ class Member:
     texts: npt.NDArray[np.int32] | None = None
     """Of an Oee: (m,) where the period's name goes; of a State its own register is meant."""
     names_of_states: list[tuple[str, ...]] = field(default_factory=list)
+    noisy: tuple[LastValues, Places] | None = None
+    """Of a Hysteresis whose inputs are tags of one device: these, in its order."""
     stepped_s: float | None = None
     """When it was last stepped, by the monotonic clock."""
     due_s: float = -np.inf
@@ -79,6 +82,14 @@ class Member:
     def made(self) -> set[int]:
         """The registers of its results."""
         return {tag for tags in self.registers.values() for tag in tags.tolist() if tag >= 0}
+
+    @property
+    def is_noise(self) -> bool:
+        """Whether nothing would come of what its inputs are now, though they have changed."""
+        if self.noisy is None or self.due_s != np.inf or not isinstance(self.group, Hysteresis):
+            return False
+        last, tags = self.noisy
+        return self.group.ignores(last.values[tags], last.status[tags])
 
     def cut(self, signal: Signal) -> dict[str, Signal]:
         """Its inputs, of the expressions of its depth."""

@@ -18,7 +18,7 @@ from gateway.derived.counting import Count, Rate
 from gateway.derived.derivation import Derivation
 from gateway.derived.energy import Energy
 from gateway.derived.late import Afterwards
-from gateway.derived.member import Expressions, Member, Output
+from gateway.derived.member import Expressions, Member, Output, Places
 from gateway.derived.oee import Oee
 from gateway.derived.outline import Entry, Known, Late, Outline, Source
 from gateway.derived.results import Result
@@ -144,6 +144,9 @@ def derivation_of(
         expressions, places = _expressions(device.name, held, registers, last)
         kinds = [list(kind) for _, kind in groupby(held, key=lambda entry: entry.settings.kind)]
         members = [_member(settings, kind, places, registers, last[device.name], gap_s) for kind in kinds]
+        for member, kind in zip(members, kinds, strict=True):
+            if isinstance(member.group, Hysteresis):
+                member.noisy = _tags(kind, registers, last)
         depths.append((expressions, members))
     outputs = _outputs(registers.reported[device.name])
     return Derivation(device.name, last[device.name], depths, outputs, _steps(device.name, late, registers, last))
@@ -259,6 +262,16 @@ def _member(
                 last.watched.add(member.orders[place])
     member.names_of_states = [NAMES[one.names] for one in own if isinstance(one, StateSettings)]
     return member
+
+
+def _tags(entries: Sequence[Entry], registers: Registers, last: Mapping[str, LastValues]) -> tuple[LastValues, Places] | None:
+    """The inputs, where they are all tags of one device and nothing else."""
+    steps = [entry.steps["input"] for entry in entries]
+    if any([step.op for step in one] != ["tag"] for one in steps):
+        return None
+    sources = [entry.sources[one[0].name] for entry, one in zip(entries, steps, strict=True)]
+    devices = {source.device for source in sources}
+    return (last[devices.pop()], _places([registers.of(source) for source in sources])) if len(devices) == 1 else None
 
 
 def _fields(entry: Entry) -> tuple[str, ...]:

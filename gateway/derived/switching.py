@@ -66,10 +66,19 @@ class Hysteresis:
         self.rows = Rows(len(settings), moments=_MOMENTS, out=np.nan, since=np.nan, pending=np.nan)
         self._above, self._below = column(settings, "on_above"), column(settings, "off_below")
         self._on_s, self._off_s = column(settings, "on_s"), column(settings, "off_s")
+        self._zones = b""
+
+    def ignores(self, values: Reals, status: Codes) -> bool:
+        """Whether such inputs are on the same sides of the thresholds as the last ones: noise, if nothing is pending."""
+        return self._zones_of(values, status) == self._zones
+
+    def _zones_of(self, values: Reals, status: Codes) -> bytes:
+        return b"".join(one.tobytes() for one in (values > self._above, values < self._below, np.isfinite(values), status))
 
     def step(self, tick: Tick, inputs: Mapping[str, Signal], unseen: Flags) -> dict[str, Signal]:
         """See Group."""
         signal = inputs["input"]
+        self._zones = self._zones_of(signal.values, signal.status)
         target = np.where(signal.values > self._above, 1.0, np.where(signal.values < self._below, 0.0, np.nan))
         _switch(self.rows, tick, target, signal, unseen, self._on_s, self._off_s, tick.now_s)
         return {"": _told(self.rows, signal.status)}
