@@ -30,6 +30,7 @@ class Count:
         )  # fmt: skip
         self._values = np.array([one.values for one in settings])
         self._shortest_s = column(settings, "shortest_s", 0.0)
+        self._is_limited = self._shortest_s > 0
         self._max_step = column(settings, "max_step", np.inf)
         self._has_end = np.isfinite(self._values)
         self._most_rolled = np.where(np.isinf(self._max_step), self._values / _SHARE, self._max_step)
@@ -45,8 +46,9 @@ class Count:
         grown = np.where(good & ~is_first, value - raw, 0.0)
         was_good = rows["good"] == 1
         rows["read"][was_good] = tick.now_s - tick.silent_s  # it was looked at since, and was what it was
-        lately = self._fit(tick.now_s - rows["read"]) + 1
-        possible = np.minimum(lately, np.where(np.isnan(counted), np.inf, self._fit(tick.now_s - counted)))
+        lately, possible = self._fit(tick.now_s - np.array((rows["read"], counted)))
+        lately += 1
+        possible = np.minimum(lately, possible)
         most = _BOUNCES * lately
         most = np.minimum(self._max_step, most)
         is_reset, is_glitch, parts = grown > most, None, grown
@@ -86,9 +88,9 @@ class Count:
         return is_reset, is_glitch, np.where(is_glitch, 0.0, np.where(is_reset, since_reset, parts))
 
     def _fit(self, span_s: Reals) -> Reals:
-        """(m,) how many parts a span has room for; infinite where the shortest time for one isn't known."""
+        """(..., m) how many parts a span has room for; infinite where the shortest time for one, or the span, isn't known."""
         fit: Reals = np.floor(span_s / self._shortest_s + _CLOSE)
-        return np.where((self._shortest_s > 0) & ~np.isnan(fit), fit, np.inf)
+        return np.where(self._is_limited & (fit == fit), fit, np.inf)
 
 
 class Rate:

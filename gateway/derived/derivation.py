@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -12,7 +12,7 @@ from drivers.model import Frame, Kind
 from gateway.derived.collecting import Collecting
 from gateway.derived.columns import BAD, OUT_OF_RANGE, Signal, Tick, is_same
 from gateway.derived.late import Afterwards, LateTags
-from gateway.derived.member import Expressions, Member, Output
+from gateway.derived.member import REST_S, Expressions, Member, Output, read_by
 from gateway.derived.oee import Oee
 from gateway.derived.telling import Telling
 from gateway.derived.watch import Watch, text_of
@@ -20,8 +20,6 @@ from gateway.processing.calculation import LastValues
 from gateway.processing.journal import Tag
 
 _NS = 1_000_000_000
-REST_S = 1.0
-"""Inputs that stay as they are need no more than one look in so long."""
 
 
 class Look(NamedTuple):
@@ -63,7 +61,7 @@ class Derivation:
         self._telling = Telling(device, last, self._since, self.members, outputs)
         self._seen = [np.full(sum(len(places) for _, _, places in one.sources) + 1, np.nan) for one, _ in depths]
         self._begun = [np.full(len(seen), -np.inf) for seen in self._seen]
-        reads = [list(_read_by(member, expressions)) for expressions, members in depths for member in members]
+        reads = [list(read_by(member, expressions)) for expressions, members in depths for member in members]
         self._late = LateTags(last, late)
         makers = {tag: place for place, member in enumerate(self.members) for tag in member.made}
         self._consumers: list[set[int]] = [set() for _ in self.members]
@@ -85,6 +83,8 @@ class Derivation:
         self._stepped: list[int] = []
         """The members that the last look stepped."""
         self._collecting: Collecting | None = None
+        self._rests_s = [-np.inf for _ in depths]
+        """By depth, until when surely none of its members is due."""
         self._is_anew = False
         """What was taken back must be reckoned anew."""
         self._origin_s = 0.0
@@ -155,6 +155,7 @@ class Derivation:
                     member.group.recall(at, texts, wall_ns)
         self._kept_members.clear()
         self._packed.clear()
+        self._rests_s = [-np.inf for _ in self._depths]
         for member in self.members:
             member.before = {}
 
@@ -229,10 +230,14 @@ class Derivation:
         for depth, (expressions, members) in enumerate(self._depths):
             for reader in self._late.calculate([depth], look.wall_ns):
                 asked[reader] = True
+            may_be_due = look.is_whole or look.now_s >= self._rests_s[depth]
+            if not may_be_due and True not in asked[members[0][0] : members[-1][0] + 1]:
+                continue
             wanted = [
                 (place, member, is_due)
                 for place, member in members
-                if (is_due := look.is_whole or self._is_due(member, look.now_s)) or (asked[place] and not member.is_noise)
+                if (is_due := may_be_due and (look.is_whole or self._is_due(member, look.now_s)))
+                or (asked[place] and not member.is_noise)
             ]
             if not wanted:
                 continue
@@ -251,6 +256,7 @@ class Derivation:
                     self.turns += 1
                     tick = Tick(look.now_s, look.wall_ns, 0.0, 0.0)
                     made += [frame for closed in member.group.closed for frame in self._telling.closed(member, closed, tick)]
+            self._rests_s[depth] = min(member.rests_s for _, member in members)
         self._late.calculate(self._late.beyond(len(self._depths)), look.wall_ns)
         return made, told
 
@@ -264,7 +270,7 @@ class Derivation:
         stepped_s, due_s = member.stepped_s, member.due_s
         if stepped_s is None or not member.before or now_s >= due_s or member.orders:
             return True
-        return not 0 <= now_s - stepped_s < REST_S and not (member.group.is_settled and due_s == np.inf)
+        return not 0 <= now_s - stepped_s < REST_S and not member.is_settled
 
     def _step(self, member: Member, inputs: dict[str, Signal], look: Look) -> dict[str, Signal]:
         now_s = look.now_s
@@ -335,15 +341,3 @@ class Derivation:
             values[at] = signal.values if wanted is None else signal.values[wanted]
             status[at] = signal.status if wanted is None else signal.status[wanted]
         return has_changed
-
-
-def _read_by(member: Member, expressions: Expressions) -> Iterator[tuple[LastValues, int]]:
-    """The tags that a member's expressions read."""
-    tags = {
-        place: (last, tag) for last, own, at in expressions.sources for tag, place in zip(own.tolist(), at.tolist(), strict=True)
-    }
-    ends = [*expressions.starts[1:].tolist(), len(expressions.read)]
-    read = expressions.read.tolist()
-    for places in member.inputs.values():
-        for place in set(places.tolist()) - {expressions.n}:
-            yield from (tags[one] for one in read[expressions.starts[place] : ends[place]] if one in tags)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +14,11 @@ from gateway.derived.switching import Hysteresis
 from gateway.processing.calculation import Calculation, LastValues
 
 Places = npt.NDArray[np.intp]
+
+
+REST_S = 1.0
+"""Inputs that stay as they are need no more than one look in so long."""
+_ROUNDING_S = 1e-6
 
 
 @dataclass(slots=True)
@@ -84,6 +90,18 @@ class Member:
         return {tag for tags in self.registers.values() for tag in tags.tolist() if tag >= 0}
 
     @property
+    def is_settled(self) -> bool:
+        """A step with the same inputs would change nothing, however late."""
+        return self.group.is_settled and self.due_s == np.inf
+
+    @property
+    def rests_s(self) -> float:
+        """Until when it is surely not due, if its inputs stay as they are."""
+        if self.stepped_s is None or not self.before or self.orders:
+            return -np.inf
+        return np.inf if self.is_settled else min(self.due_s, self.stepped_s + REST_S) - _ROUNDING_S
+
+    @property
     def is_noise(self) -> bool:
         """Whether nothing would come of what its inputs are now, though they have changed."""
         if self.noisy is None or self.due_s != np.inf or not isinstance(self.group, Hysteresis):
@@ -115,3 +133,15 @@ def _cut(places: Places) -> Places | slice:
     first = int(places[0])
     is_run = np.array_equal(places, np.arange(first, first + len(places)))
     return slice(first, first + len(places)) if is_run else places
+
+
+def read_by(member: Member, expressions: Expressions) -> Iterator[tuple[LastValues, int]]:
+    """The tags that a member's expressions read."""
+    tags = {
+        place: (last, tag) for last, own, at in expressions.sources for tag, place in zip(own.tolist(), at.tolist(), strict=True)
+    }
+    ends = [*expressions.starts[1:].tolist(), len(expressions.read)]
+    read = expressions.read.tolist()
+    for places in member.inputs.values():
+        for place in set(places.tolist()) - {expressions.n}:
+            yield from (tags[one] for one in read[expressions.starts[place] : ends[place]] if one in tags)

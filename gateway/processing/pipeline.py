@@ -117,6 +117,8 @@ class Pipeline:
         self._door_places = _places(n, stages.door_tags)
         self._counted = [_Counted(windows, _places(n, windows.tags)) for windows in stages.windows]
         self._routes: dict[int, _Route] = {}
+        self._apart: dict[tuple[int, ...], list[npt.NDArray[np.int32]]] = {}
+        """Arrays of tags, kept so that no other takes their places in memory, of which none has a tag of another."""
         self._repeats: list[Frame] | None = None
         self._repeated: list[Frame] = []
         self._made: list[Frame] = []
@@ -209,7 +211,7 @@ class Pipeline:
         if stages.stale is not None:
             now_s = self._monotonic()
             frames = [stages.stale.mark(frame, now_s) for frame in frames]
-        for batch in [frames] if stages.derivation is None else _looks(frames):
+        for batch in [frames] if stages.derivation is None or self._is_one_look(frames) else _looks(frames):
             for frame in (*batch, *self._calculate(batch)):
                 yield frame, False
             if stages.derivation is not None:
@@ -220,6 +222,18 @@ class Pipeline:
                     yield frame, True
                 for frame in stages.derivation.calculated:
                     yield frame, False
+
+    def _is_one_look(self, frames: Sequence[Frame]) -> bool:
+        """Whether it is known that no tag comes twice."""
+        key = tuple([id(frame.tags) for frame in frames])
+        if key in self._apart:
+            return True
+        if any(frame.tags.flags.writeable for frame in frames) or sum(1 for _ in _looks(frames)) != 1:
+            return False
+        if len(self._apart) == _MOST_ROUTES:
+            self._apart.clear()
+        self._apart[key] = [frame.tags for frame in frames]
+        return True
 
     def _calculate(self, frames: Sequence[Frame]) -> list[Frame]:
         """Note the readings as the newest; what is calculated of them."""

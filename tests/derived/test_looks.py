@@ -12,7 +12,8 @@ import pytest
 from drivers.model import Frame
 from gateway.derived import plan
 from gateway.derived.columns import Tick
-from gateway.derived.derivation import REST_S, Derivation, Look
+from gateway.derived.derivation import Derivation, Look
+from gateway.derived.member import REST_S
 from gateway.derived.oee import Oee
 from tests.derived.bench import NO_DATA, Bench
 
@@ -133,3 +134,8 @@ def test_what_was_taken_back_is_told_at_the_next_look_though_nothing_changed() -
     one.poll(1, after_s=0.2, accept=False)
     one.poll(1, after_s=0.2)
     assert one.of("open") == [False, True, True]
+
+
+def test_a_look_without_readings_makes_none() -> None:
+    one = Bench({"bit": "bit"}, [{"name": "open", "kind": "debounce", "input": "bit"}])
+    assert [list(one.report.pick(())) for _ in range(2)] == [[], []]
