@@ -57,7 +57,7 @@ class Journal:
 
     def notes(self, memories: list[bytes]) -> tuple[Mark, dict[str, bytes]]:
         """`memories`: (n,) of every tag; what must be written, and the mark that must be stored with it."""
-        mark, size = self._mark, self._size
+        mark, size, self._next = self._mark, self._size, None
         changed = _differing(memories, self._before)
         if self._is_begun and not changed:
             return mark, {}

@@ -98,3 +98,15 @@ def test_nothing_is_left_of_a_journal_that_is_emptied() -> None:
     disk.notes |= emptied(disk.notes.get, "kept/d")
     assert not any(disk.notes.values())
     assert emptied(disk.notes.get, "kept/d") == {}
+
+
+def test_what_could_not_be_stored_and_was_taken_back_leaves_no_trace() -> None:
+    disk = Disk()
+    memories = [bytes(24) for _ in TAGS]
+    disk.store(memories)
+    disk.store([b"new", *memories[1:]], fails=True)
+    disk.store(memories)
+    assert disk.read() == tags(memories)
+    memories[5] = b"x"
+    disk.store(memories)
+    assert disk.read() == tags(memories)
