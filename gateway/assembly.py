@@ -93,6 +93,8 @@ def assemble(settings: GatewaySettings, outbox: Outbox, around: Surroundings, ga
         gateway.pools[rule.pool.prefix] = pool
         spec = rule_spec(settings, rule, plans, tables)
         gateway.rules[rule.name] = Rule(spec, pool, storage, Log("rule", rule=rule.name))
+    for reporting in reports.values():
+        _collect_derived(gateway, reporting)
     for place, device in enumerate(settings.devices):
         name = device.name
         gateway.reports[name] = reports[name].report
@@ -108,6 +110,15 @@ def assemble(settings: GatewaySettings, outbox: Outbox, around: Surroundings, ga
             policy=sink.history.policy if sink.kind == "mqtt" else None,  # products keep one strict order
         )
     return gateway
+
+
+def _collect_derived(gateway: Gateway, reporting: Reporting) -> None:
+    """Tell a device which of its derived tags the rules collect."""
+    derivation = reporting.report.stages.derivation if isinstance(reporting.report, Pipeline) else None
+    if derivation is not None:
+        rules = gateway.rules.values()
+        tags = {tag for rule in rules for tag in rule.spec.collected(reporting.table.device)}
+        derivation.collect(tags, reporting.table.kinds)
 
 
 def make_clock_watch(settings: GatewaySettings, clock: Clock) -> ClockWatch:

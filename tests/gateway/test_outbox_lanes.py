@@ -152,7 +152,7 @@ async def test_info_tells_what_lies_beyond_and_replay_takes_it_back(path: Path, 
     await outbox.acknowledge("broker", 8, 5)
     await outbox.close()
     assert main(["gateway", "outbox", "info", str(path), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["sinks"] == {"broker": {"cursor": 2, "beyond": "6-8", "depth": 4}}
+    assert json.loads(capsys.readouterr().out)["sinks"] == {"broker": {"cursor": 2, "beyond": [[6, 8]], "depth": 4}}
     assert main(["gateway", "outbox", "replay", str(path), "--sink", "broker", "--seq", "7"]) == 0
     assert "broker gets 2 records again, from seq 7" in capsys.readouterr().out
     outbox = await opened(path)
