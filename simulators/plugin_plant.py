@@ -26,7 +26,8 @@ from simulators.plugin_loop import LoopThread
 from simulators.plugin_wire import Wire
 from simulators.proxy import ChaosProxy
 from simulators.settings import PlantSettings
-from simulators.verification import Verdict, verify
+from simulators.verdict import Verdict
+from simulators.verification import verify
 
 _S = 1_000_000_000
 
@@ -136,7 +137,7 @@ class Plant:
 
     async def _open_bench(self) -> str:
         # asyncua alone takes longer to load than the rest of the plant to start.
-        from simulators.opcua_server import BenchServer
+        from simulators.opcua.bench import BenchServer
         from simulators.plant.bench import Bench
 
         settings, origin_ns = self._settings, self._origin_ns

@@ -43,15 +43,17 @@ class _Tables:
         self.references.extend(references)
 
 
-def fill_small(node_service: Any) -> None:
+def fill_small(node_service: Any, extra: Iterable[str] = ()) -> None:
     """Put the nodes into an empty address space.
 
     Args:
         node_service: the server's NodeManagementService.
+        extra: names in ua.ObjectIds of further nodes; what they stand on comes with them.
     """
     tables = _Tables()
     create_standard_address_space_Services(tables)
-    kept = _closure({node.RequestedNewNodeId: node for node in tables.nodes}, _seeds(tables.nodes))
+    seeds = _seeds(tables.nodes) + [ua.NodeId(getattr(ua.ObjectIds, name)) for name in extra]
+    kept = _closure({node.RequestedNewNodeId: node for node in tables.nodes}, seeds)
     left = [node for node in tables.nodes if node.RequestedNewNodeId in kept]
     while left:
         # A node whose parent stands further down the table has to wait for it.
