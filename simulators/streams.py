@@ -215,23 +215,25 @@ class _Tally:
                 self._miss(reading, before, is_last=is_last, has_bad=has_bad)
             elif any(copy.hold is Hold.UNCHANGED for copy in reading.copies) or reading.is_bad or before is None:
                 continue
-            elif self._stream.keeps_history and not is_last:
+            elif is_last:
+                continue  # The client has gone, or is away still.
+            elif self._stream.keeps_history:
                 self._lose(reading, "is lost, though the device's history has it")
             else:
                 gone.append(reading)
         self._forfeited += len(gone)
-        self._tell(before, None if is_last else readings[place], gone, told, has_left=bool(left))
+        self._tell(before, None if is_last else readings[place], gone, told, may_tell=not all(map(self._is_owed, left)))
 
-    def _tell(self, before: _Reading | None, after: _Reading | None, gone: list[_Reading], told: int, *, has_left: bool) -> None:
+    def _tell(self, before: _Reading | None, after: _Reading | None, gone: list[_Reading], told: int, *, may_tell: bool) -> None:
         """Whether the client's gap records are those that it owes."""
-        excess = told - (1 if gone or has_left else 0)
+        excess = told - (1 if may_tell else 0)
         if excess > 0:
             self._invented += excess
             where = "before any reading" if before is None else f"after {before.first.source_ms}"
             self.findings.append(f"{self._stream}: {told} gaps told {where}, where {len(gone)} readings were lost by the device")
         if not gone or before is None:
             return
-        if not told and after is not None:
+        if not told:
             self._untold += 1
             what = f"{len(gone)} readings from {gone[0].first.source_ms} on were lost by the device"
             self.findings.append(f"{self._stream}: {what}, and no gap is told")

@@ -30,6 +30,8 @@ WINDOW = 3
 """Publish requests kept waiting at the server."""
 MOST_OUTSTANDING = 2 * WINDOW
 """With those that only carry an acknowledgement."""
+MOST_UNANSWERED = 1000
+"""Requests that later ones were answered before: with more of them another connection is better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ class Publisher:
         self._silence_s = float("inf")
         self._requests: dict[asyncio.Task[bytes], list[Any]] = {}
         """Outstanding requests with the acknowledgements that they carry."""
+        self._overtaken: set[asyncio.Task[bytes]] = set()
+        """Outstanding, though later ones are answered."""
         self._limit = MOST_OUTSTANDING
         self._acks: list[Any] = []
         self._arrived: deque[tuple[bytes, int]] = deque()
@@ -160,7 +164,7 @@ class Publisher:
         """Give up the outstanding requests; nothing more is sent. What they were to acknowledge is kept for a resume()."""
         self._failure = self._failure or DeviceUnreachable(f"{self._device}: closed")
         self._woken.set()
-        requests = list(self._requests)
+        requests = [*self._requests, *self._overtaken]
         for request in requests:
             request.cancel()
         await asyncio.gather(*requests, return_exceptions=True)
@@ -191,8 +195,11 @@ class Publisher:
         request.add_done_callback(self._answered)
 
     def _answered(self, request: asyncio.Task[bytes]) -> None:
-        acks = self._requests.pop(request)
         error = None if request.cancelled() else request.exception()
+        if error is None and not request.cancelled():
+            self._overtake(request)
+        self._overtaken.discard(request)
+        acks = self._requests.pop(request, [])
         if request.cancelled() or error is not None:
             # The server may have taken them or not; to be told twice does it no harm.
             self._acks = [ack for ack in acks if ack.SubscriptionId in self._trackers] + self._acks
@@ -210,6 +217,21 @@ class Publisher:
                 self._trackers.clear()
             self._fail(driver_error(f"{self._device}: waiting for notifications", error))
         self._woken.set()
+
+    def _overtake(self, answered: asyncio.Task[bytes]) -> None:
+        """A server answers in the order of the requests (Part 4, 5.14.5): the answers to those before this one have got lost.
+
+        Others take their places, lest the server run out of requests. A late answer is still taken.
+        """
+        if answered not in self._requests:
+            return
+        for request in list(self._requests):
+            if request is answered:
+                break
+            self._acks = [ack for ack in self._requests.pop(request) if ack.SubscriptionId in self._trackers] + self._acks
+            self._overtaken.add(request)
+        if len(self._overtaken) > MOST_UNANSWERED:
+            self._fail(DeviceTimeout(f"{self._device}: {len(self._overtaken)} publish requests were never answered"))
 
     def _fail(self, failure: DriverError) -> None:
         self._failure = self._failure or failure

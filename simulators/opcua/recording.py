@@ -23,8 +23,9 @@ from simulators.opcua.book import Book
 from simulators.opcua.space import fill_small
 from simulators.opcua.subscription import RecordingSubscription
 
-# What a client is refused, asyncua logs as an error with the server; here that is everyday.
-logging.getLogger("asyncua.server.uaprocessor").setLevel(logging.CRITICAL)
+# What a client is refused, asyncua logs as an error of the server; here that is everyday.
+for _name in ("uaprocessor", "binary_server_asyncio"):
+    logging.getLogger(f"asyncua.server.{_name}").setLevel(logging.CRITICAL)
 
 FASTEST_MS = 10.0
 """The shortest publishing interval that the server agrees to."""
