@@ -73,6 +73,7 @@ class _Arrival:
 
 
 _TELLS_GAP, _TELLS_BAD = -1, -2
+_HAD = (Hold.HELD, Hold.ACKNOWLEDGED)
 
 
 class Stream:
@@ -83,6 +84,8 @@ class Stream:
         self.tag = tag
         self._keeps_history = keeps_history
         self._readings: list[_Reading] = []
+        self._usual: type | None = None
+        """The type of its first value."""
         self._places: dict[int, int] = {}
         self._arrivals: list[_Arrival] = []
         self._fronts = [-1, -1]
@@ -97,6 +100,8 @@ class Stream:
         place = self._places.setdefault(sample.source_ms, len(self._readings))
         if place == len(self._readings):
             self._readings.append(_Reading(sample))
+        if self._usual is None and sample.value is not None:
+            self._usual = _class_of(sample.value)
         reading = self._readings[place]
         if not _agree(reading.first.value, sample.value):
             raise ValueError(f"{self} was {reading.first.value!r} and {sample.value!r} for one time {sample.source_ms}")
@@ -143,7 +148,7 @@ class Stream:
         """What is wrong with a delivered value, in words."""
         truth = reading.first
         if value is None:
-            is_right = status == status_name(truth.status) if reading.is_bad else status == _MISMATCH and self._is_odd(truth)
+            is_right = status == status_name(truth.status) if reading.is_bad else status == _MISMATCH and self.is_odd(truth)
             return None if is_right else f"{truth.value!r} ({status_name(truth.status)}) at {truth.source_ms} came as {status}"
         if truth.value is None or not same(truth.value, value):
             return f"{value!r} at {truth.source_ms} was measured as {truth.value!r}"
@@ -153,10 +158,9 @@ class Stream:
             return None
         return f"{value!r} at {truth.source_ms} is {status_name(truth.status)} and came as {status}"
 
-    def _is_odd(self, sample: Sample) -> bool:
+    def is_odd(self, sample: Sample) -> bool:
         """Whether it is of another type than the tag's first value."""
-        usual = next((one.first.value for one in self._readings if one.first.value is not None), None)
-        return _class_of(sample.value) is not _class_of(usual)
+        return sample.value is not None and _class_of(sample.value) is not self._usual
 
     def judge(self, deadband: float, subscriptions: Subscriptions) -> tuple[TagVerdict, list[str], list[Stretch]]:
         """The verdict, each finding in words, and each stretch that the device lost."""
@@ -213,7 +217,7 @@ class _Tally:
         for reading in left:
             if self._is_owed(reading):
                 self._miss(reading, before, is_last=is_last, has_bad=has_bad)
-            elif any(copy.hold is Hold.UNCHANGED for copy in reading.copies) or reading.is_bad or before is None:
+            elif any(copy.hold is Hold.UNCHANGED for copy in reading.copies) or self._is_dumb(reading) or before is None:
                 continue
             elif is_last:
                 continue  # The client has gone, or is away still.
@@ -222,7 +226,17 @@ class _Tally:
             else:
                 gone.append(reading)
         self._forfeited += len(gone)
-        self._tell(before, None if is_last else readings[place], gone, told, may_tell=not all(map(self._is_owed, left)))
+        self._tell(before, None if is_last else readings[place], gone, told, may_tell=self._may_tell(front, place, left))
+
+    def _may_tell(self, front: int | None, place: int, left: list[_Reading]) -> bool:
+        """Whether a client may say that something is missing: it is, or only the device could know that it isn't."""
+        if not all(self._is_owed(one) for one in left):
+            return True
+        readings = self._stream.readings
+        if front is None or place == len(readings):
+            return False
+        before, after = ({copy.connection for copy in readings[at].copies if copy.hold in _HAD} for at in (front, place))
+        return not before & after
 
     def _tell(self, before: _Reading | None, after: _Reading | None, gone: list[_Reading], told: int, *, may_tell: bool) -> None:
         """Whether the client's gap records are those that it owes."""
@@ -244,15 +258,14 @@ class _Tally:
     def _is_owed(self, reading: _Reading) -> bool:
         """Whether the device had it for the client, as long as the client could ask."""
         return any(
-            copy.hold in (Hold.HELD, Hold.ACKNOWLEDGED)
-            or (copy.hold is Hold.ENDED and self._subscriptions.was_abandoned(copy.connection))
+            copy.hold in _HAD or (copy.hold is Hold.ENDED and self._subscriptions.was_abandoned(copy.connection))
             for copy in reading.copies
         )
 
     def _miss(self, reading: _Reading, before: _Reading | None, *, is_last: bool, has_bad: bool) -> None:
         """An owed reading that wasn't delivered."""
-        if reading.is_bad:
-            if not has_bad and (before is None or not before.is_bad) and not (is_last and not self._is_proved(reading)):
+        if self._is_dumb(reading):
+            if not has_bad and (before is None or not self._is_dumb(before)) and not (is_last and not self._is_proved(reading)):
                 self._lose(reading, "is lost")
             return
         last = None if before is None else before.first.value
@@ -262,6 +275,10 @@ class _Tally:
             self._cut += 1
         else:
             self._lose(reading, f"is lost (last delivered: {last!r})")
+
+    def _is_dumb(self, reading: _Reading) -> bool:
+        """Whether a client has no value of it, only a status, which is told once."""
+        return reading.is_bad or self._stream.is_odd(reading.first)
 
     def _is_proved(self, reading: _Reading) -> bool:
         """Whether the client has taken what came later in the same subscription."""
@@ -273,7 +290,7 @@ class _Tally:
 
     def verdict(self, altered: int, reordered: int, heartbeats: int, bad: int) -> TagVerdict:
         """What it comes to."""
-        readings = [one for one in self._stream.readings if one.is_delivered and not one.is_bad]
+        readings = [one for one in self._stream.readings if one.is_delivered and not self._is_dumb(one)]
         return TagVerdict(
             self._stream.device,
             self._stream.tag,

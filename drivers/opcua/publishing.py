@@ -55,6 +55,8 @@ class Message:
     receipt: Receipt
     is_gap: bool = False
     """Messages of this subscription, up to that of the receipt, are lost for good; there are no items."""
+    is_sign: bool = False
+    """The server has sent what it had of this subscription when it was expect_sign()'s turn; there are no items."""
 
 
 class Publisher:
@@ -67,6 +69,8 @@ class Publisher:
         self._clock_ns = clock_ns
         self._loop = asyncio.get_running_loop()
         self._trackers: dict[int, SequenceTracker] = {}
+        self._signs: dict[int, int] = {}
+        """Since when a sign of a subscription is expected."""
         self._silence_s = float("inf")
         self._requests: dict[asyncio.Task[bytes], list[Any]] = {}
         """Outstanding requests with the acknowledgements that they carry."""
@@ -100,7 +104,12 @@ class Publisher:
     def forget(self, subscription: int) -> None:
         """The server has that subscription no more. What has come of it is still given."""
         self._trackers.pop(subscription, None)
+        self._signs.pop(subscription, None)
         self._acks = [ack for ack in self._acks if ack.SubscriptionId != subscription]
+
+    def expect_sign(self, subscription: int) -> None:
+        """Let next() say when the server has sent all that waits in the subscription's queues now."""
+        self._signs[subscription] = self._clock_ns()
 
     def follows(self, subscription: int) -> bool:
         """Whether messages of it are expected: until forget(), or until the server ended it."""
@@ -141,7 +150,7 @@ class Publisher:
             else:
                 await self._wait()
         message = self._ready.popleft()
-        if not message.is_gap:
+        if not (message.is_gap or message.is_sign):
             self._unacknowledged.append(message)
         return message
 
@@ -259,6 +268,11 @@ class Publisher:
                 self._keep(tracker, publication.subscription, again, acquired_ns)
         if message.parts:
             self._keep(tracker, publication.subscription, message, acquired_ns)
+        since_ns = self._signs.get(publication.subscription)
+        if since_ns is not None and acquired_ns > since_ns and not publication.more:
+            self._signs.pop(publication.subscription)
+            receipt = Receipt(self, publication.subscription, message.number)
+            self._ready.append(Message(acquired_ns, [], [], receipt, is_sign=True))
 
     async def _republish(self, subscription: int, number: int) -> NotificationMessage | None:
         """The message of that number once more; None when the server hasn't got it (any more, or yet)."""
