@@ -7,6 +7,7 @@ delivered readings must be told as one gap, no more and no less. Nothing else ma
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 
 from drivers.status import Status, is_bad, is_good, status_name
@@ -44,6 +45,8 @@ class Subscriptions:
     """When the first sample of each came."""
     ended_ns: dict[int, int] = field(default_factory=dict)
     """When the device ended one by itself."""
+    forgotten: dict[int, list[int]] = field(default_factory=dict)
+    """Samples of each that were in messages which are lost for good, ascending."""
     proved: dict[int, int] = field(default_factory=dict)
     """The last sample of each of which the client has proved that it is safe."""
 
@@ -53,6 +56,13 @@ class Subscriptions:
             self.began_ns.setdefault(sample.connection, sample.at_ns)
             if sample.hold is Hold.ACKNOWLEDGED:
                 self.proved[sample.connection] = sample.id
+            elif sample.hold is Hold.FORGOTTEN:
+                self.forgotten.setdefault(sample.connection, []).append(sample.id)
+
+    def has_forgotten(self, number: int, after: int, before: int) -> bool:
+        """Whether a message with a sample between these two is lost: nobody but the device knows what else was in it."""
+        found = self.forgotten.get(number, [])
+        return bisect_right(found, after) < bisect_left(found, before)
 
     def was_abandoned(self, number: int) -> bool:
         """Whether the client began another subscription while this one still held what it had."""
@@ -235,8 +245,9 @@ class _Tally:
         readings = self._stream.readings
         if front is None or place == len(readings):
             return False
-        before, after = ({copy.connection for copy in readings[at].copies if copy.hold in _HAD} for at in (front, place))
-        return not before & after
+        before, after = ({copy.connection: copy.id for copy in readings[at].copies if copy.hold in _HAD} for at in (front, place))
+        shared = before.keys() & after.keys()
+        return all(self._subscriptions.has_forgotten(number, before[number], after[number]) for number in shared)
 
     def _tell(self, before: _Reading | None, after: _Reading | None, gone: list[_Reading], told: int, *, may_tell: bool) -> None:
         """Whether the client's gap records are those that it owes."""

@@ -315,10 +315,11 @@ class Following:
         missing = followed.missing
         refused = await self._hands.monitor(session, followed.number, list(missing.values()))
         followed.missing = {tag: missing[tag] for tag, _ in refused}
-        found = missing.keys() - followed.missing.keys()
-        nodes = self._nodes(session, followed.plan)
+        # Of one that has had readings some may be missing.
+        found = [tag for tag in missing.keys() - followed.missing.keys() if self._continuity.source_ns(tag)]
         if found:
-            self._mend(Job({tag: nodes[tag] for tag in nodes if tag in found}, None))
+            nodes = self._nodes(session, followed.plan)
+            self._mend(Job({tag: nodes[tag] for tag in found if tag in nodes}, None))
 
     async def pause(self) -> None:
         """Before the session is suspended."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from asyncua import ua
 
@@ -59,9 +59,13 @@ class Limits:
             DriverError: the link is gone.
         """
         nodes = [ua.NodeId(number) for number in _NODES.values()]
+
+        async def read(part: Sequence[Any]) -> Sequence[Any]:
+            values: Sequence[Any] = await session.services.read_attributes(part, ua.AttributeIds.Value)
+            return values
+
         try:
-            with translated("asking for operation limits"):
-                values = await session.services.read_attributes(nodes, ua.AttributeIds.Value)
+            values = await self.in_parts(Service.READ, "asking for operation limits", nodes, read)
         except DeviceRefused:
             return
         for service, value in zip(_NODES, values, strict=False):

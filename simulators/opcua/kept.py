@@ -26,6 +26,10 @@ class KeptHistory(HistoryManager):  # type: ignore[misc]
             self._kept[node_id].append(value)
 
     async def read_history(self, params: Any) -> list[Any]:
+        """The service."""
+        return self.read(params)
+
+    def read(self, params: Any) -> list[Any]:
         """The service's results, one for each node."""
         details = params.HistoryReadDetails
         if not isinstance(details, ua.ReadRawModifiedDetails) or details.IsReadModified:
