@@ -64,6 +64,7 @@ class Limits:
             values: Sequence[Any] = await session.services.read_attributes(part, ua.AttributeIds.Value)
             return values
 
+        before = dict(self._learnt)
         try:
             values = await self.in_parts(Service.READ, "asking for operation limits", nodes, read)
         except DeviceRefused:
@@ -71,7 +72,8 @@ class Limits:
         for service, value in zip(_NODES, values, strict=False):
             limit = value.Value.Value if value.Value is not None else None
             if isinstance(limit, int) and limit > 0:
-                self._learnt[service] = min(limit, self._learnt.get(service, limit))
+                # What it says is better than what was found by halving this very question.
+                self._learnt[service] = min(limit, before.get(service, limit))
 
     def halve(self, service: Service, nodes: int) -> None:
         """The server refused a request of so many as too much."""

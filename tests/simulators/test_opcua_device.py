@@ -19,6 +19,7 @@ from drivers.pki.certificate import load_certificate
 from drivers.pki.store import Store
 from drivers.registry import compile_plan
 from simulators.control_plant import parse_fault
+from simulators.faults.opcua_script import MomentFault
 from simulators.ledger import Ledger, read_faults
 from simulators.opcua.book import time_of
 from simulators.opcua.device import OpcuaPlantDevice, make_opcua_devices, serving_opcua
@@ -127,7 +128,9 @@ async def test_a_certificate_is_swapped_while_it_runs(tmp_path: Path, pki: Path)
         driver = OpcuaDriver(settings, plan)
         await driver.connect()
         await driver.subscribe([scan.plan for scan in plan.scans])
-        device.inject(parse_fault({"device": "plc", "kind": "swapped_certificate"}))
+        fault = parse_fault({"device": "plc", "kind": "swapped_certificate"})
+        assert isinstance(fault, MomentFault)
+        device.inject(fault)
         with pytest.raises(DeviceUnreachable):
             await receive_for_ever(driver, [])
         await driver.close()

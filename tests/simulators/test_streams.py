@@ -70,7 +70,8 @@ def has(tag: str) -> Callable[[Message], bool]:
 
 
 def is_gap(payload: Message) -> bool:
-    return payload.get("status", {}).get(UNKEPT) == "BadDataLost"
+    status: str | None = payload.get("status", {}).get(UNKEPT)
+    return status == "BadDataLost"
 
 
 def without(tag: str) -> Callable[[Message], Message]:
