@@ -15,7 +15,7 @@ from simulators.opcua.device import make_opcua_devices, serving_opcua
 from simulators.settings import PlantSettings
 from simulators.verdict import Verdict
 from simulators.verification import verify
-from simulators.virtual_time import VirtualLoop, run
+from simulators.virtual_time import START_NS, VirtualLoop, run
 from tests.simulators.lab import pass_time
 from tests.simulators.virtual_gateway import collect
 
@@ -27,8 +27,6 @@ VARIABLES: list[dict[str, Any]] = [
 ]
 """One of which nobody keeps what it was, one with history, one that counts."""
 _TYPES = {"bool": "bool", "text": "text", "uint32": "int", "int32": "int"}
-SETTLE_S = 20.0
-"""At the end, without faults, so that what is on its way arrives."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +35,18 @@ class Followed:
 
     verdict: Verdict
     faults: list[FaultRecord]
+    delivered: Path
 
     def of(self, tag: str) -> Any:
         """The verdict on one tag."""
         return next(one for one in self.verdict.tags if one.tag == tag)
+
+    def last_s(self, tag: str) -> float:
+        """When its last reading came, in seconds from the start."""
+        query = "SELECT max(received_ns) FROM messages WHERE json_extract(payload, ?) IS NOT NULL"
+        with closing(sqlite3.connect(self.delivered)) as database:
+            (last_ns,) = database.execute(query, (f"$.values.{tag}",)).fetchone()
+        return ((last_ns or START_NS) - START_NS) / 1e9
 
 
 def follow(
@@ -76,7 +82,7 @@ def follow(
             received.commit()
 
     run(main)
-    return Followed(verify(ledger, delivered, {}), read_faults(ledger))
+    return Followed(verify(ledger, delivered, {}), read_faults(ledger), delivered)
 
 
 def driver_settings(endpoint: str, variables: Sequence[dict[str, Any]], changes: dict[str, Any] | None = None) -> OpcuaSettings:

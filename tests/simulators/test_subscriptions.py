@@ -9,6 +9,7 @@ import pytest
 
 from simulators.verdict import Verdict
 from tests.simulators.subscribed import KEPT, UNKEPT, VARIABLES, Followed, follow
+from tests.simulators.subscriptions import live
 
 LIFETIME_S = 60.0
 """What the driver asks for at least, for its session and its subscriptions (drivers/opcua/session.py)."""
@@ -130,3 +131,11 @@ def test_statuses_types_and_times_come_as_they_are(tmp_path: Path) -> None:
     assert {fault.kind for fault in done.faults} == {"wrong_status", "other_type", "unset_clock"}
     assert done.of(KEPT).delivered == 40
     assert done.verdict.bad > 6
+
+
+@pytest.mark.parametrize("is_tight", [False, True])
+def test_in_minutes_of_faults_of_every_kind_nothing_is_lost_that_was_held(tmp_path: Path, is_tight: bool) -> None:
+    """`python -m tests.simulators.subscriptions` does it for hours."""
+    lived = live(tmp_path, 2, 6, is_tight=is_tight)
+    assert lived.is_well, f"{lived}\n{lived.done.verdict.as_text()}"
+    assert len(lived.done.faults) > 20
