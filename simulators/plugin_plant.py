@@ -129,11 +129,24 @@ class Plant:
             await proxy.start()
             self.devices[name] = PlantDevice(name, self._loop, proxy, device)
         self.addresses = served
+        opcua = await self._open_opcua()
         if settings.control_port is not None:
             wires = {name: device.address for name, device in self.devices.items()}
-            control = ControlPort(plant_routes({**wires, **served}, devices, self._book))
+            control = ControlPort(plant_routes({**wires, **self.addresses}, {**devices, **opcua}, self._book))
             self._stack.push_async_callback(control.stop)
             self.addresses["control"] = await control.start(settings.control_port)
+
+    async def _open_opcua(self) -> Mapping[str, Any]:
+        """The OPC UA devices, by name."""
+        if not self._settings.opcua:
+            return {}
+        # As with the bench, which is opened when a test asks for it.
+        from simulators.opcua.device import make_opcua_devices, serving_opcua
+
+        made = make_opcua_devices(self._settings, self._book, time.time_ns)
+        addresses, _ = await self._stack.enter_async_context(serving_opcua(made, self._settings.host))
+        self.addresses |= addresses
+        return made
 
     async def _open_bench(self) -> str:
         # asyncua alone takes longer to load than the rest of the plant to start.
