@@ -231,8 +231,10 @@ class _Tally:
                 continue
             elif is_last:
                 continue  # The client has gone, or is away still.
-            elif self._stream.keeps_history:
+            elif self._stream.keeps_history and _is_between(reading, before, readings[place]):
                 self._lose(reading, "is lost, though the device's history has it")
+            elif self._stream.keeps_history and _are_of_one_row(before, readings[place]):
+                self._forfeited += 1  # Measured by a clock that was wrong: no client would look for it there.
             else:
                 gone.append(reading)
         self._forfeited += len(gone)
@@ -320,6 +322,16 @@ class _Tally:
             untold=self._untold,
             invented=self._invented,
         )
+
+
+def _are_of_one_row(before: _Reading, after: _Reading) -> bool:
+    """Whether a device's clock was set for both, or for none."""
+    return (before.first.source_ms < _UNSET_CLOCK_MS) == (after.first.source_ms < _UNSET_CLOCK_MS)
+
+
+def _is_between(reading: _Reading, before: _Reading, after: _Reading) -> bool:
+    """Whether a client that looks from one time to the other finds it in a history."""
+    return _are_of_one_row(before, after) and before.first.source_ms < reading.first.source_ms < after.first.source_ms
 
 
 def _agree(one: Value | None, other: Value | None) -> bool:

@@ -226,7 +226,7 @@ async def collect(
         while (left_s := seconds - loop.time()) > 0:
             await pass_time(min(left_s, _MINUTE_S))
             minute()
-        assert not [task for task in tasks if task.done()]
+        assert not [task.result() for task in tasks if task.done()]
 
 
 def _driver(loop: VirtualLoop, settings: AnyDevice, plan: DevicePlan) -> Driver:
