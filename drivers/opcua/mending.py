@@ -48,6 +48,8 @@ class Job:
     failures: int = 0
     unkept: set[int] = field(default_factory=set)
     """Tags for which there is no history."""
+    untimed: set[int] = field(default_factory=set)
+    """Tags whose last reading had no time, so that nobody can say from where on history should be read."""
     found: set[int] = field(default_factory=set)
     """Tags for which there is some."""
     present: list[DataValues] = field(default_factory=list)
@@ -155,6 +157,7 @@ class Mender:
         """Which tags have a hole that history may fill; those of which nothing is known go to `unkept`."""
         last = {tag: self._continuity.source_ns(tag) for tag in job.nodes}
         if job.before_ns is not None:
+            job.untimed.update(tag for tag in job.nodes if not last[tag])
             torn = [(tag, node) for tag, node in job.nodes.items() if tag not in job.unkept]
             return [Hole(tag, node, last[tag], job.before_ns[tag]) for tag, node in torn if last[tag]]
         doing = f"{self._table.device}: looking for a gap"
@@ -171,7 +174,7 @@ class Mender:
 
     async def _tell(self, session: Session, job: Job) -> list[Frame]:
         """A gap for what history doesn't have, and, where nothing else will bring them, the present values behind it."""
-        unkept = sorted(tag for tag in job.nodes if tag in job.unkept)
+        unkept = sorted(tag for tag in job.nodes if tag in job.unkept or tag in job.untimed)
         lost = unkept + list(job.notifiers)
         if not lost:
             return []
