@@ -224,6 +224,15 @@ async def test_what_an_overflow_lost_without_history_is_told_each_time_and_histo
     await other.driver.close()
 
 
+async def test_what_an_overflow_lost_behind_a_reading_without_a_time_is_told(bench: Bench) -> None:
+    await bench.server.keep_history("level")
+    # From where on should history be read?
+    bench.driver._continuity._source_ns[bench.plan.tags.names.index("level")] = 0
+    await bench.server.put(("level", 2.0, at(2)), status=0x0480)
+    found = [status & 0xFFFF_0000 for _, _, status, _ in await bench.take() + await bench.take()]
+    assert found == [Status.BAD_DATA_LOST, 0]
+
+
 async def test_an_event_is_told_once_over_a_break_and_what_may_be_lost_is_a_gap(bench: Bench) -> None:
     await bench.driver.close()
     other = Bench(bench.server, bench.wire, tags=[LEVEL, EVENTS])
