@@ -14,7 +14,7 @@ from config.documents import load
 from config.problems import ConfigError
 from simulators import recording
 from simulators.control import ControlPort
-from simulators.control_plant import parse_fault, plant_routes
+from simulators.control_plant import Spoilable, parse_fault, plant_routes
 from simulators.ledger import Ledger
 from simulators.listening import CannotListen, endpoint
 from simulators.modbus_plant import make_devices, prepare_ways, read_recordings, serving_modbus
@@ -44,14 +44,45 @@ class PlantDevice(Wire):
         """Let the device misbehave from now on, with the words of a fault script: inject("exception", code=4, count=1).
 
         Raises:
-            ValueError: there is no such fault.
+            ValueError: there is no such fault, or none of Modbus.
         """
-        self._loop.call(self._device.inject, parse_fault({"device": self.name, "kind": kind, **parameters}))
+        _inject(self._loop, self._device, self.name, kind, parameters)
 
     def restore(self) -> None:
         """The wire is good again, and injected faults of answers are over."""
         self._loop.call(self._device.withdraw)
         super().restore()
+
+
+class OpcuaHandle:
+    """An OPC UA device of the plant; there is no wire that can be spoilt, but faults cut it."""
+
+    def __init__(self, name: str, loop: LoopThread, address: str, device: Spoilable) -> None:
+        self.name = name
+        self.address = address
+        """opc.tcp://..."""
+        self._loop = loop
+        self._device = device
+
+    def inject(self, kind: str, **parameters: Any) -> None:
+        """Let the device misbehave from now on, with the words of a fault script: inject("cut_wire", for_s=2).
+
+        Raises:
+            ValueError: there is no such fault, or none of OPC UA.
+        """
+        _inject(self._loop, self._device, self.name, kind, parameters)
+
+    def restore(self) -> None:
+        """Injected faults of single answers are over."""
+        self._loop.call(self._device.withdraw)
+
+
+def _inject(loop: LoopThread, device: Spoilable, name: str, kind: str, parameters: Mapping[str, Any]) -> None:
+    fault = parse_fault({"device": name, "kind": kind, **parameters})
+    mistake = device.refuses(fault)
+    if mistake is not None:
+        raise ValueError(mistake)
+    loop.call(device.inject, fault)
 
 
 class Plant:
@@ -67,6 +98,8 @@ class Plant:
         self._broken: list[CannotListen] = []
         self.devices: dict[str, PlantDevice] = {}
         """By name: press, meter, and recorded ones."""
+        self.opcua: dict[str, OpcuaHandle] = {}
+        """OPC UA devices of the settings by name."""
         self.addresses: dict[str, str] = {}
         """The further ways of `transports`, such as "press.tls", and "control"; not through a wire that can be spoilt."""
 
@@ -146,6 +179,7 @@ class Plant:
         made = make_opcua_devices(self._settings, self._book, time.time_ns)
         addresses, _ = await self._stack.enter_async_context(serving_opcua(made, self._settings.host))
         self.addresses |= addresses
+        self.opcua = {name: OpcuaHandle(name, self._loop, addresses[name], device) for name, device in made.items()}
         return made
 
     async def _open_bench(self) -> str:
