@@ -68,7 +68,8 @@ def _draw(random: Random) -> dict[str, Any]:
         case OpcuaFaultKind.LOST_PUBLISH:
             return {**fault, "every": random.randint(1, 3)}
         case OpcuaFaultKind.SLOW_READ:
-            return {**fault, "tags": tags, "delay_s": round(random.uniform(0.1, 8), 3)}
+            # Beyond the gateway's timeout there is no history to be read.
+            return {**fault, "tags": tags, "delay_s": round(random.uniform(0.1, 3), 3)}
         case OpcuaFaultKind.WRONG_STATUS:
             return {**fault, "tags": tags, "status": random.choice(_STATUSES)}
         case _:
