@@ -84,14 +84,14 @@ def read_histories_kept(path: Path) -> frozenset[tuple[str, str]]:
 
 
 def read_ends(path: Path) -> list[tuple[str, int, int]]:
-    """(device, subscription, UTC ns) of each subscription that a device ended by itself.
+    """(device, subscription, UTC ns) of the end of each subscription.
 
     Raises:
         ConfigError: as read_samples().
     """
     with closing(open_read_only(path)) as database:
         try:
-            rows = database.execute("SELECT device, value, at_ns FROM truth WHERE what = 'expired'").fetchall()
+            rows = database.execute("SELECT device, value, at_ns FROM truth WHERE what = 'ended'").fetchall()
             return [(device, int(number), at_ns) for device, number, at_ns in rows]
         except (sqlite3.Error, ValueError) as error:
             raise unusable(path, f"not a ledger: {error}") from error

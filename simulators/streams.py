@@ -44,7 +44,7 @@ class Subscriptions:
     began_ns: dict[int, int] = field(default_factory=dict)
     """When the first sample of each came."""
     ended_ns: dict[int, int] = field(default_factory=dict)
-    """When the device ended one by itself."""
+    """When each ended."""
     forgotten: dict[int, list[int]] = field(default_factory=dict)
     """Samples of each that were in messages which are lost for good, ascending."""
     proved: dict[int, int] = field(default_factory=dict)
@@ -270,10 +270,12 @@ class _Tally:
 
     def _is_owed(self, reading: _Reading) -> bool:
         """Whether the device had it for the client, as long as the client could ask."""
-        return any(
-            copy.hold in _HAD or (copy.hold is Hold.ENDED and self._subscriptions.was_abandoned(copy.connection))
-            for copy in reading.copies
-        )
+        return any(copy.hold in _HAD or (copy.hold is Hold.ENDED and self._was_left(copy)) for copy in reading.copies)
+
+    def _was_left(self, copy: Sample) -> bool:
+        """Whether the client could have asked for it and went on: to what came later, or to another subscription."""
+        number = copy.connection
+        return copy.id < self._subscriptions.proved.get(number, 0) or self._subscriptions.was_abandoned(number)
 
     def _miss(self, reading: _Reading, before: _Reading | None, *, is_last: bool, has_bad: bool) -> None:
         """An owed reading that wasn't delivered."""

@@ -55,10 +55,10 @@ class Book:
         if row is not None and not self._is_closed:
             self.ledger.hold(row, hold)
 
-    def expire(self, connection: int) -> None:
-        """The device ends a subscription by itself."""
+    def end(self, connection: int) -> None:
+        """A subscription has ended."""
         if self._takes_samples and not self._is_closed:
-            self.ledger.tell(self.device, self.clock(), "expired", str(connection))
+            self.ledger.tell(self.device, self.clock(), "ended", str(connection))
 
     def close(self) -> None:
         """The plant ends: what is held stays so."""

@@ -57,7 +57,6 @@ class RecordingSession(InternalSession):  # type: ignore[misc]
         while self.state is not SessionState.Closed:
             left_s = self._touched_s + self.session_timeout - loop.time()
             if left_s <= 0:
-                self.subscription_service.expire(self.subscriptions)
                 await self.close_session(delete_subs=True)
                 return
             await asyncio.sleep(left_s)
@@ -163,16 +162,9 @@ class RecordingService(SubscriptionService):  # type: ignore[misc]
 
     def _end(self, number: int) -> None:
         """Nobody has asked for its messages within its lifetime."""
-        self.expire([number])
         subscription = self.subscriptions.pop(number, None)
         if subscription is not None:
             subscription.give_up()
-
-    def expire(self, numbers: Iterable[int]) -> None:
-        """The device is about to end these by itself."""
-        for number in numbers:
-            if number in self.subscriptions:
-                self._book.expire(self.subscriptions[number].connection)
 
     async def create_monitored_items(self, params: Any) -> Any:
         """As the library's; the subscription learns which tag is behind each client handle, and what a full queue loses."""

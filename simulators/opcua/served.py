@@ -234,8 +234,6 @@ class ServedDevice:
 
     async def lose_everything(self) -> None:
         """Sessions and subscriptions, as by a power-up."""
-        service = self.core.subscription_service
-        service.expire(list(service.subscriptions))
         await self.core.end_sessions()
 
     async def say_started(self) -> None:

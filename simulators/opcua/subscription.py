@@ -38,6 +38,7 @@ class RecordingSubscription(InternalSubscription):  # type: ignore[misc]
         """Rows of samples, by the identity of what is queued or kept."""
         self.tags = {}
         self.keeps_oldest = set()
+        self._has_ended = False
         self.monitored_item_srv: Any = _RecordingItems(self, aspace)
 
     @property
@@ -70,7 +71,11 @@ class RecordingSubscription(InternalSubscription):  # type: ignore[misc]
         await super().stop()
 
     def give_up(self) -> None:
-        """What it still has is lost."""
+        """It ends, and what it still has is lost. Safe twice."""
+        if self._has_ended:
+            return
+        self._has_ended = True
+        self._book.end(self.connection)
         for row in self._copies.values():
             self._book.hold(row, Hold.ENDED)
         self._copies.clear()

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from config.problems import ConfigError
+from drivers.opcua.following import Following
 from simulators.verdict import Verdict
 from simulators.verification import verify
 from tests.simulators.subscribed import KEPT, UNKEPT, follow
@@ -191,7 +192,7 @@ def test_what_the_device_still_had_is_demanded(books: Path, hold: str) -> None:
 
 def test_what_a_client_left_behind_in_a_living_subscription_is_demanded(books: Path) -> None:
     with closing(sqlite3.connect(books / "ledger.db")) as database, database:
-        database.execute("UPDATE truth SET at_ns = at_ns + 60000000000 WHERE what = 'expired'")
+        database.execute("UPDATE truth SET at_ns = at_ns + 60000000000 WHERE what = 'ended'")
     assert judge(books).lost > 100
 
 
@@ -205,3 +206,29 @@ def test_a_ledger_that_contradicts_itself_is_refused(books: Path) -> None:
         )
     with pytest.raises(ConfigError, match="contradicts itself"):
         judge(books)
+
+
+async def _nothing(*_: Any) -> None:
+    return None
+
+
+def test_a_client_that_never_asks_for_a_lost_response_again_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It tells a gap; but the device had it."""
+    monkeypatch.setattr("drivers.opcua.publishing.Publisher._republish", _nothing)
+    verdict = follow(tmp_path, [{"kind": "lost_publish", "every": 7}], 30).verdict
+    assert verdict.lost > 5
+    assert not verdict.clean
+
+
+def test_a_client_that_leaves_its_subscriptions_behind_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def none(following: Following, *_: Any) -> set[int]:
+        for followed in following._followed:
+            following.publisher.forget(followed.number)
+        return set()
+
+    monkeypatch.setattr("drivers.opcua.following.Following._alive", none)
+    variables = [{"name": UNKEPT}]
+    cut = {"kind": "cut_wire", "at_s": 10, "for_s": 10}
+    verdict = follow(tmp_path, [cut], 40, variables=variables).verdict
+    assert verdict.lost > 5
+    assert not verdict.clean
