@@ -70,7 +70,9 @@ class Publisher:
         self._loop = asyncio.get_running_loop()
         self._trackers: dict[int, SequenceTracker] = {}
         self._signs: dict[int, int] = {}
-        """Since when a sign of a subscription is expected."""
+        """By how many answers a sign of a subscription is expected at the earliest."""
+        self._answers = 0
+        """How many have come."""
         self._silence_s = float("inf")
         self._requests: dict[asyncio.Task[bytes], list[Any]] = {}
         """Outstanding requests with the acknowledgements that they carry."""
@@ -78,7 +80,7 @@ class Publisher:
         """Outstanding, though later ones are answered."""
         self._limit = MOST_OUTSTANDING
         self._acks: list[Any] = []
-        self._arrived: deque[tuple[bytes, int]] = deque()
+        self._arrived: deque[tuple[bytes, int, int]] = deque()
         self._ready: deque[Message] = deque()
         self._unacknowledged: deque[Message] = deque()
         """Given by next() and not acknowledged: given once more after a resume()."""
@@ -109,7 +111,7 @@ class Publisher:
 
     def expect_sign(self, subscription: int) -> None:
         """Let next() say when the server has sent all that waits in the subscription's queues now."""
-        self._signs[subscription] = self._clock_ns()
+        self._signs[subscription] = self._answers + 1
 
     def follows(self, subscription: int) -> bool:
         """Whether messages of it are expected: until forget(), or until the server ended it."""
@@ -217,7 +219,8 @@ class Publisher:
         self._heard_s = self._loop.time()
         if error is None:
             self._has_heard = True
-            self._arrived.append((request.result(), self._clock_ns()))
+            self._answers += 1
+            self._arrived.append((request.result(), self._clock_ns(), self._answers))
         elif isinstance(error, ua.uaerrors.BadTooManyPublishRequests) and self._requests:
             # The server wants fewer at once; what this one was to acknowledge goes with another.
             self._limit = max(1, len(self._requests))
@@ -246,7 +249,7 @@ class Publisher:
         self._failure = self._failure or failure
         self._woken.set()
 
-    async def _examine(self, body: bytes, acquired_ns: int) -> None:
+    async def _examine(self, body: bytes, acquired_ns: int, answer: int) -> None:
         """Put an answer's messages into `_ready`: first any that went missing before it."""
         publication = decode_publish(body)
         if isinstance(publication, int):
@@ -268,8 +271,7 @@ class Publisher:
                 self._keep(tracker, publication.subscription, again, acquired_ns)
         if message.parts:
             self._keep(tracker, publication.subscription, message, acquired_ns)
-        since_ns = self._signs.get(publication.subscription)
-        if since_ns is not None and acquired_ns > since_ns and not publication.more:
+        if not publication.more and answer >= self._signs.get(publication.subscription, answer + 1):
             self._signs.pop(publication.subscription)
             receipt = Receipt(self, publication.subscription, message.number)
             self._ready.append(Message(acquired_ns, [], [], receipt, is_sign=True))
