@@ -12,7 +12,7 @@
 #                 power cuts, I/O errors and full disks, 2,000 flipped bits and cuts, 100 black-holed links, a clock that is set:
 #                 nothing acknowledged is lost or altered (docs/testing.md; ONLY=power-cuts for one of them)
 #   make hour     an hour of every fault on five devices, twice, in virtual time: nothing lost, each outage one gap, the same ledger,
-#                 memory flat; what a dead unit costs the nine others behind its link; and a shift of eight hours of a machine without
+#                 memory flat; an hour of an OPC UA device that loses responses, sessions and subscriptions; what a dead unit costs the nine others behind its link; and a shift of eight hours of a machine without
 #                 data of its own, against the truth (minutes). SEED=2 takes another seed
 #   make fuzz     every decoder that eats bytes from outside, guided by coverage (Linux): SECONDS=30 for each, TARGET=modbus_rtu alone
 #   make docs     write the settings reference and the JSON Schemas anew
@@ -77,6 +77,7 @@ faults: $(DEVELOPMENT)
 
 hour: $(DEVELOPMENT)
 	$(BIN)/python -m tests.simulators.hour $(call given,SEED,--seed)
+	$(BIN)/python -m tests.simulators.subscriptions $(call given,SEED,--seed)
 	$(BIN)/python -m tests.simulators.dead_unit
 	SHIFT_HOURS=8 $(BIN)/python -m pytest --quiet tests/derived/test_workshop.py
 

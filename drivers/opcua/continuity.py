@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from drivers.model import Column, Frame, TagTable, select
+from drivers.status import Status
 
 _BAD = np.uint32(0x8000_0000)
 _OBJECTS = "list"
@@ -63,13 +64,22 @@ class Continuity:
         differ: npt.NDArray[np.bool_] = ~(is_same | is_bad_still)
         return differ
 
+    def is_lost(self, tags: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
+        """Of which of these tags a gap is the last that was told."""
+        lost: npt.NDArray[np.bool_] = self._status[tags] == Status.BAD_DATA_LOST
+        return lost
+
     def source_ns(self, tag: int) -> int:
         """The device's own time of the last reading, ns since the epoch; 0 where it has none."""
         return int(self._source_ns[tag])
 
     def again(self, tags: Sequence[int], acquired_ns: int) -> list[Frame]:
-        """The last readings of those of `tags` that have one, once more: they hold still. The server may say the same."""
+        """The last readings of those of `tags` that have one, once more: they hold still. The server may say the same.
+
+        A gap is told once.
+        """
         wanted = np.array(tags, np.int32)
+        wanted = wanted[self._status[wanted] != Status.BAD_DATA_LOST]
         self._has_repeats = True
         frames = []
         for key, store in enumerate(self._stores):

@@ -91,6 +91,8 @@ class Following:
         self._recheck_at = float("inf")
         self._unkept: set[int] = set()
         """Tags of which the server keeps no history, as an overflow has shown."""
+        self._settling: list[Job] = []
+        """What is to be done when the server has sent all that it has of a subscription."""
 
     async def begin(self, session: Session, plans: Sequence[OpcuaReadPlan], may_transfer: bool) -> list[Frame]:
         """Take the subscriptions up on this session, or make them.
@@ -113,6 +115,9 @@ class Following:
         frames: list[Frame] = []
         kept = {id(followed.plan): followed for followed in self._followed}
         self._followed = []
+        self._settling = [job for job in self._settling if job.subscription in alive]
+        for number in alive & {job.subscription for job in self._settling}:
+            self.publisher.expect_sign(number)
         for plan in plans:
             followed = kept.get(id(plan))
             if followed is not None and followed.number in alive and await self._catch_up(followed):
@@ -204,6 +209,7 @@ class Following:
             if self._mender.has_work:
                 await self._session.renew()
                 frames = await self._mender.step(self._session)
+                self._await_signs()
                 if frames:
                     return Notification(frames, None)
             elif self._held:
@@ -242,6 +248,11 @@ class Following:
     def _take(self, session: Session, message: Message) -> None:
         """Hold a message's readings, each piece of them behind the hole that it tells of."""
         followed = next((one for one in self._followed if one.number == message.receipt.subscription), None)
+        if message.is_sign:
+            for job in [job for job in self._settling if job.subscription == message.receipt.subscription]:
+                self._settling.remove(job)
+                self._mend(job)
+            return
         if message.is_gap:
             if followed is not None:
                 nodes = self._nodes(session, followed.plan)
@@ -265,6 +276,14 @@ class Following:
         if followed is not None:
             self._quarantine(followed, _deleted(frames))
 
+    def _await_signs(self) -> None:
+        """What can be done only when the server has sent all that it has."""
+        for job in self._mender.settling:
+            assert job.subscription is not None
+            self.publisher.expect_sign(job.subscription)
+        self._settling += self._mender.settling
+        self._mender.settling.clear()
+
     def _mend(self, job: Job) -> None:
         """A hole in the midst of what goes on: it begins behind what was given, acknowledged or not."""
         while self._given:
@@ -277,7 +296,7 @@ class Following:
             return {}
         flags = ((frame.status & OVERFLOW) == OVERFLOW) & (frame.source_ns > 0)
         found = zip(frame.tags[flags].tolist(), frame.source_ns[flags].tolist(), strict=True)
-        return {tag: at for tag, at in found if tag not in self._unkept and at > self._continuity.source_ns(tag)}
+        return {tag: at for tag, at in found if at > self._continuity.source_ns(tag)}
 
     def _quarantine(self, followed: Followed, tags: Sequence[int]) -> None:
         if tags:
@@ -296,6 +315,11 @@ class Following:
         missing = followed.missing
         refused = await self._hands.monitor(session, followed.number, list(missing.values()))
         followed.missing = {tag: missing[tag] for tag, _ in refused}
+        # Of one that has had readings some may be missing.
+        found = [tag for tag in missing.keys() - followed.missing.keys() if self._continuity.source_ns(tag)]
+        if found:
+            nodes = self._nodes(session, followed.plan)
+            self._mend(Job({tag: nodes[tag] for tag in found if tag in nodes}, None))
 
     async def pause(self) -> None:
         """Before the session is suspended."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from asyncua import ua
 
@@ -59,15 +59,21 @@ class Limits:
             DriverError: the link is gone.
         """
         nodes = [ua.NodeId(number) for number in _NODES.values()]
+
+        async def read(part: Sequence[Any]) -> Sequence[Any]:
+            values: Sequence[Any] = await session.services.read_attributes(part, ua.AttributeIds.Value)
+            return values
+
+        before = dict(self._learnt)
         try:
-            with translated("asking for operation limits"):
-                values = await session.services.read_attributes(nodes, ua.AttributeIds.Value)
+            values = await self.in_parts(Service.READ, "asking for operation limits", nodes, read)
         except DeviceRefused:
             return
         for service, value in zip(_NODES, values, strict=False):
             limit = value.Value.Value if value.Value is not None else None
             if isinstance(limit, int) and limit > 0:
-                self._learnt[service] = min(limit, self._learnt.get(service, limit))
+                # What it says is better than what was found by halving this very question.
+                self._learnt[service] = min(limit, before.get(service, limit))
 
     def halve(self, service: Service, nodes: int) -> None:
         """The server refused a request of so many as too much."""

@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from drivers.errors import DeviceRefused, DriverError
-from drivers.opcua.failures import translated
+from drivers.opcua.failures import translated, within
 from drivers.opcua.settings import OpcuaSettings, Policy, Security
 from drivers.pki.certificate import (
     CertificateUnusable,
@@ -123,7 +123,7 @@ async def discover(url: str, timeout_s: float) -> list[Any]:
     """
     client = Client(url, timeout=timeout_s)
     with translated(f"{url}: asking for its endpoints"):
-        async with asyncio.timeout(3 * timeout_s):
+        async with within(3 * timeout_s):
             endpoints: list[Any] = await client.connect_and_get_server_endpoints()
     return endpoints
 

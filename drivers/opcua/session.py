@@ -16,7 +16,7 @@ from typing import Any
 from asyncua import Client, ua
 
 from drivers.errors import DriverError
-from drivers.opcua.failures import translated
+from drivers.opcua.failures import translated, within
 from drivers.opcua.nodes import node_id
 from drivers.opcua.security import distrust_hint, explain_refusal, secure_client, user_password
 from drivers.opcua.settings import OpcuaSettings
@@ -103,7 +103,7 @@ class Session:
             return False
         try:
             with translated(f"{self.url}: connecting again"):
-                async with asyncio.timeout(3 * settings.timeout_ms / 1000):
+                async with within(3 * settings.timeout_ms / 1000):
                     await self._open_channel()
                     self.services.rebind_authentication_token()
                     await self._activate(settings)
@@ -173,7 +173,7 @@ class Session:
             return
         try:
             with translated(f"{self.url}: closing"):
-                async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                async with within(_CLOSE_TIMEOUT_S):
                     if self._has_session:
                         await self._client.uaclient.close_session(delete_subscriptions=True)
                     if self._has_channel:
@@ -215,7 +215,7 @@ async def open_session(settings: OpcuaSettings, url: str, now_ns: int) -> Sessio
     try:
         with translated(f"{url}: connecting"):
             # Some nine requests, each bounded by itself; this bounds them together.
-            async with asyncio.timeout(5 * timeout_s):
+            async with within(5 * timeout_s):
                 session.expires_ns = (await secure_client(client, settings, url, now_ns)).expires_ns
                 await session.establish(settings)
     except DriverError as error:
