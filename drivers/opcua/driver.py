@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from asyncua import ua
 
-from drivers.base import DevicePlan, Notification, ReadPlan
+from drivers.base import DevicePlan, Notification, Reached, ReadPlan, Standing
 from drivers.errors import DeviceRefused, DeviceUnreachable, DriverError
 from drivers.model import Frame, bad_frame
 from drivers.opcua.columns import DataValues
@@ -38,7 +38,7 @@ _MOST_RESUMES = 3
 
 
 class OpcuaDriver:
-    """One session with one OPC UA server (Driver, Subscriber, Writer, Resumable, Certified, Learner, Counting)."""
+    """One session with one OPC UA server (Driver, Subscriber, Writer, and the rest of base.py)."""
 
     def __init__(self, settings: OpcuaSettings, plan: DevicePlan, *, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._settings = settings
@@ -62,7 +62,7 @@ class OpcuaDriver:
         """The session whose server has said what it bears and what its structures are."""
         self._continuity = Continuity(plan.tags)
         self._limits = Limits(settings.max_per_request)
-        self.mender = Mender(plan.tags, self._frames, self._continuity, self._limits, clock_ns)
+        self.mender = Mender(plan.tags, self._frames, self._continuity, self._limits, clock_ns, check_clock=check_clock)
         self._monitored = Monitored()
         self._rounds: Rounds | None = None
         self._is_polled = False
@@ -83,6 +83,12 @@ class OpcuaDriver:
         republished = self._counts["republished"] + (self._following.publisher.republished if self._following is not None else 0)
         holes = {"filled": self.mender.filled, "gaps": self.mender.gaps}
         return {**self._counts, "republished": republished, "unset_clock": self._maker.unset_clock, **holes}
+
+    def recall(self, reached: Reached) -> None:
+        """See Recalling.recall."""
+        self._continuity.recall(reached)
+        followed = np.flatnonzero(reached.standing >= Standing.FOLLOWED).tolist()
+        self.mender.recall(tag for tag in followed if self._settings.tags[tag].type is ValueType.EVENT)
 
     async def connect(self) -> None:
         """See Driver.connect. After suspend() the server's session is taken up again."""
