@@ -25,6 +25,7 @@ from drivers.opcua.monitoring import Monitored, monitor
 from drivers.opcua.plan import Item, OpcuaReadPlan
 from drivers.opcua.polling import Rounds, read_values
 from drivers.opcua.publishing import Message, Publisher, Receipt
+from drivers.opcua.reverse import way_in
 from drivers.opcua.session import SESSION_TIMEOUT_S, Session, open_session
 from drivers.opcua.settings import KIND_OF, Mode, OpcuaSettings, SourceClock, ValueType
 from drivers.opcua.structures import Structures
@@ -55,6 +56,9 @@ class OpcuaDriver:
         """Whether the subscriptions are on the present connection."""
         self._may_transfer = False
         self._addresses = settings.urls
+        found = {url: way_in(settings, url) for url in settings.urls}
+        self._incoming = {url: incoming for url, incoming in found.items() if incoming is not None}
+        """Where they dial in, by address; empty where they are dialled."""
         self._address = 0
         """Which of them is in use; the next one is tried when it fails."""
         self._failures = 0
@@ -79,10 +83,11 @@ class OpcuaDriver:
     @property
     def counts(self) -> Mapping[str, int]:
         """Overflows told by the server, notifications got by Republish, values timed by a clock that isn't set, readings that
-        history filled in and stretches that nothing could fill (Counting)."""
+        history filled in, stretches that nothing could fill, and, where servers dial in, callers that were turned away."""
         republished = self._counts["republished"] + (self._following.publisher.republished if self._following is not None else 0)
         holes = {"filled": self.mender.filled, "gaps": self.mender.gaps}
-        return {**self._counts, "republished": republished, "unset_clock": self._maker.unset_clock, **holes}
+        calls = {"refused_calls": max(one.refused for one in self._incoming.values())} if self._incoming else {}
+        return {**self._counts, "republished": republished, "unset_clock": self._maker.unset_clock, **holes, **calls}
 
     def recall(self, reached: Reached) -> None:
         """See Recalling.recall."""
@@ -95,10 +100,14 @@ class OpcuaDriver:
         await self.suspend()
         former = self._session
         try:
+            with translated(f"{self._settings.name}: listening at {self._settings.listen}"):
+                for incoming in self._incoming.values():
+                    await incoming.open()
             session = former
             if session is None or not await session.resume(self._settings):
                 self._session = None
-                self._session = session = await open_session(self._settings, self._addresses[self._address], self._clock_ns())
+                url = self._addresses[self._address]
+                self._session = session = await open_session(self._settings, url, self._clock_ns(), self._incoming.get(url))
                 self._may_transfer = former is not None and session.is_same_server(former)
                 self._writing.forget()
             if self._known is not session:
@@ -142,6 +151,8 @@ class OpcuaDriver:
     async def close(self) -> None:
         """See Driver.close."""
         await self._end()
+        for incoming in self._incoming.values():
+            incoming.close()
         self._continuity.clear()
         self.mender.clear()
 
