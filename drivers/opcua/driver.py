@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,7 @@ from drivers.opcua.monitoring import Monitored, monitor
 from drivers.opcua.plan import Item, OpcuaReadPlan
 from drivers.opcua.polling import Rounds, read_values
 from drivers.opcua.publishing import Message, Publisher, Receipt
+from drivers.opcua.redundancy import Servers
 from drivers.opcua.reverse import way_in
 from drivers.opcua.session import SESSION_TIMEOUT_S, Session, open_session
 from drivers.opcua.settings import KIND_OF, Mode, OpcuaSettings, SourceClock, ValueType
@@ -34,8 +36,6 @@ from drivers.opcua.writing import Writing
 from drivers.status import Status
 
 NOTIFICATIONS_PER_MESSAGE = 1000
-_MOST_RESUMES = 3
-"""Attempts to take up a session at an address before another address is tried."""
 
 
 class OpcuaDriver:
@@ -55,13 +55,10 @@ class OpcuaDriver:
         self._is_following = False
         """Whether the subscriptions are on the present connection."""
         self._may_transfer = False
-        self._addresses = settings.urls
         found = {url: way_in(settings, url) for url in settings.urls}
         self._incoming = {url: incoming for url, incoming in found.items() if incoming is not None}
         """Where they dial in, by address; empty where they are dialled."""
-        self._address = 0
-        """Which of them is in use; the next one is tried when it fails."""
-        self._failures = 0
+        self._servers = Servers(settings.urls, self._open, settings.timeout_ms / 1000)
         self._known: Session | None = None
         """The session whose server has said what it bears and what its structures are."""
         self._continuity = Continuity(plan.tags)
@@ -106,20 +103,20 @@ class OpcuaDriver:
             session = former
             if session is None or not await session.resume(self._settings):
                 self._session = None
-                url = self._addresses[self._address]
-                self._session = session = await open_session(self._settings, url, self._clock_ns(), self._incoming.get(url))
+                self._session = session = await self._servers.open()
                 self._may_transfer = former is not None and session.is_same_server(former)
                 self._writing.forget()
             if self._known is not session:
                 await self._learn(session)
         except DriverError:
-            self._failures += 1
-            if len(self._addresses) > 1 and self._failures >= (1 if self._session is None else _MOST_RESUMES):
-                # Another server of the set has neither our session nor our subscriptions.
-                self._address = (self._address + 1) % len(self._addresses)
-                self._session, self._failures = None, 0
+            if self._servers.failed(has_session=self._session is not None):
+                self._session = None
             raise
-        self._is_connected, self._failures = True, 0
+        self._is_connected = True
+        self._servers.succeeded()
+
+    async def _open(self, url: str) -> Session:
+        return await open_session(self._settings, url, self._clock_ns(), self._incoming.get(url))
 
     async def _learn(self, session: Session) -> None:
         """What the server says of its limits and of the structures that json tags may have."""
@@ -145,6 +142,8 @@ class OpcuaDriver:
             if self._following.publisher.is_deaf:
                 # A session that was taken up and stays dumb isn't taken up a second time.
                 await self._end()
+        if self._session is not None and self._session.url != self._servers.url:
+            await self._end()  # Another server is used from now on.
         if self._session is not None:
             await self._session.suspend()
 
@@ -211,6 +210,8 @@ class OpcuaDriver:
         """See Subscriber.receive. May be cancelled without losing readings."""
         if self._rounds is not None:
             plan = await self._rounds.wait_due()
+            if asyncio.get_running_loop().time() >= self._servers.look_at:
+                await self._servers.look(self._open_session())
             return Notification(await self.read(plan), None)
         if self._following is None or not self._is_following:
             raise DeviceUnreachable(f"{self._settings.name}: not subscribed")
@@ -253,6 +254,7 @@ class OpcuaDriver:
             self._message_frames,
             lambda refused: self._bad_frames(self._clock_ns(), refused),
             self._clock_ns,
+            self._servers,
         )
 
     def _message_frames(self, message: Message) -> list[Frame]:

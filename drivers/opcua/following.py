@@ -23,6 +23,7 @@ from drivers.opcua.failures import translated
 from drivers.opcua.mending import Job, Mender
 from drivers.opcua.plan import Item, OpcuaReadPlan
 from drivers.opcua.publishing import Message, Publisher, Receipt
+from drivers.opcua.redundancy import Servers
 from drivers.opcua.session import Session
 from drivers.opcua.values import OVERFLOW
 from drivers.status import Status
@@ -62,6 +63,7 @@ class Hands:
     frames: Callable[[Message], list[Frame]]
     bad_frames: Callable[[Sequence[tuple[int, int]]], list[Frame]]
     clock_ns: Callable[[], int]
+    servers: Servers
 
 
 @dataclass(slots=True)
@@ -227,13 +229,19 @@ class Following:
         self.publisher.acknowledge(receipt)
 
     async def _next(self) -> Message | None:
-        """The next message; None when it is time to look for quarantined nodes, which is done."""
+        """The next message; None when it is time to look for quarantined nodes, or how well the server is, which is done."""
+        due_at = min(self._recheck_at, self._hands.servers.look_at)
         try:
-            async with asyncio.timeout_at(None if self._recheck_at == float("inf") else self._recheck_at):
+            async with asyncio.timeout_at(None if due_at == float("inf") else due_at):
                 return await self.publisher.next()
         except TimeoutError:
             pass
         assert self._session is not None
+        now = asyncio.get_running_loop().time()
+        if now >= self._hands.servers.look_at:
+            await self._hands.servers.look(self._session)
+        if now < self._recheck_at:
+            return None
         for followed in self._followed:
             await self._recheck(self._session, followed)
         self._schedule_recheck()

@@ -156,7 +156,7 @@ class OpcuaSettings(Settings):
     endpoint: Endpoint
     """Address of the server: opc.tcp://host:port/path; port 4840 when left out."""
     backup_endpoints: tuple[Endpoint, ...] = Field(default=(), max_length=8)
-    """Other servers with the same variables, tried in turn when the one in use can't be reached."""
+    """Other servers with the same variables: tried in turn, and used where their ServiceLevel is better."""
     listen: Listen | None = None
     """Where this machine listens for the server to dial in (reverse connect); left out, the gateway dials."""
     server_uri: str | None = Field(default=None, min_length=1, max_length=4095)
