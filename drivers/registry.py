@@ -104,7 +104,7 @@ async def browse_device(settings: ModbusSettings | OpcuaSettings, below: str | N
     try:
         session = await open_session(settings, settings.url, time.time_ns(), incoming)
         try:
-            return await browse(session, below, limit)
+            return await browse(session, below, limit, settings.max_per_request)
         finally:
             await session.close()
     finally:

@@ -22,10 +22,13 @@ class Service(StrEnum):
     READ = "max_nodes_per_read"
     MONITOR = "max_monitored_items_per_call"
     HISTORY = "max_nodes_per_history_read"
+    BROWSE = "max_nodes_per_browse"
 
 
-_NODES = {Service.READ: 11705, Service.MONITOR: 11714, Service.HISTORY: 12165}
-"""MaxNodesPerRead, MaxMonitoredItemsPerCall and MaxNodesPerHistoryReadData of OperationLimits, namespace 0 (Part 6, A)."""
+_NODES = {Service.READ: 11705, Service.MONITOR: 11714, Service.HISTORY: 12165, Service.BROWSE: 11710}
+"""MaxNodesPerRead, MaxMonitoredItemsPerCall, MaxNodesPerHistoryReadData and MaxNodesPerBrowse of OperationLimits (Part 6, A)."""
+FOLLOWING = (Service.READ, Service.MONITOR, Service.HISTORY)
+"""What it takes to follow variables."""
 TOO_MUCH = (
     ua.uaerrors.BadTooManyOperations,
     ua.uaerrors.BadRequestTooLarge,
@@ -52,19 +55,19 @@ class Limits:
         """Nodes to put into one request."""
         return min(self._most, self._learnt.get(service, self._most))
 
-    async def ask(self, session: Session) -> None:
+    async def ask(self, session: Session, services: Sequence[Service] = FOLLOWING) -> None:
         """What the server says of itself; one that says nothing, or nonsense, teaches nothing.
 
         Raises:
             DriverError: the link is gone.
         """
-        nodes = [ua.NodeId(number) for number in _NODES.values()]
+        nodes = [ua.NodeId(_NODES[service]) for service in services]
         try:
             with translated("asking for operation limits"):
                 values = await session.services.read_attributes(nodes, ua.AttributeIds.Value)
         except DeviceRefused:
             return
-        for service, value in zip(_NODES, values, strict=False):
+        for service, value in zip(services, values, strict=False):
             limit = value.Value.Value if value.Value is not None else None
             if isinstance(limit, int) and limit > 0:
                 self._learnt[service] = min(limit, self._learnt.get(service, limit))
