@@ -9,7 +9,7 @@ from typing import TypeVar
 from asyncua import ua
 
 from drivers.errors import DeviceMisbehaved, DeviceRefused
-from drivers.opcua.failures import translated
+from drivers.opcua.failures import TOO_MUCH, translated
 from drivers.opcua.session import Session
 
 T = TypeVar("T")
@@ -29,13 +29,6 @@ _NODES = {Service.READ: 11705, Service.MONITOR: 11714, Service.HISTORY: 12165, S
 """MaxNodesPerRead, MaxMonitoredItemsPerCall, MaxNodesPerHistoryReadData and MaxNodesPerBrowse of OperationLimits (Part 6, A)."""
 FOLLOWING = (Service.READ, Service.MONITOR, Service.HISTORY)
 """What it takes to follow variables."""
-TOO_MUCH = (
-    ua.uaerrors.BadTooManyOperations,
-    ua.uaerrors.BadRequestTooLarge,
-    ua.uaerrors.BadResponseTooLarge,
-    ua.uaerrors.BadEncodingLimitsExceeded,
-)
-"""So a server refuses a request as a whole that is too long for it, or whose answer is."""
 
 
 class Limits:
@@ -64,7 +57,7 @@ class Limits:
         nodes = [ua.NodeId(_NODES[service]) for service in services]
         try:
             with translated("asking for operation limits"):
-                values = await session.services.read_attributes(nodes, ua.AttributeIds.Value)
+                values = await session.read_values(nodes)
         except DeviceRefused:
             return
         for service, value in zip(services, values, strict=False):

@@ -34,8 +34,8 @@ async def service_level(session: Session) -> int:
         DeviceUnreachable: the link is gone.
     """
     with translated(f"{session.url}: asking how well it is"):
-        found = await session.services.read_attributes([_SERVICE_LEVEL], ua.AttributeIds.Value)
-    level = found[0].Value.Value if found and found[0].Value is not None else None
+        (found,) = await session.read_values([_SERVICE_LEVEL])
+    level = found.Value.Value if found.Value is not None else None
     return level if isinstance(level, int) and not isinstance(level, bool) and 0 <= level <= BEST else BEST
 
 

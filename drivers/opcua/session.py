@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from asyncua import ua
 
-from drivers.errors import DeviceRefused, DriverError
-from drivers.opcua.failures import translated
+from drivers.errors import DeviceMisbehaved, DeviceRefused, DriverError
+from drivers.opcua.failures import TOO_MUCH, translated
 from drivers.opcua.nodes import node_id
 from drivers.opcua.reverse import PATIENCE_S, Incoming
 from drivers.opcua.security import distrust_hint, explain_refusal, make_client, secure_client, user_password
@@ -86,9 +87,25 @@ class Session:
         self._has_session = True
         await self._activate(settings)
         nodes = [ua.NodeId(_NAMESPACE_ARRAY), ua.NodeId(_START_TIME)]
-        array, started = await self.services.read_attributes(nodes, ua.AttributeIds.Value)
+        array, started = await self.read_values(nodes)
         self.namespaces = tuple(array.Value.Value or ())
         self.server_started = None if started.Value is None else started.Value.Value
+
+    async def read_values(self, nodes: Sequence[Any]) -> list[Any]:
+        """ua.DataValue of a few variables of the server's own; one by one where together they are too many for it.
+
+        Raises:
+            What asyncua and the system raise.
+        """
+        try:
+            found = await self.services.read_attributes(list(nodes), ua.AttributeIds.Value)
+        except TOO_MUCH:
+            if len(nodes) == 1:
+                raise
+            return [(await self.read_values([node]))[0] for node in nodes]
+        if len(found) != len(nodes):
+            raise DeviceMisbehaved(f"{self.url}: {len(found)} values came for {len(nodes)} nodes")
+        return list(found)
 
     async def resume(self, settings: OpcuaSettings) -> bool:
         """After suspend(): another socket and channel for the same session.

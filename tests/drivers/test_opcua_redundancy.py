@@ -167,13 +167,11 @@ async def test_one_that_is_polled_is_left_too(pair: Pair, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("said", [None, True, -1, 256, "well"])
 async def test_a_server_that_says_nothing_or_nonsense_counts_as_well(said: object) -> None:
-    class Services:
-        async def read_attributes(self, *_: object) -> list[Any]:
-            return [SimpleNamespace(Value=None if said is None else SimpleNamespace(Value=said))]
-
     class Told:
         url = "opc.tcp://a"
-        services = Services()
+
+        async def read_values(self, _: object) -> list[Any]:
+            return [SimpleNamespace(Value=None if said is None else SimpleNamespace(Value=said))]
 
     assert await service_level(Told()) == BEST  # type: ignore[arg-type]
 
