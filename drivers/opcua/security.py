@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,7 +20,8 @@ from asyncua.crypto.security_policies import (
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from drivers.errors import DeviceRefused, DriverError
+from drivers.errors import DeviceMisbehaved, DeviceRefused, DriverError
+from drivers.opcua.chunks import MOST_CHUNKS, MOST_MESSAGE_BYTES, Chunks
 from drivers.opcua.failures import translated
 from drivers.opcua.reverse import PATIENCE_S, Incoming
 from drivers.opcua.settings import OpcuaSettings, Policy, Security
@@ -56,11 +58,46 @@ class Secured:
 
 
 def make_client(url: str, timeout_s: float, incoming: Incoming | None) -> Any:
-    """asyncua's client of a server that is dialled, or that dials in."""
+    """asyncua's client of a server that is dialled, or that dials in; what it is sent has bounds."""
     client = Client(url, timeout=timeout_s)
+    client.max_messagesize, client.max_chunkcount = MOST_MESSAGE_BYTES, MOST_CHUNKS
+    make_protocol = client.uaclient._make_protocol
+    client.uaclient._make_protocol = lambda: _bounded(client, make_protocol())
     if incoming is not None:
         client.connect_socket = partial(incoming.connect, client)
     return client
+
+
+def _bounded(client: Any, protocol: Any) -> Any:
+    """asyncua's protocol, which ends as soon as the server sends what it may not; the reason is the client's `misbehaviour`."""
+    chunks, take = Chunks(), protocol.data_received
+    client.misbehaviour = None
+
+    def data_received(data: bytes) -> None:
+        if protocol.transport is None or protocol.transport.is_closing():
+            return
+        try:
+            chunks.feed(data)
+        except DeviceMisbehaved as error:
+            client.misbehaviour = error
+            protocol._fail_all_pending(error)
+            protocol.transport.abort()
+            return
+        take(data)
+
+    protocol.data_received = data_received
+    return protocol
+
+
+@contextmanager
+def blaming(client: Any) -> Iterator[None]:
+    """An error within is what the server sent that it may not, where that closed the connection."""
+    try:
+        yield
+    except DriverError as error:
+        if (reason := getattr(client, "misbehaviour", None)) is not None and reason is not error:
+            raise DeviceMisbehaved(str(reason)) from error
+        raise
 
 
 async def secure_client(client: Any, settings: OpcuaSettings, url: str, now_ns: int, incoming: Incoming | None = None) -> Secured:
@@ -136,7 +173,7 @@ async def discover(url: str, timeout_s: float, incoming: Incoming | None = None)
     if incoming is not None and incoming.endpoints is not None:
         return incoming.endpoints
     client = make_client(url, timeout_s, incoming)
-    with translated(f"{url}: asking for its endpoints"):
+    with blaming(client), translated(f"{url}: asking for its endpoints"):
         async with asyncio.timeout(3 * timeout_s + (0.0 if incoming is None else PATIENCE_S)):
             endpoints: list[Any] = await client.connect_and_get_server_endpoints()
     if incoming is not None:

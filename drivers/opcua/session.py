@@ -20,7 +20,7 @@ from drivers.errors import DeviceMisbehaved, DeviceRefused, DriverError
 from drivers.opcua.failures import TOO_MUCH, translated
 from drivers.opcua.nodes import node_id
 from drivers.opcua.reverse import PATIENCE_S, Incoming
-from drivers.opcua.security import distrust_hint, explain_refusal, make_client, secure_client, user_password
+from drivers.opcua.security import blaming, distrust_hint, explain_refusal, make_client, secure_client, user_password
 from drivers.opcua.settings import OpcuaSettings
 
 SESSION_TIMEOUT_S = 60.0
@@ -120,7 +120,7 @@ class Session:
         if not self._has_session:
             return False
         try:
-            with translated(f"{self.url}: connecting again"):
+            with blaming(self._client), translated(f"{self.url}: connecting again"):
                 async with asyncio.timeout(3 * settings.timeout_ms / 1000 + (0.0 if settings.listen is None else PATIENCE_S)):
                     await self._open_channel()
                     self.services.rebind_authentication_token()
@@ -234,7 +234,7 @@ async def open_session(settings: OpcuaSettings, url: str, now_ns: int, incoming:
     client.uaclient.session.ensure_publish_loop = lambda: None
     session = Session(client, url)
     try:
-        with translated(f"{url}: connecting"):
+        with blaming(client), translated(f"{url}: connecting"):
             # Some nine requests, each bounded by itself; this bounds them together.
             async with asyncio.timeout(5 * timeout_s + (0.0 if incoming is None else PATIENCE_S)):
                 session.expires_ns = (await secure_client(client, settings, url, now_ns, incoming)).expires_ns
