@@ -73,7 +73,7 @@ long: $(DEVELOPMENT)
 	$(BIN)/python -m pytest -m long $(PYTEST_ARGS)
 
 interop: $(DEVELOPMENT)
-	$(BIN)/python -m pytest -m long --durations=10 tests/foreign $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m long -s --durations=10 tests/foreign $(PYTEST_ARGS)
 
 faults: $(DEVELOPMENT)
 	$(if $(ONLY),,$(BIN)/python -m tests.drivers.faulty_answers 1000000)
