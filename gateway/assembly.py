@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from drivers.base import DevicePlan
+from drivers.base import DevicePlan, Driver, Recalling
 from drivers.model import TagTable
 from drivers.registry import DeviceSettings, compile_plan, open_driver
 from gateway.backoff import LONG_CAP_S, Backoff
+from gateway.bookmarks import Bookmarks
 from gateway.checks import find_collected, find_device, find_node, tag_index
 from gateway.clock import Clock, ClockWatch, kernel_synchronised
 from gateway.forwarder import Forwarder
@@ -161,9 +162,10 @@ def _poller(
     gateway: Gateway, device: DeviceSettings, plan: DevicePlan, reporting: Reporting, place: int, around: Surroundings
 ) -> Poller:
     rules = [rule for rule in gateway.rules.values() if device.name in rule.spec.devices]
+    driver = open_driver(device, plan)
     return Poller(
         plan,
-        open_driver(device, plan),
+        driver,
         Intake(
             reporting.table,
             reporting.report,
@@ -172,6 +174,7 @@ def _poller(
             gateway.clock_watch.look,
             _keeper(gateway, reporting, around, is_first=place == 0),
             None if reporting.priorities is None else Ranks(reporting.table, reporting.priorities),
+            _bookmarks(gateway, driver, plan, reporting, around),
         ),
         clock=around.clock,
         backoff=Backoff(around.uniform),
@@ -201,6 +204,22 @@ def _keeper(gateway: Gateway, reporting: Reporting, around: Surroundings, *, is_
         clock=around.clock,
         log=Log("device", device=own),
         others=others,
+    )
+
+
+def _bookmarks(
+    gateway: Gateway, driver: Driver, plan: DevicePlan, reporting: Reporting, around: Surroundings
+) -> Bookmarks | None:
+    """What remembers how far a device that keeps a history was read; none for one that is polled."""
+    if not isinstance(driver, Recalling) or not any(scan.subscribed for scan in plan.scans):
+        return None
+    return Bookmarks(
+        plan.tags,
+        table_digest(encode_table(reporting.table)),
+        gateway.storage.note,
+        clock=around.clock,
+        log=Log("device", device=plan.tags.device),
+        held=reporting.report.stages.door_tags if isinstance(reporting.report, Pipeline) else None,
     )
 
 

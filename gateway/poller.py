@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Mapping
 from enum import StrEnum
 from typing import TypeVar
 
-from drivers.base import Certified, Counting, DevicePlan, Driver, Learner, Resumable, Subscriber, Writer
+from drivers.base import Certified, Counting, DevicePlan, Driver, Learner, Recalling, Resumable, Subscriber, Writer
 from drivers.errors import DeviceRefused, DriverError
 from drivers.model import bad_frame
 from drivers.status import Status
@@ -114,7 +114,9 @@ class Poller:
             OutboxFailed
         """
         try:
-            await self._intake.resume()
+            reached = await self._intake.resume()
+            if reached is not None and isinstance(self._driver, Recalling):
+                self._driver.recall(reached)
             while True:
                 await self._reach()
                 try:
@@ -190,6 +192,7 @@ class Poller:
         assert isinstance(self._driver, Subscriber)
         refused = await self._within(self._driver.subscribe([scan.plan for scan in self._subscribed]))
         self._recover()
+        self._intake.follow()
         await self._intake.take(refused)
         receiving = asyncio.ensure_future(self._driver.receive())
         waking = asyncio.ensure_future(self._intake.wake.wait())

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from drivers.base import Reached, Standing
 from drivers.model import Column, Frame, TagTable, select
 from drivers.status import Status
 
@@ -30,6 +31,14 @@ class Continuity:
         self._key = np.full(count, -1, np.int8)
         """Which store holds a tag's value; -1 before its first reading."""
         self._stores: list[Any] = []
+        self._is_recalled = np.zeros(count, np.bool_)
+        """Whether an earlier process had a reading, whose value isn't known any more."""
+
+    def recall(self, reached: Reached) -> None:
+        """An earlier process has stored that."""
+        self._is_recalled = reached.standing >= Standing.READ
+        self._source_ns[:] = reached.source_ns
+        self._status[:] = np.where(reached.standing == Standing.BAD, _BAD, np.uint32(0))
 
     def note(self, frames: Sequence[Frame]) -> None:
         """These readings have been passed on, in this order."""
@@ -48,12 +57,13 @@ class Continuity:
     def clear(self) -> None:
         """Nothing has been read yet."""
         self._key[:] = -1
+        self._is_recalled[:] = False
         self._filled_ns[:] = 0
         self._has_repeats = False
 
     def has_read(self, tag: int) -> bool:
-        """Whether there has been a reading."""
-        return bool(self._key[tag] >= 0)
+        """Whether there has been a reading, of an earlier process too."""
+        return bool(self._key[tag] >= 0 or self._is_recalled[tag])
 
     def differ(
         self, tags: npt.NDArray[np.uint32], status: npt.NDArray[np.uint32], source_ns: npt.NDArray[np.int64]

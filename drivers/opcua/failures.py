@@ -38,6 +38,14 @@ _REFUSED = frozenset(
 )
 """Status codes that no repetition changes (OPC UA Part 4, 7.39); every BadCertificate... besides."""
 
+TOO_MUCH = (
+    ua.uaerrors.BadTooManyOperations,
+    ua.uaerrors.BadRequestTooLarge,
+    ua.uaerrors.BadResponseTooLarge,
+    ua.uaerrors.BadEncodingLimitsExceeded,
+)
+"""So a server refuses a request as a whole that is too long for it, or whose answer is."""
+
 _MISBEHAVED = frozenset({"BadDecodingError", "BadUnknownResponse", "BadTcpMessageTypeInvalid", "BadSequenceNumberInvalid"})
 
 

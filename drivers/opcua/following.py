@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from asyncua import ua
 
 from drivers.base import Notification
-from drivers.errors import DeviceRefused, DeviceUnreachable, DriverError
+from drivers.errors import DeviceUnreachable, DriverError
 from drivers.model import Frame
 from drivers.opcua.continuity import Continuity
 from drivers.opcua.failures import translated
+from drivers.opcua.followed import Followed, Hands, NoSubscriptions
 from drivers.opcua.mending import Job, Mender
-from drivers.opcua.plan import Item, OpcuaReadPlan
+from drivers.opcua.plan import OpcuaReadPlan
 from drivers.opcua.publishing import Message, Publisher, Receipt
 from drivers.opcua.session import Session
 from drivers.opcua.values import OVERFLOW
@@ -31,37 +32,6 @@ RECHECK_S = 60.0
 """How often quarantined nodes are looked for."""
 _UNSUBSCRIBABLE = (ua.uaerrors.BadServiceUnsupported, ua.uaerrors.BadNotImplemented, ua.uaerrors.BadNotSupported)
 """A server that answers CreateSubscription so has no subscriptions."""
-
-
-class NoSubscriptions(DeviceRefused):
-    """The server has no subscriptions at all."""
-
-
-@dataclass(slots=True)
-class Followed:
-    """One plan and its subscription on the server."""
-
-    plan: OpcuaReadPlan
-    number: int
-    is_complete: bool = False
-    """All items have been asked for."""
-    missing: dict[int, Item] = field(default_factory=dict)
-    """Quarantined, by tag."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hands:
-    """What the driver does for its subscriptions."""
-
-    name: str
-    """The device's."""
-    parameters: Callable[[OpcuaReadPlan], Any]
-    """ua.CreateSubscriptionParameters of a plan."""
-    monitor: Callable[[Session, int, Sequence[Item]], Awaitable[list[tuple[int, int]]]]
-    """Make monitored items, anew where there are some (session, subscription, items); (tag, status) of those refused."""
-    frames: Callable[[Message], list[Frame]]
-    bad_frames: Callable[[Sequence[tuple[int, int]]], list[Frame]]
-    clock_ns: Callable[[], int]
 
 
 @dataclass(slots=True)
@@ -233,13 +203,19 @@ class Following:
         self.publisher.acknowledge(receipt)
 
     async def _next(self) -> Message | None:
-        """The next message; None when it is time to look for quarantined nodes, which is done."""
+        """The next message; None when it is time to look for quarantined nodes, or how well the server is, which is done."""
+        due_at = min(self._recheck_at, self._hands.servers.look_at)
         try:
-            async with asyncio.timeout_at(None if self._recheck_at == float("inf") else self._recheck_at):
+            async with asyncio.timeout_at(None if due_at == float("inf") else due_at):
                 return await self.publisher.next()
         except TimeoutError:
             pass
         assert self._session is not None
+        now = asyncio.get_running_loop().time()
+        if now >= self._hands.servers.look_at:
+            await self._hands.servers.look(self._session)
+        if now < self._recheck_at:
+            return None
         for followed in self._followed:
             await self._recheck(self._session, followed)
         self._schedule_recheck()

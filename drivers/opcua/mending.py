@@ -7,7 +7,7 @@ Events have no present value and no history here: where some may be lost, that i
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from drivers.opcua.history import Hole, Page, read_holes
 from drivers.opcua.limits import Limits
 from drivers.opcua.polling import read_values
 from drivers.opcua.session import Session
+from drivers.opcua.values import CLOCK_SET_NS
 from drivers.status import Status
 
 MOST_FAILURES = 3
@@ -69,7 +70,11 @@ class Mender:
         continuity: Continuity,
         limits: Limits,
         clock_ns: Callable[[], int],
+        *,
+        check_clock: bool = True,
     ) -> None:
+        """`check_clock`: of a time that a clock without its setting gives no history is asked."""
+        self._check_clock = check_clock
         self._table = table
         self._limits = limits
         self._notifiers: set[int] = set()
@@ -84,6 +89,10 @@ class Mender:
         """Readings that history gave."""
         self.gaps = 0
         """Tags' stretches that nothing could fill."""
+
+    def recall(self, notifiers: Iterable[int]) -> None:
+        """An earlier process has followed these tags' events."""
+        self._notifiers.update(notifiers)
 
     @property
     def has_work(self) -> bool:
@@ -157,20 +166,27 @@ class Mender:
         """Which tags have a hole that history may fill; those of which nothing is known go to `unkept`."""
         last = {tag: self._continuity.source_ns(tag) for tag in job.nodes}
         if job.before_ns is not None:
-            job.untimed.update(tag for tag in job.nodes if not last[tag])
-            torn = [(tag, node) for tag, node in job.nodes.items() if tag not in job.unkept]
-            return [Hole(tag, node, last[tag], job.before_ns[tag]) for tag, node in torn if last[tag]]
+            ends = job.before_ns
+            rows = {tag for tag in job.nodes if self._is_row(last[tag], ends[tag])}
+            job.untimed.update(job.nodes.keys() - rows)
+            return [Hole(tag, job.nodes[tag], last[tag], ends[tag]) for tag in job.nodes if tag in rows - job.unkept]
         doing = f"{self._table.device}: looking for a gap"
         groups = await read_values(session, doing, list(job.nodes.items()), self._limits)
         job.present = [part_of(group, self._continuity.differ(group.handles, group.status, group.source_ns)) for group in groups]
         holes = []
         for group in job.present:
             for tag, at in zip(group.handles.tolist(), group.source_ns.tolist(), strict=True):
-                if last[tag] and at > last[tag]:
+                if at > last[tag] and self._is_row(last[tag], at):
                     holes.append(Hole(tag, job.nodes[tag], last[tag], at + 1))
                 else:
                     job.unkept.add(tag)
         return holes
+
+    def _is_row(self, after_ns: int, before_ns: int) -> bool:
+        """Whether both times are of one row: a clock that starts at 2000 and is set then would have 26 years be read anew."""
+        if not after_ns:
+            return False
+        return after_ns >= CLOCK_SET_NS or (before_ns < CLOCK_SET_NS and not self._check_clock)
 
     async def _tell(self, session: Session, job: Job) -> list[Frame]:
         """A gap for what history doesn't have, and, where nothing else will bring them, the present values behind it."""
