@@ -17,7 +17,7 @@ APPLICATION_ID = 0x4D4D4944
 """In the file's header: MMID. What has another isn't ours."""
 
 PAGE_BYTES = 8192
-"""Of a new file: a page holds seven records of a kilobyte, of 4096 bytes three (D40)."""
+"""Of a new file: a page holds seven records of a kilobyte, of 4096 bytes three (D33)."""
 
 LARGEST_LOG = 67_108_864
 """Bytes that the write-ahead log keeps on disk when it has been written into the file; a backup may have made it larger."""

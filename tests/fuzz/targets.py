@@ -10,7 +10,18 @@ from functools import partial
 from typing import NamedTuple
 
 from simulators.modbus.framing import FramingKind
-from tests.fuzz import dialling, documents, exchanges, modbus_answers, modbus_values, opcua_answers, settings_files, simulator
+from tests.fuzz import (
+    dialling,
+    documents,
+    exchanges,
+    modbus_answers,
+    modbus_values,
+    opcua_answers,
+    opcua_callers,
+    opcua_structures,
+    settings_files,
+    simulator,
+)
 
 
 class Target(NamedTuple):
@@ -32,6 +43,9 @@ TARGETS: dict[str, Target] = {
     "modbus_services": Target(modbus_answers.run_services, modbus_answers.service_seeds),
     "modbus_values": Target(modbus_values.run_image, modbus_values.image_seeds, 600),
     "opcua_answers": Target(opcua_answers.run_answer, opcua_answers.answer_seeds),
+    "opcua_structures": Target(opcua_structures.run_structures, opcua_structures.structure_seeds, 600),
+    "opcua_chunks": Target(opcua_callers.run_chunks, opcua_callers.chunk_seeds),
+    "opcua_hello": Target(opcua_callers.run_hello, opcua_callers.hello_seeds),
     "dialling_in": Target(dialling.run_door, dialling.door_seeds),
     **{
         f"simulated_{kind.value}": Target(partial(simulator.run_requests, kind), partial(simulator.request_seeds, kind))
