@@ -65,8 +65,14 @@ def _fail(code: int, reason: str) -> int:
 def _place(arguments: argparse.Namespace) -> Path:
     from config.documents import load
     from idnode.settings import IdnodeSettings
+    from idnode.store.backup import InTheWay
 
-    return load(arguments.file, IdnodeSettings).store.path
+    store = load(arguments.file, IdnodeSettings).store
+    if store.postgres is not None:
+        raise InTheWay(
+            f"{arguments.file} keeps its store in PostgreSQL: use pg_basebackup or pg_dump / 请使用 PostgreSQL 自带工具"
+        )
+    return store.path
 
 
 def _backup(arguments: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ from idnode.access import BadTokenFile, read_admin_token
 from idnode.resolver import Resolver
 from idnode.settings import IdnodeSettings
 from idnode.store.base import Store, StoreBusy, StoreFailed
-from idnode.store.sqlite import open_store
+from idnode.store.opening import open_configured
 from idnode.web.app import make_app
 from idnode.web.node import Node
 
@@ -69,7 +69,7 @@ def _listen(settings: IdnodeSettings) -> socket.socket:
 
 async def _serve(settings: IdnodeSettings, admin: bytes, listener: socket.socket) -> int:
     try:
-        store = open_store(settings.store.path)
+        store = await open_configured(settings.store)
     except StoreBusy as error:
         return _fail(EXIT_BUSY, error)
     except StoreFailed as error:

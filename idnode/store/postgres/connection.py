@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 
@@ -52,10 +53,23 @@ class Target:
     url: str
     """postgresql://user@host:port,host:port/database?sslmode=..."""
     password: str | None = None
-    address: tuple[str, int] | None = None
-    """Only there; else the first of the URL's that is the primary."""
+    standby: tuple[str, int] | None = None
+    """Only there, primary or not; else the one of the URL's that is the primary."""
+    last: int = field(default=0)
+    """Which of the URL's hosts was the primary."""
     timeline: int = field(default=0)
     """The highest on which a primary was met: one with a lower one was the primary before a failover."""
+
+    @property
+    def hosts(self) -> list[tuple[str | None, int | None]]:
+        """Where to look, the last known primary first; (None, None) leaves it to the URL, which names a socket."""
+        if self.standby is not None:
+            return [self.standby]
+        named = urlsplit(self.url).netloc.rpartition("@")[2]
+        if not named:
+            return [(None, None)]
+        found = [_host_and_port(each) for each in named.split(",")]
+        return found[self.last % len(found) :] + found[: self.last % len(found)]
 
 
 class Session:
@@ -132,13 +146,31 @@ class Session:
         self._connection.terminate()
 
 
+def _host_and_port(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":") if not text.endswith("]") else (text, "", "")
+    return (host.strip("[]"), int(port)) if colon else (text.strip("[]"), 5432)
+
+
 async def connect(target: Target, answer_s: float | None = ANSWER_S) -> Session:
-    """A session with the primary, or with the target's one address. `answer_s`: None where a statement may take its time.
+    """A session with the primary, or with the target's one standby. `answer_s`: None where a statement may take its time.
 
     Raises:
         Lost, StoreFailed
     """
-    host, port = target.address or (None, None)
+    reasons = []
+    for place, (host, port) in enumerate(target.hosts):
+        try:
+            session = await _connect(target, host, port, answer_s)
+        except Lost as error:
+            reasons.append(f"{host}:{port}: {error}" if host else str(error))
+        else:
+            if target.standby is None:
+                target.last += place
+            return session
+    raise Lost("; ".join(reasons))
+
+
+async def _connect(target: Target, host: str | None, port: int | None, answer_s: float | None) -> Session:
     with translated():
         connection = await asyncpg.connect(
             target.url,
@@ -148,10 +180,10 @@ async def connect(target: Target, answer_s: float | None = ANSWER_S) -> Session:
             timeout=CONNECT_S,
             command_timeout=answer_s,
             server_settings=_SESSION,
-            target_session_attrs="any" if target.address else "primary",
+            target_session_attrs="primary" if target.standby is None else "any",
         )
     session = Session(connection)
-    if target.address is None:
+    if target.standby is None:
         try:
             await _settle(session, target)
         except BaseException:
@@ -224,6 +256,10 @@ class Pool:
                 return session
             session.drop()
         return await self._opened()
+
+    def take(self, session: Session) -> None:
+        """Keep one that was made elsewhere."""
+        self._idle.append(session)
 
     def forget(self) -> None:
         """End those that nobody has: their server isn't what it was."""

@@ -33,8 +33,11 @@ def migrations() -> list[tuple[str, str]]:
     return [(entry.name, entry.read_text("utf-8")) for entry in entries]
 
 
-async def migrate(session: Session, steps: list[tuple[str, str]] | None = None) -> None:
+async def migrate(session: Session, steps: list[tuple[str, str]] | None = None) -> bool:
     """Apply what isn't applied yet. `steps`: other ones than migrations(), for tests.
+
+    Returns:
+        Whether anything was; then the session's settings aren't those it came with.
 
     Raises:
         StoreFailed: the schema is of a newer version, or others don't let go of what a step needs.
@@ -42,7 +45,7 @@ async def migrate(session: Session, steps: list[tuple[str, str]] | None = None) 
     """
     steps = migrations() if steps is None else steps
     if await _version(session) == len(steps):
-        return
+        return False
     # Building an index takes its time, and so does waiting for another who does it.
     await session.run("SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0")
     # Asked again and again: who waits within a statement keeps an index from being built concurrently.
@@ -58,6 +61,7 @@ async def migrate(session: Session, steps: list[tuple[str, str]] | None = None) 
     finally:
         if session.is_sound:
             await session.value("SELECT pg_advisory_unlock($1)", LOCK)
+    return True
 
 
 async def _version(session: Session) -> int:

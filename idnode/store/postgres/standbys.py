@@ -47,6 +47,11 @@ class Standbys:
         self._turn = 0
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether anything is recent."""
+        return any(standby.seen < self._tick for standby in self._standbys)
+
     def forget(self, keys: Collection[str] | None) -> None:
         """These have changed; see Watched.watch."""
         if not self._standbys:
@@ -104,7 +109,7 @@ class Standbys:
 
     async def _follow(self) -> None:
         """Until all that are up have seen the last change."""
-        while any(standby.seen < self._tick for standby in self._standbys):
+        while self.is_behind:
             tick = self._tick
             try:
                 async with self._primary.session() as session:

@@ -78,8 +78,13 @@ class PostgresStore(PostgresReads):
         try:
             session = await connect(self._target, None)
             try:
-                await schema.migrate(session)
-            finally:
+                is_as_before = not await schema.migrate(session)
+            except BaseException:
+                session.drop()
+                raise
+            if is_as_before:
+                self._writers.take(session)
+            else:
                 await session.close()  # what a migration has set isn't for others
             await self._listener.start()
         except (Lost, Conflict) as error:
