@@ -189,4 +189,4 @@ class Postgres:
         )
         if done.returncode:
             raise RuntimeError(f"{program}: {done.stderr.strip() or done.stdout.strip()}")
-        return done.stdout.strip()
+        return str(done.stdout).strip()

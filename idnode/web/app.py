@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from idnode.store.base import StoreError
-from idnode.web import documentation, enterprises, events, identifiers, people
+from idnode.web import documentation, enterprises, events, identifiers, moving, people
 from idnode.web.front import Front
 from idnode.web.models import HealthAnswer
 from idnode.web.node import Node, store_problem
@@ -35,7 +35,7 @@ def make_app(node: Node) -> ASGIApp:
         redirect_slashes=False,
     )
     application.state.node = node
-    for part in (enterprises, identifiers, events, people, documentation):
+    for part in (enterprises, identifiers, events, moving, people, documentation):
         application.include_router(part.router)
     application.add_api_route("/healthz", _health, response_model=HealthAnswer, tags=["node"])
     application.openapi = lambda: describe(application)  # type: ignore[method-assign]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,7 +61,7 @@ class Target:
     """The highest on which a primary was met: one with a lower one was the primary before a failover."""
 
     @property
-    def hosts(self) -> list[tuple[str | None, int | None]]:
+    def hosts(self) -> Sequence[tuple[str | None, int | None]]:
         """Where to look, the last known primary first; (None, None) leaves it to the URL, which names a socket."""
         if self.standby is not None:
             return [self.standby]

@@ -18,6 +18,8 @@ LOCK = 0x4D4D4944
 """Of the advisory lock under which one process at a time does this: MMID."""
 LOCK_TIMEOUT = "2s"
 ATTEMPTS = 30
+MOVING = -1
+"""The number of the row that says from where a store is being moved here; it has no steps behind it."""
 _CONCURRENTLY = "-- concurrently"
 _INDEX = re.compile(r"CREATE INDEX CONCURRENTLY IF NOT EXISTS (\w+)")
 _BOOK = "CREATE TABLE IF NOT EXISTS idnode_schema (number integer PRIMARY KEY, name text NOT NULL, at timestamptz NOT NULL)"
@@ -97,3 +99,14 @@ async def _concurrently(session: Session, script: str) -> None:
         if index is not None and await session.value(_INVALID, index[1]):
             await session.run(f"DROP INDEX CONCURRENTLY {index[1]}")
         await session.run(statement)
+
+
+async def refuse_half_moved(session: Session) -> None:
+    """Don't serve what is only half there.
+
+    Raises:
+        StoreFailed: a store is being moved here.
+    """
+    source = await session.value("SELECT name FROM idnode_schema WHERE number = $1", MOVING)
+    if source is not None:
+        raise StoreFailed(f"{source} is being moved here: let mumian idnode migrate-store come to its end")

@@ -79,6 +79,7 @@ class PostgresStore(PostgresReads):
             session = await connect(self._target, None)
             try:
                 is_as_before = not await schema.migrate(session)
+                await schema.refuse_half_moved(session)
             except BaseException:
                 session.drop()
                 raise
