@@ -13,7 +13,7 @@ from idnode.store.postgres.store import Place, PostgresStore
 
 _SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "4GB", "checkpoint_timeout": "15min"}
 """As for a server that has a machine of its own."""
-_TABLE = 'CREATE TABLE plain (key text COLLATE "C" PRIMARY KEY, content bytea NOT NULL)'
+_TABLE = 'CREATE TABLE {} (key text COLLATE "C" PRIMARY KEY, content bytea NOT NULL)'
 _INSERT = "INSERT INTO inserted SELECT * FROM unnest($1::text[], $2::bytea[])"
 
 

@@ -296,3 +296,28 @@ def test_announcements_fit_and_leave_nothing_out() -> None:
     assert max(len(each.encode()) for each in told_of) <= 7999
     assert [key for each in told_of for key in each.split("\n")[1:]] == keys
     assert feed.payloads("abcd", 7, ()) == []
+
+
+@pytest.mark.parametrize("many", [3, 10_000], ids=["copied", "inserted"])
+async def test_what_is_registered_by_the_thousand_is_each_by_itself(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    monkeypatch.setattr(record_rows, "MANY", many)
+    await store.register([registration(part(2), "else"), registration(part(3))], "a", 1)
+    five = [registration(part(number)) for number in range(5)]
+    assert await store.register([*five, five[0]], "a", 1) == [CREATED, CREATED, DIFFERENT, REPEATED, CREATED, REPEATED]
+    assert await store.register(five, "a", 1) == [REPEATED, REPEATED, DIFFERENT, REPEATED, REPEATED]
+
+
+async def test_two_who_register_the_same_thousands_at_once_create_each_once(
+    store: PostgresStore, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record_rows, "MANY", 100)
+    other = PostgresStore(Place(url))
+    await other.start()
+    new = [registration(part(number)) for number in range(300)]
+    outcomes = await asyncio.gather(
+        *(each.register(new[::step], "a", 1) for each, step in ((store, 1), (other, -1), (store, -1)))
+    )
+    assert sorted(each for outcome in outcomes for each in outcome) == [CREATED] * 300 + [REPEATED] * 600
+    await other.close()

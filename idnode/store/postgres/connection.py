@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,8 @@ _SESSION = {
     "idle_in_transaction_session_timeout": "15s",
     "default_transaction_isolation": "read committed",
     "jit": "off",
+    # Rows of one statement that come as arrays are laid out in memory; they would else go through a file.
+    "work_mem": "32MB",
 }
 # An operator may ask for more than `on` (remote_apply), never for less.
 _ON_PRIMARY = """
@@ -44,6 +46,10 @@ class Lost(Exception):
 
 class Conflict(Exception):
     """Others were in the way; nothing was changed."""
+
+
+class Taken(Exception):
+    """A row with that key is there; nothing was changed."""
 
 
 @dataclass(slots=True)
@@ -103,7 +109,7 @@ class Session:
         with translated():
             await self._connection.execute(script)
 
-    async def copy(self, table: str, columns: list[str], rows: list[tuple[Any, ...]]) -> None:
+    async def copy(self, table: str, columns: list[str], rows: Iterable[tuple[Any, ...]]) -> None:
         """COPY rows into a table."""
         with translated():
             await self._connection.copy_records_to_table(table, records=rows, columns=columns)
@@ -216,6 +222,8 @@ def _meaning(error: asyncpg.PostgresError) -> Exception:
     code = str(error.sqlstate)
     if code in _CONFLICTS:
         return Conflict(str(error))
+    if code == "23505":
+        return Taken(str(error))
     if code in _GONE or code[:2] in ("08", "53"):
         return StoreFull("the database's disk is full") if code == "53100" else Lost(str(error))
     if code in _DAMAGE or code in _REFUSES:

@@ -54,7 +54,7 @@ class Writing:
             async with session.transaction():
                 outcome = await operation(session, again)
                 if payloads:
-                    await session.rows("SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload", CHANNEL, payloads)
+                    await session.rows(record_rows.NOTIFY, CHANNEL, payloads)
             return outcome
 
         return await self.attempt(attempt, keys)
