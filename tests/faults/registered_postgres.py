@@ -117,7 +117,8 @@ def kills_in_turn(number: int) -> Iterator[Fault]:
 def kills_at_random(number: int, draw: random.Random) -> Iterator[Fault]:
     """At any call."""
     for _ in range(number):
-        yield Fault(",".join(CALLS), KILL, str(draw.randrange(1, sum(CALLS.values()))))
+        (calls,) = draw.choices(list(CALLS), list(CALLS.values()))
+        yield Fault(calls, KILL, str(draw.randrange(1, CALLS[calls] + 1)))
 
 
 def server_kills(number: int) -> Iterator[int]:

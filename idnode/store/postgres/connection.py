@@ -220,7 +220,7 @@ def translated() -> Iterator[None]:
 
 def _meaning(error: asyncpg.PostgresError) -> Exception:
     code = str(error.sqlstate)
-    if code in _CONFLICTS:
+    if code in _CONFLICTS or isinstance(error, asyncpg.InvalidCachedStatementError):  # a migration went by
         return Conflict(str(error))
     if code == "23505":
         return Taken(str(error))

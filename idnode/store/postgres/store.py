@@ -88,6 +88,7 @@ class PostgresStore(PostgresReads):
             else:
                 await session.close()  # what a migration has set isn't for others
             await self._listener.start()
+            self._standbys.forget(None)  # how far behind they are is not known
         except (Lost, Conflict) as error:
             raise StoreAway(f"the database can't be reached: {error}") from error
 
