@@ -115,7 +115,7 @@ class Postgres:
     def sql(self, script: str, database: str = DATABASE) -> str:
         """What psql prints, rows without frills."""
         command = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", self.url(database), "-c", script]
-        return self._do("psql", *command)
+        return self._do("psql", *command, own=False)
 
     def set(self, name: str, value: str) -> None:
         """Change a setting of the running server."""
@@ -182,10 +182,21 @@ class Postgres:
     def _data(self) -> Path:
         return self.folder / "data"
 
-    def _do(self, program: str, *arguments: object) -> str:
-        command = [str(self._bin / program), *map(str, arguments)]
+    def program(self, name: str) -> str:
+        """The path of one of PostgreSQL's programs."""
+        return str(self._bin / name)
+
+    def _do(self, program: str, *arguments: object, own: bool = True) -> str:
+        """`own`: as the user that the server runs as."""
+        command = [self.program(program), *map(str, arguments)]
         done = subprocess.run(
-            command, check=False, capture_output=True, text=True, cwd=self.folder, timeout=_PATIENCE_S, **self._as
+            command,
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            timeout=_PATIENCE_S,
+            **(self._as if own else {}),
         )
         if done.returncode:
             raise RuntimeError(f"{program}: {done.stderr.strip() or done.stdout.strip()}")

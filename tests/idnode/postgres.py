@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import subprocess
 from functools import cache
 
 from benchmarks.postgres import Postgres
@@ -31,5 +32,24 @@ def shared_server() -> Postgres:
 
 def emptied(server: Postgres) -> str:
     """The URL of its database, with nothing in it that an earlier test left."""
-    server.sql(_EMPTY)
+    psql = _psql()
+    assert psql.stdin is not None
+    assert psql.stdout is not None
+    psql.stdin.write(f"{_EMPTY};\n\\echo empty\n")
+    psql.stdin.flush()
+    assert psql.stdout.readline() == "empty\n"
     return server.url()
+
+
+@cache
+def _psql() -> subprocess.Popen[str]:
+    """One that stays: to start it costs more than many a test."""
+    server = _server()
+    command = [server.program("psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", server.url()]
+    made = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def end() -> None:
+        made.communicate()
+
+    atexit.register(end)
+    return made
