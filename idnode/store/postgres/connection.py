@@ -33,11 +33,10 @@ _ON_PRIMARY = """
             WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false),
         current_setting('fsync'), ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint"""
 _CONFLICTS = frozenset({"40001", "40P01", "55P03"})
-_GONE = frozenset({"25006", "57P01", "57P02", "57P03", "57P05", "57014", "25P03"})
-"""The server ends, begins, or is a standby by now; or the statement took too long: it may be done or not."""
+_GONE = frozenset({"25006", "57P01", "57P02", "57P03", "57P05", "57014", "25P03", "28000", "28P01", "3D000", "42501"})
+"""The server ends, begins, or is a standby by now; or the statement took too long: it may be done or not; or we are turned away,
+which another server may not do."""
 _DAMAGE = frozenset({"58030", "XX001", "XX002"})
-_REFUSES = frozenset({"28000", "28P01", "3D000", "42501"})
-"""Nothing that comes right by itself: the password, the database, the rights."""
 
 
 class Lost(Exception):
@@ -226,7 +225,7 @@ def _meaning(error: asyncpg.PostgresError) -> Exception:
         return Taken(str(error))
     if code in _GONE or code[:2] in ("08", "53"):
         return StoreFull("the database's disk is full") if code == "53100" else Lost(str(error))
-    if code in _DAMAGE or code in _REFUSES:
+    if code in _DAMAGE:
         return StoreFailed(f"{error} ({code})")
     fault: Exception = error
     return fault
@@ -239,6 +238,12 @@ class Pool:
         self._opened = opened
         self._room = asyncio.Semaphore(size)
         self._idle: list[Session] = []
+        self._left_until = 0.0
+
+    @property
+    def is_left(self) -> bool:
+        """Whether its server isn't to be asked now."""
+        return self._left_until > asyncio.get_running_loop().time()
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Session]:
@@ -248,6 +253,8 @@ class Pool:
             Lost, StoreFailed: none can be had.
         """
         async with self._room:
+            if self.is_left:  # who waited for room need not find out for himself
+                raise Lost("the server didn't answer a moment ago")
             session = await self._taken()
             try:
                 yield session
@@ -274,6 +281,12 @@ class Pool:
         for session in self._idle:
             session.drop()
         self._idle.clear()
+
+    def leave(self, seconds: float) -> None:
+        """The server doesn't answer: let nobody ask it for so long."""
+        self.forget()
+        if not self.is_left:
+            self._left_until = asyncio.get_running_loop().time() + seconds
 
     async def close(self) -> None:
         """End those that nobody has, in order."""

@@ -122,11 +122,9 @@ async def _keep(session: Session, events: list[NewEvent], new: Capture) -> None:
         [digest(link.epc) for link, _ in links], [number for _, number in links],
         [link.role.value for link, _ in links], [kept(link.epc) for link, _ in links],
     )  # fmt: skip
-    made = [(each, event.id) for event in events for each in event.registrations]
-    owners = await record_rows.owners(session, (each.identifier for each, _ in made))
-    await record_rows.commission(
-        session, [New(each, new.author, new.at_ms, owners.get(each.identifier.key), event_id) for each, event_id in made]
-    )
+    made = [New(each, new.author, new.at_ms, event.id) for event in events for each in event.registrations]
+    await record_rows.place(session, made)
+    await record_rows.commission(session, made)
 
 
 async def event(session: Session, key: str) -> StoredEvent | None:

@@ -36,8 +36,8 @@ async def advance_job(session: Session, key: str, first_row: int, rows: Sequence
         return Advance(now, ())
     told_of = left or list(rows)
     registrations = [row for row in told_of if isinstance(row, Registration)]
-    owners = await record_rows.owners(session, (each.identifier for each in registrations))
-    new = [New(each, now.author, at_ms, owners.get(each.identifier.key)) for each in registrations]
+    new = [New(each, now.author, at_ms) for each in registrations]
+    await record_rows.place(session, new)
     outcomes = await record_rows.register(session, new, again) if new else []
     if not left:  # it was done, and nobody was told what came of it
         following = iter(outcomes)

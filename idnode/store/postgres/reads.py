@@ -17,7 +17,7 @@ from idnode.store.base import PAGE, StoreAway, StoreFailed
 from idnode.store.postgres import event_rows, job_rows, owner_rows, record_rows, template_rows
 from idnode.store.postgres.connection import Conflict, Lost, Pool, Session
 from idnode.store.postgres.feed import Feed
-from idnode.store.postgres.standbys import Standbys
+from idnode.store.postgres.standbys import AWAY_S, Standbys
 from idnode.template import Template
 
 P = ParamSpec("P")
@@ -151,7 +151,7 @@ class PostgresReads:
             async with self._readers.session() as session:
                 return await _answered(session, ask)
         except Lost:
-            self._readers.forget()
+            self._readers.leave(AWAY_S)
             async with self._standbys.any_session() as session:
                 return await _answered(session, ask)
 

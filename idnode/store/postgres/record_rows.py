@@ -57,15 +57,14 @@ class New:
 
     __slots__ = ("at_ms", "author", "content", "event_id", "key", "owner", "registration")
 
-    def __init__(
-        self, registration: Registration, author: str, at_ms: int, owner: str | None, event_id: str | None = None
-    ) -> None:
+    def __init__(self, registration: Registration, author: str, at_ms: int, event_id: str | None = None) -> None:
+        """place() says to whom it belongs."""
         self.registration = registration
         self.key = registration.identifier.key
         self.content = encode_registration(registration)
         self.author = author
         self.at_ms = at_ms
-        self.owner = owner
+        self.owner: str | None = None
         self.event_id = event_id
 
 
@@ -74,15 +73,20 @@ def begins_keys(owner: str) -> bool:
     return ":" not in owner
 
 
-async def owners(session: Session, identifiers: Iterable[Identifier]) -> dict[str, str | None]:
-    """What stands in the column owner, by key; of handles nothing, and nothing is asked."""
-    candidates = {each.key: found for each in identifiers if not begins_keys((found := list(each.owners()))[0])}
+async def place(session: Session, new: Sequence[New]) -> None:
+    """Say to whom they belong: what stands in the column owner. Of handles that is nothing, and nothing is asked."""
+    candidates: list[tuple[New, list[str]]] = []
+    for each in new:
+        found = list(each.registration.identifier.owners())
+        if not begins_keys(found[0]):
+            candidates.append((each, found))
     if not candidates:
-        return {}
-    asked = sorted({owner for found in candidates.values() for owner in found})
+        return
+    asked = sorted({owner for _, found in candidates for owner in found})
     rows = await session.rows("SELECT prefix FROM enterprises WHERE prefix = ANY($1::text[])", asked)
     owned = {prefix for (prefix,) in rows}
-    return {key: next((each for each in found if each in owned), found[-1]) for key, found in candidates.items()}
+    for each, found in candidates:
+        each.owner = next((owner for owner in found if owner in owned), found[-1])
 
 
 def _columns(new: Sequence[New]) -> tuple[list[Any], ...]:

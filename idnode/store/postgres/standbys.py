@@ -30,7 +30,6 @@ class _Standby:
         self.pool = Pool(partial(connect, target), size)
         self.seen = 0
         """The last tick that it has replayed."""
-        self.away_until = 0.0
 
 
 class Standbys:
@@ -77,7 +76,7 @@ class Standbys:
             async with standby.pool.session() as session:
                 yield session
         except Lost:
-            self._leave(standby)
+            standby.pool.leave(AWAY_S)
             raise
 
     @asynccontextmanager
@@ -94,18 +93,13 @@ class Standbys:
             async with standby.pool.session() as session:
                 yield session
         except Lost:
-            self._leave(standby)
+            standby.pool.leave(AWAY_S)
             raise
 
     def _choice(self, tick: int) -> _Standby | None:
-        now = asyncio.get_running_loop().time() if self._standbys else 0.0
-        up = [each for each in self._standbys if each.seen >= tick and each.away_until <= now]
+        up = [each for each in self._standbys if each.seen >= tick and not each.pool.is_left]
         self._turn += 1
         return up[self._turn % len(up)] if up else None
-
-    def _leave(self, standby: _Standby) -> None:
-        standby.pool.forget()
-        standby.away_until = asyncio.get_running_loop().time() + AWAY_S
 
     async def _follow(self) -> None:
         """Until all that are up have seen the last change."""
@@ -134,7 +128,7 @@ class Standbys:
                         return
                     await asyncio.sleep(LOOK_S)
         except (Lost, Conflict, StoreFailed):
-            self._leave(standby)
+            standby.pool.leave(AWAY_S)
             await asyncio.sleep(AWAY_S)
             return
         standby.seen = tick

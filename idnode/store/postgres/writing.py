@@ -84,9 +84,7 @@ class Writing:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    registrations: Sequence[Registration]
-    author: str
-    at_ms: int
+    new: Sequence[New]
     future: asyncio.Future[list[Registered]]
 
 
@@ -102,8 +100,9 @@ class Registering:
         """See Records.register."""
         if not registrations:
             return []
+        new = [New(each, author, at_ms) for each in registrations]  # what can't be encoded is this request's affair
         future: asyncio.Future[list[Registered]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Request(registrations, author, at_ms, future))
+        self._waiting.append(_Request(new, future))
         if len(self._lanes) < LANES:
             lane = asyncio.create_task(self._work(), name="idnode-registering")
             self._lanes.add(lane)
@@ -128,14 +127,14 @@ class Registering:
                 continue
             following = iter(outcomes)
             for request in batch:
-                told = [next(following) for _ in request.registrations]
+                told = [next(following) for _ in request.new]
                 if not request.future.done():  # whoever asked may have gone
                     request.future.set_result(told)
 
     def _taken(self) -> list[_Request]:
         count = rows = 0
         for request in self._waiting:
-            rows += len(request.registrations)
+            rows += len(request.new)
             if count and rows > MOST_TOGETHER:
                 break
             count += 1
@@ -144,16 +143,10 @@ class Registering:
         return batch
 
     async def _commit(self, batch: list[_Request]) -> list[Registered]:
-        keys = [each.identifier.key for request in batch for each in request.registrations]
+        new = [each for request in batch for each in request.new]
 
         async def act(session: Session, again: bool, payloads: list[str]) -> list[Registered]:
-            identifiers = (each.identifier for request in batch for each in request.registrations)
-            owners = await record_rows.owners(session, identifiers)
-            new = [
-                New(each, request.author, request.at_ms, owners.get(each.identifier.key))
-                for request in batch
-                for each in request.registrations
-            ]
+            await record_rows.place(session, new)
             return await record_rows.register(session, new, again, CHANNEL, payloads)
 
-        return await self._writing.attempt(act, keys)
+        return await self._writing.attempt(act, [each.key for each in new])
