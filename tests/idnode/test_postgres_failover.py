@@ -112,6 +112,10 @@ async def test_a_standby_answers_what_it_has_and_the_primary_what_is_newer(pair:
             assert found.version == 2
         assert await store.record(part(1)) is not None
         assert store._standbys.is_behind
+        async with opened(primary, standby) as newcomer:  # knows of no change
+            found = await newcomer.record(PART)
+            assert found is not None
+            assert found.version == 2
         await asyncio.to_thread(standby.sql, "SELECT pg_wal_replay_resume()", "postgres")
         await until(lambda: not store._standbys.is_behind)
         found = await store.record(PART)
