@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import register
-from benchmarks.register import PREFIX
+from benchmarks.registration import PREFIX
 from benchmarks.resolve_node import NodeProcess, cpu_s, fill, nginx
 
 _SCRIPT = Path(__file__).with_name("resolve_load.lua")

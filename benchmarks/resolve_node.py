@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.register import PREFIX, registrations
+from benchmarks.registration import PREFIX, registrations
 from idnode.enterprise import Name, Visibility
 from idnode.identifier import Identifier
 from idnode.store.sqlite import open_store

@@ -55,11 +55,39 @@ class TlsSettings(Settings):
     """Its private key in PEM, without a password and with mode 0600."""
 
 
+Address = Annotated[str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z.-]{1,253}):[0-9]{1,5}$")]
+
+
 class StoreSettings(Settings):
-    """Where the node keeps what it knows."""
+    """Where the node keeps what it knows: in a file (path), or in a PostgreSQL database (postgres)."""
 
     path: FilePath = Path("idnode.db")
     """The SQLite file; made when absent, with mode 0600. One process owns it."""
+    postgres: Annotated[str, StringConstraints(max_length=1000)] | None = None
+    """The database, instead of a file: postgresql://user@host:port,host:port/database?sslmode=verify-full, with all hosts that
+    may be the primary."""
+    password_file: FilePath | None = None
+    """A file with the database user's password; its mode allows nobody else to read it."""
+    read_only: list[Address] = Field([], max_length=32)
+    """Hot standbys that answer reads, host:port; one may be named in postgres too."""
+    connections: int = Field(8, ge=2, le=100)
+    """To the primary and to each standby, at most, from each process."""
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """What is wrong though each field by itself is right."""
+        if self.postgres is None:
+            for name in ("password_file", "read_only", "connections"):
+                if name in self.model_fields_set:
+                    yield (name,), f"{name} is a database's, and there is no postgres", "add postgres, or leave it out"
+            return
+        if "path" in self.model_fields_set:
+            yield ("path",), "a store is a file (path) or a database (postgres), not both", "leave one of them out"
+        wrong = _wrong_database(self.postgres)
+        if wrong is not None:
+            yield ("postgres",), wrong, "write postgresql://user@host:5432/database; the password goes into password_file"
+        for number, address in enumerate(self.read_only):
+            if int(address.rpartition(":")[2]) > 65535:
+                yield ("read_only", number), f"the port of {address} is above 65535", None
 
 
 class CaptureSettings(Settings):
@@ -177,6 +205,23 @@ class IdnodeSettings(Settings):
             yield ("public_url",), "is no address such as https://id.example.cn", "no path, no query, no slash at the end"
         if not _is_zone(self.time_zone):
             yield ("time_zone",), f"{self.time_zone} is no known time zone", "such as Asia/Shanghai or UTC"
+
+
+def _wrong_database(url: str) -> str | None:
+    """What is wrong with a database's address."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "is no address"
+    if parts.scheme not in ("postgresql", "postgres"):
+        return "is no address of a PostgreSQL database"
+    who, at, hosts = parts.netloc.rpartition("@")
+    if ":" in who or "password=" in parts.query:
+        return "has a password in it"
+    if not at or not who or not hosts or len(parts.path) < 2 or not url.isprintable():
+        return "names no user, no host or no database"
+    ports = [host.rpartition(":")[2] for host in hosts.split(",") if ":" in host.rpartition("]")[2]]
+    return None if all(port.isdigit() and 0 < int(port) <= 65535 for port in ports) else "has a port that is none"
 
 
 def _reach(host: str) -> Exposure | None:

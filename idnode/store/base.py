@@ -13,6 +13,7 @@ what other processes changed before refresh() returns.
 StoreError
 ├── StoreBusy           another process owns the file: exit, code 3
 ├── StoreFull           no space: nothing was changed; the same call may succeed later
+├── StoreAway           a database can't be reached: what was asked for may be done or not; the same call may succeed later
 ├── StoreFailed         the disk reported an error, or what is on it can't be read: nothing more is accepted; exit, code 4
 └── StoreRefused        what was asked doesn't fit what is stored; nothing was changed
     ├── AlreadyThere
@@ -54,6 +55,10 @@ class StoreBusy(StoreError):
 
 class StoreFull(StoreError):
     """No space left."""
+
+
+class StoreAway(StoreError):
+    """The database can't be reached now. A change may have been made or not; asked again, what is idempotent tells."""
 
 
 class StoreFailed(StoreError):

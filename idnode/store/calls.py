@@ -6,12 +6,14 @@ A call is a msgpack array of its arguments, a result what the method returns, a 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any, get_type_hints
 
 import msgspec
 
 from idnode.store import base
 from idnode.store.base import Store, StoreError
+from idnode.store.movable import Movable
 from idnode.store.reads import SqliteReads
 
 _OWN = frozenset({"wait_failure", "close"})
@@ -21,8 +23,7 @@ _OWN = frozenset({"wait_failure", "close"})
 class Call:
     """One method of the contract that changes something."""
 
-    def __init__(self, name: str) -> None:
-        method = getattr(Store, name)
+    def __init__(self, method: Callable[..., Any]) -> None:
         hints = get_type_hints(method)
         self._signature = inspect.signature(method)
         self._names = [each for each in self._signature.parameters if each != "self"]
@@ -45,13 +46,19 @@ class Call:
         return self._result.decode(content)
 
 
-def _changing() -> list[str]:
-    methods = (name for name, each in inspect.getmembers(Store, inspect.iscoroutinefunction) if not name.startswith("_"))
-    return [name for name in methods if name not in _OWN and not hasattr(SqliteReads, name)]
+def _changing() -> dict[str, Callable[..., Any]]:
+    methods = dict(inspect.getmembers(Store, inspect.iscoroutinefunction)) | dict(
+        inspect.getmembers(Movable, inspect.iscoroutinefunction)
+    )
+    return {
+        name: each
+        for name, each in methods.items()
+        if not name.startswith("_") and name not in _OWN and not hasattr(SqliteReads, name)
+    }
 
 
-CALLS = {name: Call(name) for name in _changing()}
-"""By name: all of the contract that SqliteReads can't answer."""
+CALLS = {name: Call(method) for name, method in _changing().items()}
+"""By name: all of Store that SqliteReads can't answer, and Movable."""
 
 _ERRORS: dict[str, type[StoreError]] = {
     name: each for name, each in vars(base).items() if isinstance(each, type) and issubclass(each, StoreError)

@@ -51,6 +51,18 @@ class RemoteStore(SqliteReads):
                     self.refresh()
         return call.decode_result(result)
 
+    async def hold(self, seconds: float) -> None:
+        """See Movable."""
+        await self._change("hold", CALLS["hold"], seconds)
+
+    async def release(self) -> None:
+        """See Movable."""
+        await self._change("release", CALLS["release"])
+
+    async def leave(self) -> None:
+        """See Movable."""
+        await self._change("leave", CALLS["leave"])
+
     async def wait_failure(self) -> StoreFailed:
         """See the contract."""
         await self._owner.lost.wait()

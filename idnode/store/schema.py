@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from idnode.store.base import StoreBusy, StoreFailed
 from idnode.store.carrying import carry_over
-from idnode.store.writer import translate
+from idnode.store.writer import MOVED, MOVED_ID, translate
 
 APPLICATION_ID = 0x4D4D4944
 """In the file's header: MMID. What has another isn't ours."""
@@ -97,6 +97,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     (mark,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if mark == MOVED_ID:
+        raise StoreFailed(f"{path}: {MOVED}")
     if mark != APPLICATION_ID and tables:
         raise StoreFailed(f"{path} is another program's database")
     steps = migrations()

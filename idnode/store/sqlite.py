@@ -116,6 +116,18 @@ class SqliteStore(SqliteReads):
         with suppress(StoreFailed):
             self.refresh()
 
+    async def hold(self, seconds: float) -> None:
+        """See Movable."""
+        await self._writer.hold(seconds)
+
+    async def release(self) -> None:
+        """See Movable."""
+        self._writer.release()
+
+    async def leave(self) -> None:
+        """See Movable."""
+        await self._writer.leave()
+
     async def wait_failure(self) -> StoreFailed:
         """See the contract."""
         return await self._writer.wait_failure()

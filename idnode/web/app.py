@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from idnode.store.base import StoreError
-from idnode.web import documentation, enterprises, events, identifiers, operations, people, templates
+from idnode.web import documentation, enterprises, events, identifiers, moving, operations, people, templates
 from idnode.web.front import Front
 from idnode.web.node import Node, store_problem
 from idnode.web.openapi import describe
@@ -33,7 +33,7 @@ def make_app(node: Node) -> Front:
         redirect_slashes=False,
     )
     application.state.node = node
-    for part in (enterprises, identifiers, templates, events, people, documentation, operations):
+    for part in (enterprises, identifiers, templates, events, moving, people, documentation, operations):
         application.include_router(part.router)
     application.openapi = lambda: describe(application)  # type: ignore[method-assign]
     _add_error_answers(application)

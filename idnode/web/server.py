@@ -20,7 +20,7 @@ from idnode.operations.statistics import Statistics, Tally, path_beside
 from idnode.resolver import Resolver
 from idnode.settings import IdnodeSettings
 from idnode.store.base import Store, StoreBusy, StoreFailed
-from idnode.store.sqlite import open_store
+from idnode.store.opening import open_configured
 from idnode.web.listening import CannotListen, allow_descriptors, listen, url_of
 from idnode.web.node import Node
 from idnode.web.serving import Server
@@ -65,7 +65,7 @@ def serve(settings: IdnodeSettings) -> int:
 
 async def _serve(settings: IdnodeSettings, admin: bytes, listeners: list[socket.socket], url: str) -> int:
     try:
-        store = open_store(settings.store.path)
+        store = await open_configured(settings.store)
     except StoreBusy as error:
         return _fail(EXIT_BUSY, error)
     except StoreFailed as error:
@@ -87,7 +87,7 @@ async def _serve(settings: IdnodeSettings, admin: bytes, listeners: list[socket.
 
 async def _answer(settings: IdnodeSettings, admin: bytes, listener: socket.socket, url: str, store: Store, books: Books) -> int:
     node = Node(settings, store, Resolver(store, settings.public_url or url), admin, _now_ms)
-    server = Server(node, lambda: _tell(url), in_place=True)
+    server = Server(node, lambda: _tell(url), in_place=settings.store.postgres is None)
 
     async def reports() -> list[Report]:
         own = server.report("node")

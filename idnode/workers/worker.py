@@ -19,6 +19,7 @@ from idnode.operations.statistics import Count, Tally
 from idnode.resolver import Resolver
 from idnode.settings import IdnodeSettings
 from idnode.store.base import Store, StoreError
+from idnode.store.opening import open_configured
 from idnode.store.remote import open_remote_store
 from idnode.web.node import Node
 from idnode.web.serving import Server
@@ -54,16 +55,18 @@ def main() -> int:
 
 
 async def _work(start: Start, end: socket.socket, listener: socket.socket) -> int:
+    settings = IdnodeSettings.model_validate_json(start.settings)
     answers = _Answers(f"worker-{start.slot}")
     channel = Channel(answers.answer)
     await channel.open(end)
     try:
-        store = open_remote_store(start.path, channel)
+        is_file = settings.store.postgres is None
+        store = open_remote_store(start.path, channel) if is_file else await open_configured(settings.store)
     except StoreError as error:
         print(f"mumian idnode: {error}", file=sys.stderr, flush=True)
         return EXIT_FAILED
     try:
-        return await _serve(start, channel, store, listener, answers)
+        return await _serve(start, settings, channel, store, listener, answers)
     finally:
         await store.close()
         channel.close()
@@ -82,8 +85,9 @@ class _Answers:
         return NOTHING
 
 
-async def _serve(start: Start, channel: Channel, store: Store, listener: socket.socket, answers: _Answers) -> int:
-    settings = IdnodeSettings.model_validate_json(start.settings)
+async def _serve(
+    start: Start, settings: IdnodeSettings, channel: Channel, store: Store, listener: socket.socket, answers: _Answers
+) -> int:
     base = settings.public_url or start.url
     node = Node(settings, store, Resolver(store, base), start.admin, lambda: time.time_ns() // 1_000_000)
     telling: set[asyncio.Task[None]] = set()
@@ -94,7 +98,7 @@ async def _serve(start: Start, channel: Channel, store: Store, listener: socket.
         except ChannelLost:
             return  # watched below
 
-    server = Server(node, lambda: telling.add(asyncio.create_task(tell())), in_place=True)
+    server = Server(node, lambda: telling.add(asyncio.create_task(tell())), in_place=settings.store.postgres is None)
     answers.server = server
 
     async def reports() -> list[Report]:
