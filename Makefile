@@ -2,7 +2,7 @@
 #
 #   make demo     the whole chain on this machine; SECONDS=30 ends it by itself, BROKER=mqtt://host:port uses a broker of yours,
 #                 REPLAY=file.csv feeds the test bench a recording, REPORT=file.json writes the verdict
-#   make test     the tests
+#   make test     the tests, two files at once (WORKERS=0: one by one)
 #   make lint     format, lint, types
 #   make check    lint, then test: what CI runs
 #   make long     tests that take long: those of make interop, the benchmarks made small, chaos and black-holed links made short
@@ -30,6 +30,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --build-deps-for=editable --unsafe-package=pip \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 PYTEST_ARGS ?=
+# Test files at once; 0 has them one after the other.
+WORKERS ?= 2
 
 .DELETE_ON_ERROR:
 .PHONY: setup demo test lint check long interop faults hour fuzz docs lock clean
@@ -60,7 +62,7 @@ demo: $(RUNTIME)
 	@$(BIN)/mumian demo $(call given,SECONDS,--seconds) $(call given,BROKER,--broker) $(call given,REPLAY,--replay) $(call given,REPORT,--report)
 
 test: $(DEVELOPMENT)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(DEVELOPMENT)
 	$(BIN)/ruff format --check .

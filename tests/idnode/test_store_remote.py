@@ -13,6 +13,7 @@ import pytest
 from idnode.record import Change
 from idnode.store.base import Store, StoreFailed
 from idnode.store.calls import CALLS
+from idnode.store.movable import Movable
 from idnode.store.remote import RemoteStore, answer_call
 from idnode.store.schema import open_reader
 from idnode.store.sqlite import SqliteStore, open_store
@@ -59,9 +60,11 @@ class TestRemoteStore(DurableStoreContract):
 
 
 def test_every_method_of_the_contract_is_a_read_or_goes_to_the_owner() -> None:
-    methods = {name for name in dir(Store) if not name.startswith("_")}
+    methods = {name for contract in (Store, Movable) for name in dir(contract) if not name.startswith("_")}
+    moves = {name for name in dir(Movable) if not name.startswith("_")}
     assert methods == {name for name in dir(RemoteStore) if not name.startswith("_")} | set(CALLS)
-    assert set(CALLS).isdisjoint(dir(RemoteStore))
+    assert moves <= set(CALLS)
+    assert (set(CALLS) - moves).isdisjoint(dir(RemoteStore))
 
 
 async def test_many_calls_wait_at_once_and_share_commits(tmp_path: Path) -> None:
