@@ -9,7 +9,7 @@ from enum import Enum
 from idnode.access import Caller, Kind
 from idnode.enterprise import Enterprise
 from idnode.identifier import Identifier
-from idnode.record import DEFAULT_TTL_S, Data, Format, HandleValue, Permission, Record
+from idnode.record import DEFAULT_TTL_S, Data, Format, HandleValue, Permission, Record, State
 from idnode.store.base import Store
 
 URL_INDEX = 1
@@ -27,11 +27,13 @@ class Verdict(Enum):
     """Only the house may know, and nobody said who asks."""
     FORBIDDEN = "forbidden"
     """Only the house may know, and this caller isn't of it."""
+    WITHDRAWN = "withdrawn"
+    """Suspended or retired: that, since when and why is all that others than the house are told. The record is there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What the resolver answers. Record and values only where the verdict is FOUND."""
+    """What the resolver answers. Values only where the verdict is FOUND, a record there and where it is WITHDRAWN."""
 
     identifier: Identifier
     verdict: Verdict
@@ -67,7 +69,12 @@ class Resolver:
         record = await self._store.record(identifier, as_of_ms)
         if record is None:
             return Resolution(identifier, Verdict.UNKNOWN, enterprise)
-        needed = _HOUSE if caller.belongs_to(enterprise) else _PUBLIC
+        is_of_house = caller.belongs_to(enterprise)
+        if record.state is not State.ACTIVE and not is_of_house:
+            if record.state is State.RESERVED:
+                return Resolution(identifier, Verdict.UNKNOWN, enterprise)
+            return Resolution(identifier, Verdict.WITHDRAWN, enterprise, record)
+        needed = _HOUSE if is_of_house else _PUBLIC
         values = tuple(value for value in record.values if value.permissions & needed)
         return Resolution(identifier, Verdict.FOUND, enterprise, record, self._with_address(identifier, record, values))
 

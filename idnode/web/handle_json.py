@@ -43,6 +43,7 @@ _REFUSALS = {
     Verdict.UNKNOWN: ResponseCode.HANDLE_NOT_FOUND,
     Verdict.ANONYMOUS: ResponseCode.AUTHENTICATION_NEEDED,
     Verdict.FORBIDDEN: ResponseCode.INSUFFICIENT_PERMISSIONS,
+    Verdict.WITHDRAWN: ResponseCode.VALUES_NOT_FOUND,
 }
 _VARY = (b"vary", b"Authorization")
 _LARGEST_INDEX = 2**31 - 1

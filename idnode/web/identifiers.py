@@ -22,7 +22,7 @@ from idnode.template import Mistake
 from idnode.template_use import Inspector
 from idnode.web.bodies import mistakes, parsed, read_json
 from idnode.web.json_response import JsonResponse
-from idnode.web.models import BatchAnswer, BatchOrder, Outcome, RegistrationOrder, ValuesOrder
+from idnode.web.models import BatchAnswer, BatchOrder, Outcome, RegistrationOrder, StateOrder, ValuesOrder
 from idnode.web.node import Node
 from idnode.web.openapi import takes
 from idnode.web.problems import Problem, exists, forbidden, unprocessable
@@ -170,6 +170,16 @@ async def replace(request: Request, node: NodeOf, caller: KnownCaller) -> Respon
             break
     else:
         await _change(node, caller, owner, identifier, order)
+    return JsonResponse(resolution_json(await node.resolver.resolve(identifier, caller), node.resolver))
+
+
+@router.patch("/{prefix}/{suffix:path}", openapi_extra=takes(StateOrder), response_model=None)
+async def move(request: Request, node: NodeOf, caller: KnownCaller) -> Response:
+    """Suspend an identifier, give it free again, or retire it for ever. Its values stay, for the house to see."""
+    identifier = identifier_in(request, _HERE)
+    await _owner_or_refusal(node, caller, identifier)
+    order = parsed(StateOrder, await read_json(request, node.settings.capture))
+    await node.store.change(identifier, Change(state=order.state, reason=order.reason), caller.author, node.now_ms())
     return JsonResponse(resolution_json(await node.resolver.resolve(identifier, caller), node.resolver))
 
 

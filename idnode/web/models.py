@@ -19,6 +19,7 @@ from idnode.record import (
     Format,
     HandleValue,
     Link,
+    State,
     TemplateUse,
 )
 
@@ -175,6 +176,15 @@ class ValuesOrder(Body):
     def as_use(self) -> TemplateUse | None:
         """In the domain's form."""
         return None if self.template is None else TemplateUse(self.template.name, self.template.version)
+
+
+class StateOrder(Body):
+    """Another state of an identifier."""
+
+    state: Annotated[State, Field(strict=False)]
+    """active: from reserved or suspended. suspended: others are told so, and no values. retired: for ever."""
+    reason: ShortText | None = None
+    """Why, for all who ask."""
 
 
 class RegistrationOrder(ValuesOrder):

@@ -82,12 +82,24 @@ PHRASES: Mapping[str, Phrase] = MappingProxyType(
         "qr_too_long": Phrase("网址过长，无法生成二维码。", "The address is too long for a QR code."),
         "quantity": Phrase("测量项", "Quantity"),
         "range_unknown": Phrase("范围未记录", "range not recorded"),
+        "retired_advice": Phrase(
+            "这个标识不会再次使用。如果产品上仍有此标识，请向制造企业核实。",
+            "It will never be used again. If a product bears it, please ask the maker.",
+        ),
+        "retired_heading": Phrase("这个标识已注销", "This identifier has been retired"),
+        "retired_status": Phrase("已注销", "Retired"),
         "samples": Phrase("{count} 个样本", "{count} samples"),
         "samples_each": Phrase("每项 {count} 个样本", "{count} samples each"),
         "samples_one": Phrase("1 个样本", "1 sample"),
         "shortened": Phrase("（内容较长，全文见 JSON）", "(shortened; the JSON has the whole text)"),
         "skip": Phrase("跳到正文", "Skip to content"),
+        "suspended_advice": Phrase(
+            "它以后可能恢复。有疑问请向制造企业核实。", "It may come back. If in doubt, please ask the maker."
+        ),
+        "suspended_heading": Phrase("这个标识已暂停使用", "This identifier is suspended"),
+        "suspended_status": Phrase("已暂停", "Suspended"),
         "table_caption": Phrase("测量值明细", "Measured values"),
+        "withdrawn_reason": Phrase("原因", "Reason"),
     }
 )
 

@@ -130,6 +130,20 @@ def render_forbidden(handle: str, language: Language, node: Mapping[str, str]) -
     return _render_refusal("forbidden", handle, language, node)
 
 
+def render_withdrawn(handle: str, language: Language, node: Mapping[str, str], reason: str | None, *, for_ever: bool) -> str:
+    """The page for an identifier that is retired (`for_ever`: 410) or suspended (403), with the reason where one was given."""
+    return _render(
+        "withdrawn.html",
+        language,
+        node,
+        {option: links.page_link(handle, option) for option in Language},
+        handle=handle,
+        spelled_out=_spelled_out(handle),
+        for_ever=for_ever,
+        reason=reason,
+    )
+
+
 def render_bad_identifier(text: str, language: Language, node: Mapping[str, str]) -> str:
     """The page for a text that is no identifier (400); the text stands in the lookup box to be mended."""
     switch = {option: links.lookup_link(text, option) for option in Language}

@@ -14,6 +14,7 @@ from idnode.web.pages.rendering import (
     render_home,
     render_not_found,
     render_product,
+    render_withdrawn,
 )
 from tests.idnode.pages.products import HOSTILE, LONG, NODE, ORDINARY, PRODUCTS, SCRIPT
 
@@ -34,6 +35,9 @@ PAGES: dict[str, Render] = {
     "not-found-long": lambda language: render_not_found(LONG.handle, language, NODE),
     "forbidden": lambda language: render_forbidden(ORDINARY.handle, language, NODE),
     "forbidden-hostile": lambda language: render_forbidden(HOSTILE.handle, language, HOSTILE.node),
+    "retired": lambda language: render_withdrawn(ORDINARY.handle, language, NODE, "scrapped", for_ever=True),
+    "retired-hostile": lambda language: render_withdrawn(HOSTILE.handle, language, HOSTILE.node, SCRIPT, for_ever=True),
+    "suspended": lambda language: render_withdrawn(LONG.handle, language, NODE, None, for_ever=False),
     "bad-identifier": lambda language: render_bad_identifier("P00000001", language, NODE),
     "bad-identifier-hostile": lambda language: render_bad_identifier(SCRIPT * 9, language, NODE),
 }
