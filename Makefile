@@ -2,17 +2,18 @@
 #
 #   make demo     the whole chain on this machine; SECONDS=30 ends it by itself, BROKER=mqtt://host:port uses a broker of yours,
 #                 REPLAY=file.csv feeds the test bench a recording, REPORT=file.json writes the verdict
-#   make test     the tests
+#   make test     the tests, two files at once (WORKERS=0: one by one)
 #   make lint     format, lint, types
 #   make check    lint, then test: what CI runs
-#   make long     tests that take long: the OPC UA driver against npm's node-opcua (every policy and mode, certificates, cuts, 50
-#                 restarts), the benchmarks made small, chaos and black-holed links made short (ten minutes)
+#   make long     tests that take long: those of make interop, the benchmarks made small, chaos and black-holed links made short
+#                 (ten minutes)
+#   make interop  the OPC UA driver against npm's node-opcua: every policy and mode, certificates, cuts, 50 restarts, misbehaviour
 #   make faults   a million Modbus requests with 5 % faulty answers, in virtual time: no wrong value may come of them, and each poll
 #                 that fails must have a fault to blame (minutes); then processes, disks, links and clocks: 1,672 kills at a system call,
 #                 power cuts, I/O errors and full disks, 2,000 flipped bits and cuts, 100 black-holed links, a clock that is set:
 #                 nothing acknowledged is lost or altered (docs/testing.md; ONLY=power-cuts for one of them)
 #   make hour     an hour of every fault on five devices, twice, in virtual time: nothing lost, each outage one gap, the same ledger,
-#                 memory flat; what a dead unit costs the nine others behind its link; and a shift of eight hours of a machine without
+#                 memory flat; an hour of an OPC UA device that loses responses, sessions and subscriptions; what a dead unit costs the nine others behind its link; and a shift of eight hours of a machine without
 #                 data of its own, against the truth (minutes). SEED=2 takes another seed
 #   make fuzz     every decoder that eats bytes from outside, guided by coverage (Linux): SECONDS=30 for each, TARGET=modbus_rtu alone
 #   make docs     write the settings reference and the JSON Schemas anew
@@ -29,9 +30,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --build-deps-for=editable --unsafe-package=pip \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 PYTEST_ARGS ?=
+# Test files at once; 0 has them one after the other.
+WORKERS ?= 2
 
 .DELETE_ON_ERROR:
-.PHONY: setup demo test lint check long faults hour fuzz docs lock clean
+.PHONY: setup demo test lint check long interop faults hour fuzz docs lock clean
 
 setup: $(RUNTIME)
 	@echo "ready: $(BIN)/mumian"
@@ -59,7 +62,7 @@ demo: $(RUNTIME)
 	@$(BIN)/mumian demo $(call given,SECONDS,--seconds) $(call given,BROKER,--broker) $(call given,REPLAY,--replay) $(call given,REPORT,--report)
 
 test: $(DEVELOPMENT)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(DEVELOPMENT)
 	$(BIN)/ruff format --check .
@@ -71,12 +74,16 @@ check: lint test
 long: $(DEVELOPMENT)
 	$(BIN)/python -m pytest -m long $(PYTEST_ARGS)
 
+interop: $(DEVELOPMENT)
+	$(BIN)/python -m pytest -m long -s --durations=10 tests/foreign $(PYTEST_ARGS)
+
 faults: $(DEVELOPMENT)
 	$(if $(ONLY),,$(BIN)/python -m tests.drivers.faulty_answers 1000000)
 	$(BIN)/python -m tests.faults $(call given,ONLY,--only)
 
 hour: $(DEVELOPMENT)
 	$(BIN)/python -m tests.simulators.hour $(call given,SEED,--seed)
+	$(BIN)/python -m tests.simulators.subscriptions $(call given,SEED,--seed)
 	$(BIN)/python -m tests.simulators.dead_unit
 	SHIFT_HOURS=8 $(BIN)/python -m pytest --quiet tests/derived/test_workshop.py
 

@@ -5,21 +5,32 @@ debounce, a count, a state, a cycle, stops and a rate; a third of them runs at a
 a noisy current and a part every 3 s.
 "one_device" has all machines behind one device, "devices_N" the same on N devices; "quiet_..." without the noise, so that mostly
 nothing changes. The same polls without derived tags are taken off ("base" tells them); the median of the rounds counts.
+"kept" tells what their memory, stored once a second, comes to: bytes of notes a second, and what the process writes for them.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from drivers.model import Frame
 from drivers.registry import compile_plan
+from gateway.clock import Clock as GatewayClock
+from gateway.log import Log
+from gateway.outbox.base import Entry
+from gateway.outbox.sqlite import SqliteOutbox
+from gateway.processing.keeping import Keeper
+from gateway.processing.pipeline import Pipeline
 from gateway.processing.plan import plan_reports
 from gateway.processing.report import Report
 from gateway.settings import GatewaySettings
@@ -33,13 +44,21 @@ _INPUTS = ("red", "yellow", "green", "current", "counter")
 
 
 class Clock:
-    """Monotonic time that the polls make."""
+    """Time that the polls make."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
 
     def __call__(self) -> float:
         return self.now_s
+
+    def monotonic(self) -> float:
+        """See gateway.clock.Clock."""
+        return self.now_s
+
+    def now_ns(self) -> int:
+        """See gateway.clock.Clock."""
+        return _START_NS + round(self.now_s * 1e9)
 
 
 def main() -> None:
@@ -58,17 +77,23 @@ def main() -> None:
             whole = measure(devices, is_noisy=is_noisy, seconds=options.seconds, is_derived=True)
             base[name].append(plain)
             cores[name].append(whole - plain)
+    kept = {
+        name: asyncio.run(measure_kept(devices, seconds=options.seconds)) for name, (devices, noisy) in shapes.items() if noisy
+    }
     result = {
         "derived": _DERIVED,
         "hertz": _HERTZ,
         "cores": {name: round(statistics.median(found), 4) for name, found in cores.items()},
         "base": {name: round(statistics.median(found), 4) for name, found in base.items()},
+        "kept": kept,
     }
     if options.json:
         sys.stdout.write(json.dumps(result) + "\n")
         return
     for name, share in result["cores"].items():  # type: ignore[attr-defined]
         sys.stdout.write(f"{name:20} {share:8.4f} cores for {_DERIVED} derived tags at {_HERTZ} Hz\n")
+    for name, found in kept.items():
+        sys.stdout.write(f"{name:20} {found['notes']:8} B/s of notes {found['written']:8} B/s written to keep them\n")
 
 
 def measure(devices: int, *, is_noisy: bool, seconds: float, is_derived: bool) -> float:
@@ -84,6 +109,48 @@ def measure(devices: int, *, is_noisy: bool, seconds: float, is_derived: bool) -
     for frames in polls[_HERTZ:]:
         _take(reports, frames, clock)
     return (time.process_time() - began) / (len(polls) - _HERTZ) * _HERTZ
+
+
+async def measure_kept(devices: int, *, seconds: float) -> dict[str, int]:
+    """Bytes a second that keeping costs once the first second has passed: of notes, and written by the process."""
+    machines = _DERIVED // _KINDS // devices
+    clock = Clock()
+    reports = [_report(machines, clock, is_derived=True) for _ in range(devices)]
+    with tempfile.TemporaryDirectory() as folder:
+        outbox = SqliteOutbox(Path(folder) / "outbox.db", {})
+        await outbox.open()
+        keepers = [
+            Keeper(f"d{n}", b"", report, outbox.note, clock=cast(GatewayClock, clock), log=Log("device"))
+            for n, report in enumerate(reports)
+            if isinstance(report, Pipeline)
+        ]
+        for keeper in keepers:
+            await outbox.append([], keeper.resume()[1])
+            keeper.resumed()
+        notes, before = 0, 0
+        for nth, frames in enumerate(_polls(machines, round((seconds + 1) * _HERTZ), is_noisy=True)):
+            if nth == _HERTZ:
+                notes, before = 0, _written()
+            _take(reports, frames, clock)
+            due = [(keeper, kept) for keeper in keepers if (kept := keeper.due(_no_records, has_news=True))]
+            if due:
+                await asyncio.gather(*(outbox.append([], kept) for _, kept in due))
+            for keeper, kept in due:
+                notes += sum(map(len, kept.values()))
+                keeper.stored()
+        await outbox.close()
+        return {"notes": round(notes / seconds), "written": round((_written() - before) / seconds)}
+
+
+def _no_records(frames: Sequence[Frame]) -> list[Entry]:
+    assert not frames
+    return []
+
+
+def _written() -> int:
+    """Bytes that this process has given to the system to write."""
+    lines = Path("/proc/self/io").read_text("ascii").splitlines()
+    return int(next(line for line in lines if line.startswith("wchar:")).split()[1])
 
 
 def _take(reports: Sequence[Report], frames: Sequence[Frame], clock: Clock) -> None:

@@ -1,4 +1,4 @@
-"""How SQLite may hold a kilobyte under a name (D40): python -m benchmarks.layouts [--json] [--rows N] [--rounds N].
+"""How SQLite may hold a kilobyte under a name (D33): python -m benchmarks.layouts [--json] [--rows N] [--rounds N].
 
 A WITHOUT ROWID table by prefix and suffix, and rowid tables with a unique index at three page sizes, each filled in the order of
 the keys and in a shuffled one, 5000 rows in a transaction, synced. `bytes` and `per_s` of a row; `read_us`: CPU of a point read

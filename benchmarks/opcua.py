@@ -8,11 +8,15 @@
 | us_per_value_asyncua | the same of asyncua's own subscription | |
 | us_per_value_node | the same of node-opcua's client (JavaScript) | |
 | items_max | items at 1 Hz that our driver followed without missing one in a hundred, over all servers | |
+| items_max_bound | what ended that: "servers", there were no more of them; "cpu", the client used most of a core; "machine" | |
+| values_per_s_max | values a second that it followed from them when they notify ever more often; within a factor of two | |
+| values_per_s_max_bound | the same | |
 
 All clients follow the same servers, one client after the other; each server is a process of its own with `--items` Doubles
 (5,000) written once a second, since one saturates at about 9,000 a second. Figures are medians over the rounds; CPU is user
-and system time of the client alone. `items_max` is tried with 1, 2, ... `--servers` servers; `client_cores` says what our client
-used then, so that one sees whether it or the servers were the limit. node-opcua is installed by npm into the cache folder when
+and system time of the client alone. The ceilings are looked for with servers that cost next to nothing
+(benchmarks/opcua_prepared.py): 1, 2, 4, ... `--servers`, then more often a second; `client_cores` says what our client used
+then. node-opcua is installed by npm into the cache folder when
 it isn't there; without node it is left out, and its key is null.
 """
 
@@ -28,16 +32,19 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 NODE_OPCUA = "node-opcua@2.186.0"
 KEPT = 0.99
 """Share of the values that must have come, of each server."""
+MOST_CORES = 0.9
+"""From here on the client's core is what ends it."""
 
 
 @contextlib.contextmanager
-def serving(servers: int, items: int) -> Iterator[list[int]]:
+def serving(servers: int, items: int, module: str = "benchmarks.opcua_server", *words: str) -> Iterator[list[int]]:
     """Ports of that many servers, which end with the block."""
-    command = [sys.executable, "-m", "benchmarks.opcua_server", str(items)]
+    command = [sys.executable, "-m", module, str(items), *words]
     processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(servers)]
     try:
         yield [int(process.stdout.readline()) for process in processes if process.stdout is not None]
@@ -93,16 +100,49 @@ def per_value(rounds: int, items: int, seconds: float, modules: Path | None) -> 
     }
 
 
-def most_items(servers: int, items: int, seconds: float) -> dict[str, float | None]:
-    """The most items that our driver follows, and the cores that it uses for them."""
-    best: dict[str, float | None] = {"items_max": 0, "client_cores": None, "servers": 0}
-    for count in range(1, servers + 1):
-        with serving(count, items) as ports:
-            found = run_client("share", items, seconds, ports)
-        if found["share"] < KEPT:
+def most_items(servers: int, items: int, seconds: float) -> dict[str, float | str | None]:
+    """The most items, and then the most values a second, that our driver follows, and the cores that it uses for them."""
+    count, best = 1, _follow(1, items, 1.0, seconds)
+    while count < servers and _is_whole(best):
+        following = _follow(min(2 * count, servers), items, 1.0, seconds)
+        if not _is_whole(following):
+            best = {**best, "bound": _bound(following)}
             break
-        best = {"items_max": items * count, "client_cores": round(found["cpu_s"] / found["wall_s"], 3), "servers": count}
-    return best
+        count, best = min(2 * count, servers), following
+    hz, fastest, factor = 1.0, best, 4.0
+    ended: dict[str, Any] = {}
+    while factor >= 2:
+        following = _follow(count, items, factor * hz, seconds)
+        if _is_whole(following):
+            hz, fastest = factor * hz, following
+        else:
+            ended, factor = following, factor / 2
+    return {
+        "items_max": items * count if _is_whole(best) else 0,
+        "items_max_bound": best.get("bound", "servers"),
+        "servers": count,
+        "client_cores": best["cores"],
+        "values_per_s_max": round(items * count * hz),
+        "values_per_s_max_bound": _bound(ended),
+        "values_per_s_max_cores": fastest["cores"],
+    }
+
+
+def _follow(count: int, items: int, hz: float, seconds: float) -> dict[str, Any]:
+    with serving(count, items, "benchmarks.opcua_prepared", str(hz)) as ports:
+        try:
+            found = run_client(f"share:{hz:g}", items, seconds, ports)
+        except subprocess.CalledProcessError:
+            return {"share": 0.0, "cores": None}
+    return {"share": found["share"], "cores": round(found["cpu_s"] / found["wall_s"], 3)}
+
+
+def _is_whole(found: dict[str, Any]) -> bool:
+    return bool(found["share"] >= KEPT)
+
+
+def _bound(found: dict[str, Any]) -> str:
+    return "cpu" if found["cores"] is not None and found["cores"] >= MOST_CORES else "machine"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -116,7 +156,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--cache", type=Path, default=Path("run/benchmark-cache"), help="where node-opcua is installed")
     arguments = parser.parse_args(argv)
     modules = node_path(arguments.cache.absolute())
-    result = per_value(arguments.rounds, arguments.items, arguments.seconds, modules)
+    result: dict[str, float | str | None] = {}
+    result |= per_value(arguments.rounds, arguments.items, arguments.seconds, modules)
     result.update(most_items(arguments.servers, arguments.items, arguments.seconds))
     if arguments.json:
         sys.stdout.write(json.dumps(result) + "\n")

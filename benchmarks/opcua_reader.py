@@ -1,10 +1,10 @@
 """One client of `benchmarks.opcua`: our driver, or a bare asyncua client, subscribed to servers of benchmarks/opcua_server.py.
 
-    python -m benchmarks.opcua_reader driver|asyncua|share ITEMS SECONDS PORT...
+    python -m benchmarks.opcua_reader driver|asyncua|share[:HZ] ITEMS SECONDS PORT...
 
 It prints a JSON object: values, CPU time (user and system of this process) and wall time, counted from when every item had its
-first value. `share` is the driver again, and says which share came of the values that were due: one of every item each second,
-by the source times.
+first value. `share` is the driver again, and says which share came of the values that were due, by their source times: one of
+every item each second, or HZ of them.
 """
 
 from __future__ import annotations
@@ -49,10 +49,12 @@ class Count:
             self.begun.set()
 
 
-def _share(writes: Counter[int], items: int) -> float:
+def _share(writes: Counter[int], items: int, hz: float = 1.0) -> float:
     """Of the values between the first and the last write, which may have been cut by the window."""
     times = sorted(writes)
-    due = round((times[-1] - times[0]) / 1e9) - 1
+    if len(times) < 2:
+        return 0.0
+    due = round((times[-1] - times[0]) / 1e9 * hz) - 1
     return sum(writes[at] for at in times[1:-1]) / (items * max(1, due))
 
 
@@ -110,6 +112,7 @@ async def _follow(port: int, items: int, count: Count) -> None:
 
 
 async def _measure(mode: str, items: int, seconds: float, ports: Sequence[int]) -> dict[str, float]:
+    mode, _, hz = mode.partition(":")
     count = Count(items * len(ports))
     client = _follow if mode == "asyncua" else _drive
     work: list[Coroutine[Any, Any, None]] = [client(port, items, count) for port in ports]
@@ -126,7 +129,7 @@ async def _measure(mode: str, items: int, seconds: float, ports: Sequence[int]) 
     await asyncio.sleep(seconds)
     found = {"values": count.values - values, "cpu_s": _cpu_s() - cpu_s, "wall_s": time.monotonic() - begin_s}
     if count.writes is not None:
-        found["share"] = min(_share(writes, items) for writes in count.writes.values())
+        found["share"] = min(_share(writes, items, float(hz or 1)) for writes in count.writes.values())
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

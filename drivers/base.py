@@ -9,7 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
 
 from drivers.model import Frame, TagTable
 
@@ -123,6 +127,35 @@ class Resumable(Protocol):
 
     async def suspend(self) -> None:
         """Give the link up and nothing else; close() gives up the rest. Safe twice, and before any connect()."""
+
+
+class Standing(IntEnum):
+    """How far a tag is known."""
+
+    NEVER = 0
+    FOLLOWED = 1
+    """The device was asked to tell it; it hasn't told yet."""
+    READ = 2
+    BAD = 3
+    """Read, and Bad."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reached:
+    """How far an earlier process has stored what a device told."""
+
+    source_ns: npt.NDArray[np.int64]
+    """(n,) by tag: the device's own time of its last reading; 0 where that had none."""
+    standing: npt.NDArray[np.uint8]
+    """(n,) by tag: Standing."""
+
+
+@runtime_checkable
+class Recalling(Protocol):
+    """A driver whose device may still know what it did while nobody followed it."""
+
+    def recall(self, reached: Reached) -> None:
+        """Go on from there: what came later is missing. Before the first connect()."""
 
 
 @runtime_checkable

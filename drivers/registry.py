@@ -97,13 +97,19 @@ async def browse_device(settings: ModbusSettings | OpcuaSettings, below: str | N
     if not isinstance(settings, OpcuaSettings):
         raise DeviceRefused(f"{settings.name} speaks {settings.driver}; only an OPC UA server can be browsed")
     from drivers.opcua.browsing import browse
+    from drivers.opcua.reverse import way_in
     from drivers.opcua.session import open_session
 
-    session = await open_session(settings, settings.url, time.time_ns())
+    incoming = way_in(settings, settings.url)
     try:
-        return await browse(session, below, limit)
+        session = await open_session(settings, settings.url, time.time_ns(), incoming)
+        try:
+            return await browse(session, below, limit, settings.max_per_request)
+        finally:
+            await session.close()
     finally:
-        await session.close()
+        if incoming is not None:
+            incoming.close()
 
 
 def opcua_at(url: str, security: str, folder: Path) -> OpcuaSettings:
@@ -142,9 +148,15 @@ async def shown_certificate(settings: ModbusSettings | OpcuaSettings) -> x509.Ce
     """
     if not isinstance(settings, OpcuaSettings) or settings.security is Security.NONE:
         raise DeviceRefused(f"{settings.name} is set to use no certificate of OPC UA")
+    from drivers.opcua.reverse import way_in
     from drivers.opcua.security import choose, claim_of, discover
 
-    endpoint, _ = choose(await discover(settings.url, settings.timeout_ms / 1000), settings, settings.url)
+    incoming = way_in(settings, settings.url)
+    try:
+        endpoint, _ = choose(await discover(settings.url, settings.timeout_ms / 1000, incoming), settings, settings.url)
+    finally:
+        if incoming is not None:
+            incoming.close()
     return claim_of(endpoint, "").chain[0]
 
 

@@ -16,10 +16,12 @@ from gateway.operations.face import Face
 from gateway.operations.process import Pulse
 from gateway.outbox.base import OutboxBusy, OutboxError, OutboxFailed, OutboxFull
 from gateway.outbox.bounds import Limits, WhenFull
+from gateway.outbox.gathering import Gathering
 from gateway.outbox.mark import read_mark
 from gateway.outbox.sqlite import SqliteOutbox
 from gateway.poller import Poller
 from gateway.report import Reporter, version
+from gateway.scheduler import have_pauses
 from gateway.secret import SecretUnusable
 from gateway.settings import GatewaySettings
 
@@ -51,14 +53,16 @@ class Runs(Protocol):
         """Work until cancelled."""
 
 
-def gather_s(pollers: Iterable[Poller]) -> float | None:
-    """How long a reading may wait for others to share its commit: a quarter of the shortest period, 4 ms at most.
+def tune(gathering: Gathering, pollers: Iterable[Poller]) -> None:
+    """Say how long a reading waits for others to share its commit: a quarter of the shortest period, 4 ms at most.
 
-    The more share one, the less CPU a reading costs; devices that are due together are read within that time. A device isn't
-    polled again before its last poll is on disk. None where nothing is polled.
+    The more share one, the less CPU a reading costs; devices that are due together are read within that time, and where they
+    leave time between them, their readings don't wait for more. A device isn't polled again before its last poll is on disk.
     """
     periods_s = [scan.period_s for poller in pollers for scan in poller.timetable.classes]
-    return min(LONGEST_GATHER_S, min(periods_s) / 4) if periods_s else None
+    if periods_s:
+        gathering.longest_s = min(LONGEST_GATHER_S, min(periods_s) / 4)
+        gathering.has_pauses = have_pauses(periods_s)
 
 
 def system_surroundings() -> Surroundings:
@@ -101,8 +105,9 @@ async def _run_once(settings: GatewaySettings, stop: asyncio.Event, around: Surr
     """
     log = Log("gateway")
     box = settings.outbox
+    gathering = Gathering()
     limits = Limits(box.max_bytes, box.max_age_s, WhenFull(box.when_full), box.priorities)
-    outbox = SqliteOutbox(settings.outbox.path, carriers(settings), limits, around.clock)
+    outbox = SqliteOutbox(settings.outbox.path, carriers(settings), limits, around.clock, gathering)
     try:
         await outbox.open()
     except OutboxBusy as error:
@@ -114,8 +119,8 @@ async def _run_once(settings: GatewaySettings, stop: asyncio.Event, around: Surr
     for finding in outbox.findings:
         log.alarm(finding)
     try:
-        gateway = assemble(settings, outbox, around)
-        outbox.gather_s = gather_s(gateway.pollers.values())
+        gateway = assemble(settings, outbox, around, gathering)
+        tune(gathering, gateway.pollers.values())
         log.info(
             f"{settings.gateway} starts with {outbox.counts().stored} stored records in {settings.outbox.path} "
             f"(epoch {outbox.epoch}, SQLite {sqlite3.sqlite_version})",

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from drivers.base import DevicePlan
+from drivers.base import DevicePlan, Driver, Recalling
 from drivers.model import TagTable
 from drivers.registry import DeviceSettings, compile_plan, open_driver
 from gateway.backoff import LONG_CAP_S, Backoff
+from gateway.bookmarks import Bookmarks
 from gateway.checks import find_collected, find_device, find_node, tag_index
 from gateway.clock import Clock, ClockWatch, kernel_synchronised
 from gateway.forwarder import Forwarder
@@ -20,6 +21,7 @@ from gateway.log import Log
 from gateway.mqtt_settings import MqttSettings
 from gateway.outbox.base import Outbox, RecordKind
 from gateway.outbox.codec import encode_table, table_digest
+from gateway.outbox.gathering import Gathering
 from gateway.poller import Poller
 from gateway.processing.keeping import Keeper, known_devices
 from gateway.processing.pipeline import Pipeline
@@ -66,6 +68,7 @@ class Gateway:
     """By device; a Pipeline tells how many readings were late and how many tags are stale."""
     pollers: dict[str, Poller] = field(default_factory=dict)
     forwarders: dict[str, Forwarder] = field(default_factory=dict)
+    gathering: Gathering = field(default_factory=Gathering)
 
 
 def carriers(settings: GatewaySettings) -> dict[str, frozenset[RecordKind]]:
@@ -74,7 +77,7 @@ def carriers(settings: GatewaySettings) -> dict[str, frozenset[RecordKind]]:
     return {sink.name: frozenset({kind_of[sink.kind]}) for sink in settings.sinks}
 
 
-def assemble(settings: GatewaySettings, outbox: Outbox, around: Surroundings) -> Gateway:
+def assemble(settings: GatewaySettings, outbox: Outbox, around: Surroundings, gathering: Gathering | None = None) -> Gateway:
     """Make every part; nothing runs yet. The outbox must be open.
 
     Raises:
@@ -82,6 +85,7 @@ def assemble(settings: GatewaySettings, outbox: Outbox, around: Surroundings) ->
     """
     storage = Storage(outbox, around.clock, Log("outbox"))
     gateway = Gateway(settings, outbox, storage, make_clock_watch(settings, around.clock))
+    gateway.gathering = gathering or gateway.gathering
     plans = {device.name: compile_plan(device) for device in settings.devices}
     reports = plan_reports(settings, {name: plan.tags for name, plan in plans.items()}, around.clock.monotonic)
     tables = {name: reporting.table for name, reporting in reports.items()}
@@ -90,6 +94,8 @@ def assemble(settings: GatewaySettings, outbox: Outbox, around: Surroundings) ->
         gateway.pools[rule.pool.prefix] = pool
         spec = rule_spec(settings, rule, plans, tables)
         gateway.rules[rule.name] = Rule(spec, pool, storage, Log("rule", rule=rule.name))
+    for reporting in reports.values():
+        _collect_derived(gateway, reporting)
     for place, device in enumerate(settings.devices):
         name = device.name
         gateway.reports[name] = reports[name].report
@@ -105,6 +111,15 @@ def assemble(settings: GatewaySettings, outbox: Outbox, around: Surroundings) ->
             policy=sink.history.policy if sink.kind == "mqtt" else None,  # products keep one strict order
         )
     return gateway
+
+
+def _collect_derived(gateway: Gateway, reporting: Reporting) -> None:
+    """Tell a device which of its derived tags the rules collect."""
+    derivation = reporting.report.stages.derivation if isinstance(reporting.report, Pipeline) else None
+    if derivation is not None:
+        rules = gateway.rules.values()
+        tags = {tag for rule in rules for tag in rule.spec.collected(reporting.table.device)}
+        derivation.collect(tags, reporting.table.kinds)
 
 
 def make_clock_watch(settings: GatewaySettings, clock: Clock) -> ClockWatch:
@@ -147,9 +162,10 @@ def _poller(
     gateway: Gateway, device: DeviceSettings, plan: DevicePlan, reporting: Reporting, place: int, around: Surroundings
 ) -> Poller:
     rules = [rule for rule in gateway.rules.values() if device.name in rule.spec.devices]
+    driver = open_driver(device, plan)
     return Poller(
         plan,
-        open_driver(device, plan),
+        driver,
         Intake(
             reporting.table,
             reporting.report,
@@ -158,11 +174,13 @@ def _poller(
             gateway.clock_watch.look,
             _keeper(gateway, reporting, around, is_first=place == 0),
             None if reporting.priorities is None else Ranks(reporting.table, reporting.priorities),
+            _bookmarks(gateway, driver, plan, reporting, around),
         ),
         clock=around.clock,
         backoff=Backoff(around.uniform),
         log=Log("device", device=device.name),
         place=place,
+        gathering=gateway.gathering,
     )
 
 
@@ -186,6 +204,22 @@ def _keeper(gateway: Gateway, reporting: Reporting, around: Surroundings, *, is_
         clock=around.clock,
         log=Log("device", device=own),
         others=others,
+    )
+
+
+def _bookmarks(
+    gateway: Gateway, driver: Driver, plan: DevicePlan, reporting: Reporting, around: Surroundings
+) -> Bookmarks | None:
+    """What remembers how far a device that keeps a history was read; none for one that is polled."""
+    if not isinstance(driver, Recalling) or not any(scan.subscribed for scan in plan.scans):
+        return None
+    return Bookmarks(
+        plan.tags,
+        table_digest(encode_table(reporting.table)),
+        gateway.storage.note,
+        clock=around.clock,
+        log=Log("device", device=plan.tags.device),
+        held=reporting.report.stages.door_tags if isinstance(reporting.report, Pipeline) else None,
     )
 
 

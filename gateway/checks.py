@@ -145,7 +145,12 @@ def _collect_mistakes(settings: GatewaySettings, rule: RuleSettings, name: str, 
         return
     device = find_device(settings, found.device)
     plan = _plan(device) if device is not None else None
-    if plan and found.tag in plan.tags.names and plan.tags.kinds[plan.tags.names.index(found.tag)] is Kind.TEXT:
+    if (
+        plan
+        and not found.is_derived
+        and found.tag in plan.tags.names
+        and plan.tags.kinds[plan.tags.names.index(found.tag)] is Kind.TEXT
+    ):
         yield here, f"tag {name!r} is a text: it has no least, mean and greatest value", None
     if list(rule.collect).index(name) != here[-1]:
         yield here, f"tag {name!r} is collected twice", None

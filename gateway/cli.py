@@ -158,7 +158,7 @@ def _print_made(device: DeviceSettings, settings: GatewaySettings, drawn: str | 
         out.writelines(f"    {line}\n" for line in drawn.splitlines())
     derived = [one for one in settings.derived if one.device == device.name]
     if derived:
-        from gateway.derived.outline import names_of
+        from gateway.derived.results import names_of
 
         out.writelines(f"  derived, {one.kind}: {', '.join(names_of(one))}\n" for one in derived)
 

@@ -8,7 +8,9 @@ from contextlib import AsyncExitStack
 
 import numpy as np
 
+from drivers.base import Reached
 from drivers.model import Frame, TagTable, reading_count
+from gateway.bookmarks import Bookmarks
 from gateway.outbox.base import Entry, RecordKind
 from gateway.outbox.codec import encode_record, encode_table, table_digest, table_key
 from gateway.processing.keeping import Keeper
@@ -30,8 +32,9 @@ class Intake:
         clock_marks: Callable[[], int] = int,
         keeper: Keeper | None = None,
         ranks: Ranks | None = None,
+        bookmarks: Bookmarks | None = None,
     ) -> None:
-        """`rules`: those that look at this device; `clock_marks`: see ClockWatch.look; `keeper`, `ranks`: if needed."""
+        """`rules`: those that look at this device; `clock_marks`: see ClockWatch.look; `keeper` and what follows: if needed."""
         self.table = table
         self.readings = 0
         """Readings taken, reported or not."""
@@ -43,6 +46,7 @@ class Intake:
         self._clock_marks = clock_marks
         self._keeper = keeper
         self._ranks = ranks
+        self._bookmarks = bookmarks
         self._stored_table = encode_table(table)
         self._digest = table_digest(self._stored_table)
         self._table_key = table_key(self._digest)
@@ -54,18 +58,33 @@ class Intake:
         """Rules whose handshake is with this device."""
         return [rule for rule in self.rules if rule.spec.device == self.table.device]
 
-    async def resume(self) -> None:
+    async def resume(self) -> Reached | None:
         """Store what an earlier process had taken and not reported. Before anything is taken.
+
+        Returns:
+            How far it came; None where nobody asks for that, or there was none.
 
         Raises:
             OutboxFull, OutboxFailed: as take().
         """
-        if self._keeper is None:
-            return
-        entries, notes = self._keeper.resume()
+        entries: list[Entry] = []
+        notes: dict[str, bytes] = {}
+        reached = None
+        if self._keeper is not None:
+            entries, notes = self._keeper.resume()
+        if self._bookmarks is not None:
+            reached, marks = self._bookmarks.resume()
+            notes |= marks
         if entries or notes:
-            await self._storage.append(entries, lambda: notes)
-        self._keeper.resumed()
+            await self._storage.append(entries, lambda: self._notes((), (), notes))
+        if self._keeper is not None:
+            self._keeper.resumed()
+        return reached
+
+    def follow(self) -> None:
+        """The device is asked to push what changes, and take() comes next."""
+        if self._bookmarks is not None:
+            self._bookmarks.follow()
 
     async def finish(self) -> None:
         """Store what was taken and not reported; nothing may be taken behind it.
@@ -74,8 +93,9 @@ class Intake:
             OutboxFull, OutboxFailed: as take().
         """
         final = None if self._keeper is None else self._keeper.final()
-        if final is not None:
-            await self._store(final[0], kept=final[1])
+        if final is not None or self._bookmarks is not None:
+            frames, kept = ([], {}) if final is None else final
+            await self._store(frames, kept=kept)
 
     async def take(self, frames: Sequence[Frame]) -> None:
         """Return when all that must outlive us is on disk. Without frames the rules only look again.
@@ -87,7 +107,7 @@ class Intake:
         if self.rules:
             await self._take_with_rules(frames)
         else:
-            await self._store(self._filter.pick(frames), has_news=bool(frames))
+            await self._store(self._filter.pick(frames), taken=frames)
         self.readings += reading_count(frames)
 
     async def _take_with_rules(self, frames: Sequence[Frame], repeats_ns: int | None = None) -> None:
@@ -99,7 +119,7 @@ class Intake:
             seen = [*frames, *self._filter.derived]
             drafts = [(rule, rule.draft(self.table.device, seen)) for rule in self.rules]
             try:
-                await self._store(picked, drafts, has_news=bool(frames))
+                await self._store(picked, drafts, taken=frames)
             except BaseException:
                 for rule, draft in drafts:
                     rule.discard(draft)
@@ -113,19 +133,24 @@ class Intake:
         drafts: Sequence[tuple[Rule, Draft]] = (),
         kept: Mapping[str, bytes] | None = None,
         *,
-        has_news: bool = False,
+        taken: Sequence[Frame] = (),
     ) -> None:
         """What the filter picked, and what the rules made, in one transaction; the filter learns what came of it.
 
         Args:
             kept: the note on what is taken and not reported; where None is given, the keeper is asked.
-            has_news: readings were taken.
+            taken: the readings.
         """
         entries = self._records(picked)
         for _, draft in drafts:
             entries += draft.entries
         if kept is None and self._keeper is not None:
-            kept = self._keeper.due(self._records, has_news=has_news)
+            kept = self._keeper.due(self._records, has_news=bool(taken))
+        is_kept = kept is not None
+        if self._bookmarks is not None:
+            self._bookmarks.take(taken)
+            marks = self._bookmarks.due(has_entries=bool(entries), is_held_kept=is_kept)
+            kept = kept if marks is None else {**(kept or {}), **marks}
         try:
             if drafts or kept or (entries and (self._ranks is not None or self._storage.note(self._table_key) is None)):
                 if entries or self._notes(drafts, entries, kept):
@@ -134,10 +159,14 @@ class Intake:
                 await self._storage.append(entries)
         except BaseException:
             self._filter.take_back()
+            if self._bookmarks is not None:
+                self._bookmarks.take_back()
             raise
         self._filter.accept()
-        if kept is not None and self._keeper is not None:
+        if is_kept and self._keeper is not None:
             self._keeper.stored()
+        if self._bookmarks is not None:
+            self._bookmarks.stored()
 
     async def take_repeats(self, now_ns: int) -> None:
         """Report what is due by the clock though the device pushed nothing. Rules count what windows made, and no repeats."""
@@ -148,10 +177,12 @@ class Intake:
 
     def next_heartbeat_ns(self) -> int | None:
         """When take_repeats() has something to do at the earliest, by the wall clock."""
-        heartbeat_ns = self._filter.next_heartbeat_ns()
-        if self._keeper is None or (kept_ns := self._keeper.next_ns()) is None:
-            return heartbeat_ns
-        return kept_ns if heartbeat_ns is None else min(heartbeat_ns, kept_ns)
+        times = [self._filter.next_heartbeat_ns()]
+        if self._keeper is not None:
+            times.append(self._keeper.next_ns())
+        if self._bookmarks is not None:
+            times.append(self._bookmarks.next_ns())
+        return min((time for time in times if time is not None), default=None)
 
     def forget(self) -> None:
         """The link is gone: the rules of this device know nothing of its tags any more."""

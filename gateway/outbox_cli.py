@@ -17,7 +17,7 @@ import msgspec
 from config.documents import load
 from config.problems import ConfigError
 from gateway.app import ExitCode
-from gateway.outbox import inspection, store
+from gateway.outbox import inspection, ranges, store
 from gateway.outbox.archive import write_lines
 from gateway.outbox.base import OutboxBusy, OutboxError, Record, RecordKind
 from gateway.outbox.codec import RecordDamaged, RecordUnknown
@@ -91,10 +91,17 @@ def _info(arguments: Namespace, path: Path, known: _Known, out: TextIO) -> None:
             nothing = " none has acknowledged anything; --config tells which there are" if key == "sinks" else " none"
             out.write(f"{key}:{'' if value else nothing}\n")
             for name, detail in value.items():
-                text = ", ".join(f"{what} {much}" for what, much in detail.items()) if isinstance(detail, dict) else detail
+                text = (
+                    ", ".join(f"{what} {_shown(much)}" for what, much in detail.items()) if isinstance(detail, dict) else detail
+                )
                 out.write(f"  {name}: {text}\n")
         else:
             out.write(f"{key}: {'none' if value is None else value}\n")
+
+
+def _shown(much: object) -> object:
+    """Ranges as people write them; anything else as it is."""
+    return ranges.spelt(tuple((first, last) for first, last in much)) if isinstance(much, list) else much
 
 
 def _list(arguments: Namespace, path: Path, _: _Known, out: TextIO) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Mapping
 from enum import StrEnum
 from typing import TypeVar
 
-from drivers.base import Certified, Counting, DevicePlan, Driver, Learner, Resumable, Subscriber, Writer
+from drivers.base import Certified, Counting, DevicePlan, Driver, Learner, Recalling, Resumable, Subscriber, Writer
 from drivers.errors import DeviceRefused, DriverError
 from drivers.model import bad_frame
 from drivers.status import Status
@@ -22,6 +22,7 @@ from gateway.clock import Clock
 from gateway.expiry import Expiry
 from gateway.intake import Intake, all_tags
 from gateway.log import Log
+from gateway.outbox.gathering import Gathering
 from gateway.products.rule import Rule
 from gateway.scheduler import Timetable
 from gateway.watchdog import Watchdog
@@ -48,9 +49,18 @@ class Poller:
     """See the module's docstring. run() it in a task of its own; cancelled, it finishes the append under way (Outbox.append)."""
 
     def __init__(
-        self, plan: DevicePlan, driver: Driver, intake: Intake, *, clock: Clock, backoff: Backoff, log: Log, place: int = 0
+        self,
+        plan: DevicePlan,
+        driver: Driver,
+        intake: Intake,
+        *,
+        clock: Clock,
+        backoff: Backoff,
+        log: Log,
+        place: int = 0,
+        gathering: Gathering | None = None,
     ) -> None:
-        """`place`: of the device in the configuration, to spread polls over time."""
+        """`place`: of the device in the configuration, to spread polls over time; `gathering`: the outbox's."""
         self.state = DeviceState.STARTING
         self.trouble: str | None = None
         """Why the device isn't online."""
@@ -65,6 +75,7 @@ class Poller:
         self._clock = clock
         self._backoff = backoff
         self._log = log
+        self._gathering = gathering or Gathering()
         self._expiry = Expiry(clock, log)
         self._lost_at: float | None = None
         self._online_at = 0.0
@@ -103,7 +114,9 @@ class Poller:
             OutboxFailed
         """
         try:
-            await self._intake.resume()
+            reached = await self._intake.resume()
+            if reached is not None and isinstance(self._driver, Recalling):
+                self._driver.recall(reached)
             while True:
                 await self._reach()
                 try:
@@ -162,11 +175,15 @@ class Poller:
         now_s = self._clock.monotonic()
         self.timetable.begin(index, now_s)
         watchdog.begin(now_s)
-        frames = await self._driver.read(self._polled[index].plan)
-        watchdog.end()
-        self.timetable.answered(self._clock.monotonic())
-        self._recover()
-        await self._intake.take(frames)
+        self._gathering.begin()
+        try:
+            frames = await self._driver.read(self._polled[index].plan)
+            watchdog.end()
+            self.timetable.answered(self._clock.monotonic())
+            self._recover()
+            await self._intake.take(frames)
+        finally:
+            self._gathering.end()
         if self._intake.own_rules:
             await self._shake_hands()
         self.timetable.end(index, self._clock.monotonic())
@@ -175,6 +192,7 @@ class Poller:
         assert isinstance(self._driver, Subscriber)
         refused = await self._within(self._driver.subscribe([scan.plan for scan in self._subscribed]))
         self._recover()
+        self._intake.follow()
         await self._intake.take(refused)
         receiving = asyncio.ensure_future(self._driver.receive())
         waking = asyncio.ensure_future(self._intake.wake.wait())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -31,6 +31,15 @@ def phase_s(place: int, period_s: float) -> float:
     tens, rank = divmod(place, _SLOT_DEVICES)
     turn, slot = divmod(tens, slots)
     return (slot * _SLOT_S + turn % _TWISTS * _TWIST_S + rank * _RANK_S) % period_s
+
+
+def have_pauses(periods_s: Iterable[float]) -> bool:
+    """Whether the slots in which devices with these periods are polled leave time between them: each has 10 ms to itself.
+
+    Args:
+        periods_s: of every scan class of every polled device.
+    """
+    return sum(1.0 / period_s for period_s in periods_s) / _SLOT_DEVICES <= (1.0 + _ROUNDING) / _SLOT_S
 
 
 def _slot_s(now_s: float) -> float:

@@ -34,6 +34,12 @@ def add_store_commands(idnode: argparse._SubParsersAction[argparse.ArgumentParse
         command.add_argument("file", type=Path, metavar="FILE", help="the node's settings")
         command.add_argument("other", type=Path, metavar=argument)
         command.set_defaults(call=_guarded(call))
+    move = idnode.add_parser("migrate-store", help="move a store from a file to PostgreSQL, while its node is at work")
+    move.add_argument("file", type=Path, metavar="FROM", help="the node's settings, with store.path")
+    move.add_argument("other", type=Path, metavar="TO", help="its new settings, with store.postgres")
+    move.add_argument("--url", default=None, help="where the node is; else its listen address")
+    move.add_argument("--hold", type=float, default=60.0, metavar="SECONDS", help="how long changes may wait at most (60)")
+    move.set_defaults(call=_guarded(_migrate))
 
 
 def _guarded(call: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], int]:
@@ -65,8 +71,14 @@ def _fail(code: int, reason: str) -> int:
 def _place(arguments: argparse.Namespace) -> Path:
     from config.documents import load
     from idnode.settings import IdnodeSettings
+    from idnode.store.backup import InTheWay
 
-    return load(arguments.file, IdnodeSettings).store.path
+    store = load(arguments.file, IdnodeSettings).store
+    if store.postgres is not None:
+        raise InTheWay(
+            f"{arguments.file} keeps its store in PostgreSQL: use pg_basebackup or pg_dump / 请使用 PostgreSQL 自带工具"
+        )
+    return store.path
 
 
 def _backup(arguments: argparse.Namespace) -> None:
@@ -121,3 +133,26 @@ def _import(arguments: argparse.Namespace) -> None:
     with arguments.other.open("rb") as source:
         lines = build(source, path)
     sys.stdout.write(f"{path}: {lines} lines of {arguments.other}\n")
+
+
+def _migrate(arguments: argparse.Namespace) -> None:
+    import asyncio
+
+    from config.documents import load
+    from idnode.migration import migrate_store
+    from idnode.settings import IdnodeSettings
+    from idnode.store.backup import InTheWay
+    from idnode.store.postgres.moving import NotMovable
+
+    source, goal = load(arguments.file, IdnodeSettings), load(arguments.other, IdnodeSettings)
+    try:
+        moved = asyncio.run(
+            migrate_store(source, goal, arguments.url, lambda line: print(line, file=sys.stderr, flush=True), arguments.hold)
+        )
+    except NotMovable as error:
+        raise InTheWay(str(error)) from error
+    for name, digest in moved.tables.items():
+        sys.stdout.write(f"{name:<14} {digest.rows:>10} rows  {digest}\n")
+    sys.stdout.write(
+        f"moved; changes waited {moved.held_s:.1f} s. Start the node with {arguments.other} / 迁移完成，请用新配置重启节点\n"
+    )

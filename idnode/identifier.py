@@ -28,6 +28,7 @@ from idnode.schemes.symbology import Content, split_symbology
 __all__ = [
     "LONGEST",
     "MOST_BYTES",
+    "PATH_STARTS",
     "PREFIX_PATTERN",
     "Identifier",
     "InvalidIdentifier",
@@ -126,6 +127,12 @@ _READERS: dict[str, tuple[Scheme, Callable[[str], Parts]]] = {
     "vaa": (Scheme.VAA, vaa.read_vaa),
     "ecode": (Scheme.ECODE, ecode.read_ecode),
 }
+PATH_STARTS = (
+    *("88.", "86.", f"{NAMING_AUTHORITY}/", f"{NAMING_AUTHORITY.lower()}/"),
+    *(f"{scheme}{colon}" for scheme in _READERS for colon in (":", "%3A", "%3a")),
+    *_KEY_IN_PATH,
+)
+"""What an identifier begins with as a path (Identifier.path, or its key percent-encoded), and nothing else of a node's does."""
 _KNOWN = "known here are handles of 86. and 88., gs1:, oid:, vaa: and ecode:"
 
 
@@ -239,7 +246,7 @@ def read_identifier(text: str) -> Identifier:
 
 
 def _from_link(text: str) -> Identifier:
-    """The identifier that an address ends in: a handle or a Digital Link, on any host, behind any path; the first that is one."""
+    """The identifier that an address ends in, on any host and behind any path; the first that is one."""
     if len(text) > _LONGEST_LINK:
         raise InvalidIdentifier(f"an address has at most {_LONGEST_LINK} characters")
     whole = text.split("#", 1)[0].split("?", 1)[0].split("/", 3)
@@ -248,7 +255,8 @@ def _from_link(text: str) -> Identifier:
     refused: InvalidIdentifier | None = None
     for place, segment in enumerate(segments):
         first = _ENCODED_SLASH.split(segment, maxsplit=1)[0]
-        if is_prefix(first) or first.upper() == NAMING_AUTHORITY:
+        scheme, colon, _ = first.partition(":")
+        if is_prefix(first) or first.upper() == NAMING_AUTHORITY or (colon and scheme.lower() in _READERS):
             return parse_encoded("/".join(segments[place:]))
         if segment in PRIMARY_KEYS:
             try:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from idnode.record import Registered, Registration
 
 MOST_FINDINGS = 10_000
 """Findings that are kept for one job; the counts go on beyond."""
 
 
-@dataclass(frozen=True, slots=True)
-class BadRow:
+class BadRow(msgspec.Struct, frozen=True, tag=True):
     """A row that can't be a registration."""
 
     field: str

@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 
 _K = TypeVar("_K")
 
-MOST_STATES = 256
+MOST_STATES = 128
 MOST_CHARACTERS = 512
 _DEEPEST = 16
 _MOST_REMEMBERED = 1024
@@ -120,7 +120,7 @@ class _Reader:
         inside, end, after = self._text[self._at :].partition("}")
         least, comma, most = inside.partition(",")
         if not end or not _is_count(least) or not (most == "" or _is_count(most)):
-            raise self._bad("{ is followed by one or two numbers up to 256 and }")
+            raise self._bad(f"{{ is followed by one or two numbers up to {MOST_STATES} and }}")
         self._at = len(self._text) - len(after)
         bounds = (int(least), int(least) if not comma else int(most) if most else None)
         if bounds[1] is not None and bounds[1] < bounds[0]:
@@ -281,7 +281,10 @@ class Pattern:
             raise BadPattern(f"a pattern has at most {MOST_CHARACTERS} characters")
         automaton = _Automaton()
         self._whole = automaton.build(_Reader(text).read())
-        self._sets = automaton.sets
+        self._sets: dict[_Set, int] = {}
+        """Each set of characters, and the states that take it, as bits."""
+        for place, characters in enumerate(automaton.sets):
+            self._sets[characters] = self._sets.get(characters, 0) | 1 << place
         self._follow = automaton.follow
         self._by_character: dict[str, int] = {}
         self._after: dict[int, int] = {}
@@ -305,7 +308,7 @@ class Pattern:
         return found
 
     def _taking(self, character: str) -> int:
-        return sum(1 << place for place, each in enumerate(self._sets) if each.has(character))
+        return sum(states for characters, states in self._sets.items() if characters.has(character))
 
 
 def _remembered(known: dict[_K, int], key: _K, find: Callable[[_K], int]) -> int:

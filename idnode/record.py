@@ -143,7 +143,7 @@ class Record(msgspec.Struct, frozen=True):
     """Why it is in its state, where somebody said so."""
 
 
-class Registration(msgspec.Struct, frozen=True):
+class Registration(msgspec.Struct, frozen=True, tag=True):
     """An identifier to be registered."""
 
     identifier: Identifier

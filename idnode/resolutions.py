@@ -1,56 +1,70 @@
-"""How often each enterprise's identifiers were resolved, day by day: counted in memory, written now and then.
+"""How often each enterprise's identifiers were resolved, day by day, as all processes of a node have counted it: for bills.
 
-What a killed process had not written is not counted: at most PAUSE_S of it.
+Processes hand over what they have answered by prefix (idnode.operations.statistics); here it is turned into what the enterprises
+that own the prefixes are owed for, and written now and then by the process that writes. What a killed process had not handed over
+or written is not counted: at most FLUSH_S and PAUSE_S of it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from idnode.store.base import StoreFailed, StoreFull
-from idnode.store.business import DAY_MS, Business, Count
+from idnode.operations.meter import REFUSED
+from idnode.operations.statistics import Count as Answers
+from idnode.store.base import StoreAway, StoreFailed, StoreFull
+from idnode.store.business import PREFIX, Business, Count
 
 PAUSE_S = 10.0
+LAST_S = 2.0
+"""For the last write, which may have to wait while the store is held back."""
 AUTHOR = "node"
+RESOLVED = frozenset({200, 304})
 
 
 class Resolutions:
-    """Counts for one process."""
+    """Counts for all processes of a node."""
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, int]] = Counter()
 
-    def add(self, enterprise: str, at_ms: int, count: int = 1) -> None:
-        """Some identifiers of an enterprise were resolved. Takes under a microsecond; from whatever answers."""
-        self._counts[enterprise, at_ms // DAY_MS] += count
+    def add(self, counts: Sequence[Answers]) -> None:
+        """Answers under some prefixes, on some days; a resolution is what was answered 200 or 304 under one."""
+        for each in counts:
+            if each.prefix and each.status in RESOLVED and each.face != REFUSED:
+                self._counts[each.prefix, each.day] += each.count
 
     async def flush(self, store: Business, at_ms: int) -> None:
-        """Write what was counted; what couldn't be written is counted on.
+        """Write what was counted, for whoever owns the prefixes now; what couldn't be written is counted on.
 
         Raises:
-            StoreFull, StoreFailed
+            StoreFull, StoreAway, StoreFailed
         """
-        counts, self._counts = self._counts, Counter()
+        owners = {prefix: await store.entry(PREFIX, prefix) for prefix in {prefix for prefix, _ in self._counts}}
+        counts = {key: count for key, count in self._counts.items() if key[0] in owners}
         if not counts:
             return
-        steps = [Count(enterprise, day, count) for (enterprise, day), count in sorted(counts.items())]
+        for key in counts:
+            del self._counts[key]
+        owed: Counter[tuple[str, int]] = Counter()
+        for (prefix, day), count in counts.items():
+            owner = owners[prefix]
+            if owner is not None:
+                owed[owner.group, day] += count
         try:
-            await store.write(steps, AUTHOR, at_ms)
-        except (StoreFull, StoreFailed):
+            await store.write([Count(*key, count) for key, count in sorted(owed.items())], AUTHOR, at_ms)
+        except (StoreFull, StoreAway, StoreFailed):
             self._counts.update(counts)
             raise
 
     async def run(self, store: Business, now_ms: Callable[[], int]) -> None:
-        """Write every PAUSE_S until cancelled, and once more then."""
-        try:
-            while True:
-                await asyncio.sleep(PAUSE_S)
-                try:
-                    await self.flush(store, now_ms())
-                except StoreFull:
-                    continue
-        except asyncio.CancelledError:
-            await self.flush(store, now_ms())
-            raise
+        """Write every PAUSE_S until cancelled, or until the store has failed."""
+        while True:
+            await asyncio.sleep(PAUSE_S)
+            try:
+                await self.flush(store, now_ms())
+            except (StoreFull, StoreAway):
+                continue
+            except StoreFailed:
+                return  # the server ends by it

@@ -9,10 +9,12 @@ from enum import Enum
 from idnode.access import Caller, Kind
 from idnode.enterprise import Enterprise
 from idnode.identifier import Identifier
-from idnode.record import DEFAULT_TTL_S, Data, Format, HandleValue, Permission, Record
-from idnode.store.base import Store
+from idnode.record import DEFAULT_TTL_S, Data, Format, HandleValue, Permission, Record, State
+from idnode.store.base import Enterprises, Store
 
 URL_INDEX = 1
+_PUBLIC = int(Permission.PUBLIC_READ)
+_HOUSE = int(Permission.ADMIN_READ | Permission.PUBLIC_READ)
 
 
 class Verdict(Enum):
@@ -25,13 +27,15 @@ class Verdict(Enum):
     """Only the house may know, and nobody said who asks."""
     FORBIDDEN = "forbidden"
     """Only the house may know, and this caller isn't of it."""
-    SUSPENDED = "suspended"
-    """The enterprise is; its notice says why."""
+    BARRED = "barred"
+    """Its enterprise is suspended; its notice says why."""
+    WITHDRAWN = "withdrawn"
+    """Suspended or retired: that, since when and why is all that others than the house are told. The record is there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What the resolver answers. Record and values only where the verdict is FOUND."""
+    """What the resolver answers. Values only where the verdict is FOUND, a record there and where it is WITHDRAWN."""
 
     identifier: Identifier
     verdict: Verdict
@@ -39,6 +43,8 @@ class Resolution:
     record: Record | None = None
     values: tuple[HandleValue, ...] = ()
     """Those that the caller may read, by index."""
+    prefix: str = ""
+    """The enterprise's under which the identifier is."""
 
 
 class Resolver:
@@ -47,39 +53,37 @@ class Resolver:
     def __init__(self, store: Store, base_url: str) -> None:
         """`base_url`: what stands before an identifier in its public address, without a slash at the end."""
         self._store = store
-        self._base_url = base_url
+        self.base_url = base_url
 
     def address(self, identifier: Identifier) -> str:
         """The identifier's public address."""
-        return f"{self._base_url}/{identifier.path}"
+        return f"{self.base_url}/{identifier.path}"
 
-    async def resolve(self, identifier: Identifier, caller: Caller) -> Resolution:
-        """What the identifier means, or why this caller isn't told.
+    async def resolve(self, identifier: Identifier, caller: Caller, as_of_ms: int | None = None) -> Resolution:
+        """What the identifier means, or meant at that moment, or why this caller isn't told.
 
         A caller who may not read an enterprise's records gets the same answer whether one exists or not; so does one who asks for
         what a suspended enterprise has registered.
         """
-        enterprise = await self._owner(identifier)
+        prefix, enterprise = await owner_of(self._store, identifier)
         if enterprise is None:
             return Resolution(identifier, Verdict.UNKNOWN)
         if not caller.may_read(enterprise):
             verdict = Verdict.ANONYMOUS if caller.kind is Kind.ANYBODY else Verdict.FORBIDDEN
             return Resolution(identifier, verdict)
         if not caller.may_resolve(enterprise):
-            return Resolution(identifier, Verdict.SUSPENDED, enterprise)
-        record = await self._store.record(identifier)
+            return Resolution(identifier, Verdict.BARRED, enterprise, prefix=prefix)
+        record = await self._store.record(identifier, as_of_ms)
         if record is None:
-            return Resolution(identifier, Verdict.UNKNOWN, enterprise)
-        needed = Permission.ADMIN_READ | Permission.PUBLIC_READ if caller.belongs_to(enterprise) else Permission.PUBLIC_READ
+            return Resolution(identifier, Verdict.UNKNOWN, enterprise, prefix=prefix)
+        is_of_house = caller.belongs_to(enterprise)
+        if record.state is not State.ACTIVE and not is_of_house:
+            if record.state is State.RESERVED:
+                return Resolution(identifier, Verdict.UNKNOWN, enterprise, prefix=prefix)
+            return Resolution(identifier, Verdict.WITHDRAWN, enterprise, record, prefix=prefix)
+        needed = _HOUSE if is_of_house else _PUBLIC
         values = tuple(value for value in record.values if value.permissions & needed)
-        return Resolution(identifier, Verdict.FOUND, enterprise, record, self._with_address(identifier, record, values))
-
-    async def _owner(self, identifier: Identifier) -> Enterprise | None:
-        for owner in identifier.owners():
-            found = await self._store.enterprise_of(owner)
-            if found is not None:
-                return found
-        return None
+        return Resolution(identifier, Verdict.FOUND, enterprise, record, self._with_address(identifier, record, values), prefix)
 
     def _with_address(self, identifier: Identifier, record: Record, values: tuple[HandleValue, ...]) -> tuple[HandleValue, ...]:
         """The values, headed by the address of the page where the record has no URL: that is the node's affair."""
@@ -88,6 +92,15 @@ class Resolver:
         data = Data(Format.STRING, self.address(identifier))
         own = HandleValue(URL_INDEX, "URL", data, DEFAULT_TTL_S, timestamp_ms=record.since_ms)
         return (own, *values)
+
+
+async def owner_of(store: Enterprises, identifier: Identifier) -> tuple[str, Enterprise | None]:
+    """The longest prefix of an identifier that is owned, and its enterprise; nothing and None where nobody owns any."""
+    for prefix in identifier.owners():
+        found = await store.enterprise_of(prefix)
+        if found is not None:
+            return prefix, found
+    return "", None
 
 
 def matching(values: Collection[HandleValue], indexes: Collection[int], types: Collection[str]) -> tuple[HandleValue, ...]:

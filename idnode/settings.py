@@ -34,13 +34,61 @@ class Exposure(StrEnum):
 
     LOOPBACK = "loopback"
     NETWORK = "network"
+    NETWORK_WITHOUT_TLS = "network_without_tls"
+
+
+class TlsMode(StrEnum):
+    """Where the node's certificate comes from."""
+
+    NONE = "none"
+    FILES = "files"
+    SELF_MADE = "self_made"
+
+
+class TlsSettings(Settings):
+    """HTTPS."""
+
+    mode: TlsMode = TlsMode.NONE
+    """none: plain HTTP; files: the certificate and key are given; self_made: the node makes them, and anew before they end."""
+    certificate: FilePath = Path("idnode-certificate.pem")
+    """The certificate in PEM, followed by those between it and its root. Read again on SIGHUP, by nodes with several workers."""
+    key: FilePath = Path("idnode-key.pem")
+    """Its private key in PEM, without a password and with mode 0600."""
+
+
+Address = Annotated[str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z.-]{1,253}):[0-9]{1,5}$")]
 
 
 class StoreSettings(Settings):
-    """Where the node keeps what it knows."""
+    """Where the node keeps what it knows: in a file (path), or in a PostgreSQL database (postgres)."""
 
     path: FilePath = Path("idnode.db")
     """The SQLite file; made when absent, with mode 0600. One process owns it."""
+    postgres: Annotated[str, StringConstraints(max_length=1000)] | None = None
+    """The database, instead of a file: postgresql://user@host:port,host:port/database?sslmode=verify-full, with all hosts that
+    may be the primary."""
+    password_file: FilePath | None = None
+    """A file with the database user's password; its mode allows nobody else to read it."""
+    read_only: list[Address] = Field([], max_length=32)
+    """Hot standbys that answer reads, host:port; one may be named in postgres too."""
+    connections: int = Field(8, ge=2, le=100)
+    """To the primary and to each standby, at most, from each process."""
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """What is wrong though each field by itself is right."""
+        if self.postgres is None:
+            for name in ("password_file", "read_only", "connections"):
+                if name in self.model_fields_set:
+                    yield (name,), f"{name} is a database's, and there is no postgres", "add postgres, or leave it out"
+            return
+        if "path" in self.model_fields_set:
+            yield ("path",), "a store is a file (path) or a database (postgres), not both", "leave one of them out"
+        wrong = _wrong_database(self.postgres)
+        if wrong is not None:
+            yield ("postgres",), wrong, "write postgresql://user@host:5432/database; the password goes into password_file"
+        for number, address in enumerate(self.read_only):
+            if int(address.rpartition(":")[2]) > 65535:
+                yield ("read_only", number), f"the port of {address} is above 65535", None
 
 
 class CaptureSettings(Settings):
@@ -77,6 +125,48 @@ class WebhookSettings(Settings):
     """For one attempt, all in all."""
 
 
+class ConnectionSettings(Settings):
+    """What one client may cost the others."""
+
+    most: int = Field(10_000, ge=1, le=1_000_000)
+    """Connections of each worker at a time; one more is answered 503 and closed."""
+    backlog: int = Field(2048, ge=16, le=65_535)
+    """Connections that may wait to be taken by each worker."""
+    head_timeout_s: float = Field(10.0, gt=0, le=600)
+    """How long a client may take from a request's first byte to the end of its header fields."""
+    stuck_timeout_s: float = Field(30.0, gt=0, le=600)
+    """How long a client may take nothing of an answer before its connection is cut."""
+
+
+class MetricsFor(StrEnum):
+    """Who may read the metrics."""
+
+    ADMIN = "admin"
+    ANYONE = "anyone"
+
+
+class OperationsSettings(Settings):
+    """What the node shows those who run it."""
+
+    metrics: MetricsFor = MetricsFor.ADMIN
+    """Who may read /metrics: who has the administrator's token, or anyone who reaches the node."""
+    slow_log: FilePath | None = None
+    """The file for requests that took long, one JSON object a line; none when absent."""
+    slow_ms: float = Field(500.0, gt=0, le=600_000)
+    """From how many milliseconds on a request took long."""
+
+
+class LimitSettings(Settings):
+    """How often anyone may ask. Each worker counts by itself."""
+
+    per_address_per_s: float | None = Field(None, gt=0, le=1_000_000)
+    """Requests per second from one address (IPv6: from one /64); more are answered 429. Behind a proxy all come from one."""
+    per_prefix_per_s: float | None = Field(None, gt=0, le=1_000_000)
+    """Resolutions per second under one enterprise's prefix; more are answered 429."""
+    burst_s: float = Field(2.0, gt=0, le=60)
+    """Seconds of the rate that may come at once."""
+
+
 class IdnodeSettings(Settings):
     """A second-level identifier node."""
 
@@ -87,7 +177,9 @@ class IdnodeSettings(Settings):
     listen: Listen = "127.0.0.1:8080"
     """Address and port; port 0 takes a free one. IPv6 in brackets: [::1]:8080."""
     exposure: Exposure = Exposure.LOOPBACK
-    """Who can reach it: only this machine (loopback), or others too (network). Beyond loopback put a TLS proxy before it."""
+    """Who can reach it: only this machine (loopback), or others too (network: HTTPS; network_without_tls: a proxy does it)."""
+    tls: TlsSettings = TlsSettings()
+    """HTTPS."""
     public_url: Annotated[str, StringConstraints(max_length=200)] | None = None
     """What stands before an identifier in its public address and QR code, e.g. https://id.example.cn; else the listen address."""
     time_zone: str = "Asia/Shanghai"
@@ -102,6 +194,16 @@ class IdnodeSettings(Settings):
     """Requests of strangers to become enterprises of the node."""
     webhooks: WebhookSettings = WebhookSettings()
     """Where announcements may go."""
+    workers: int = Field(1, ge=1, le=64)
+    """Processes that answer. More than one share the port; one more watches over them and alone writes. One per core at most."""
+    cache_mb: int = Field(64, ge=0, le=65_536)
+    """Memory of each worker for answers that it has given already, in MiB; 0 keeps none."""
+    connections: ConnectionSettings = ConnectionSettings()
+    """What one client may cost the others."""
+    limits: LimitSettings = LimitSettings()
+    """How often anyone may ask."""
+    operations: OperationsSettings = OperationsSettings()
+    """What the node shows those who run it."""
 
     @property
     def host(self) -> str:
@@ -122,10 +224,30 @@ class IdnodeSettings(Settings):
             yield ("listen",), f"{self.host} is no IP address", "write an address, such as 127.0.0.1 or 0.0.0.0"
         elif reach is Exposure.NETWORK and self.exposure is Exposure.LOOPBACK:
             yield ("listen",), f"{self.host} can be reached by other machines", "set exposure: network if that is meant"
+        elif reach is Exposure.NETWORK and self.exposure is Exposure.NETWORK and self.tls.mode is TlsMode.NONE:
+            hint = "set tls, or exposure: network_without_tls where a proxy with TLS stands before the node"
+            yield ("exposure",), "without TLS what clients send can be read on its way, tokens too", hint
         if self.public_url is not None and not _is_base(self.public_url):
             yield ("public_url",), "is no address such as https://id.example.cn", "no path, no query, no slash at the end"
         if not _is_zone(self.time_zone):
             yield ("time_zone",), f"{self.time_zone} is no known time zone", "such as Asia/Shanghai or UTC"
+
+
+def _wrong_database(url: str) -> str | None:
+    """What is wrong with a database's address."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "is no address"
+    if parts.scheme not in ("postgresql", "postgres"):
+        return "is no address of a PostgreSQL database"
+    who, at, hosts = parts.netloc.rpartition("@")
+    if ":" in who or "password=" in parts.query:
+        return "has a password in it"
+    if not at or not who or not hosts or len(parts.path) < 2 or not url.isprintable():
+        return "names no user, no host or no database"
+    ports = [host.rpartition(":")[2] for host in hosts.split(",") if ":" in host.rpartition("]")[2]]
+    return None if all(port.isdigit() and 0 < int(port) <= 65535 for port in ports) else "has a port that is none"
 
 
 def _reach(host: str) -> Exposure | None:

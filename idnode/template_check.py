@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from datetime import date
 from decimal import Decimal
@@ -86,7 +87,9 @@ class Check:
 
     def __init__(self, template: Template) -> None:
         """`template`: without mistakes (idnode.template_rules)."""
-        self._at = {index: (item, _reader(item)) for item in template.items for index in item.indexes}
+        self._items = sorted(template.items, key=lambda item: item.index)
+        self._starts = [item.index for item in self._items]
+        self._readers: dict[int, Callable[[str], None]] = {}
         self._required = [item for item in template.items if item.required and not item.disabled]
 
     def mistakes(self, values: Iterable[HandleValue]) -> list[Mistake]:
@@ -106,9 +109,10 @@ class Check:
         return sorted(found, key=lambda mistake: mistake.index or 0)
 
     def _reason(self, value: HandleValue) -> str | None:
-        item, read = self._at.get(value.index, (None, None))
-        if item is None or read is None:
+        place = bisect_right(self._starts, value.index) - 1
+        if place < 0 or value.index not in self._items[place].indexes:
             return "the template has no item here"
+        item = self._items[place]
         if item.disabled:
             return f"{item.type} is disabled"
         if value.type != item.type:
@@ -116,6 +120,9 @@ class Check:
         text = value.data.value
         if value.data.format is not Format.STRING or not isinstance(text, str):
             return "a text is expected (format string)"
+        read = self._readers.get(place)
+        if read is None:
+            read = self._readers[place] = _reader(item)
         try:
             read(text)
         except WrongValue as error:

@@ -17,6 +17,7 @@ from idnode.template import (
     LONGEST_TEXT,
     MOST_CHOICES,
     MOST_ITEMS,
+    MOST_PATTERNS,
     MOST_PLACES,
     Item,
     Kind,
@@ -44,6 +45,8 @@ _BELONGS: dict[str, tuple[Kind, ...]] = {
 
 def mistakes(template: Template) -> list[Mistake]:
     """What is wrong with a template by itself; nothing when it can be used."""
+    if sum(item.pattern is not None for item in template.items) > MOST_PATTERNS:
+        return [Mistake(None, f"at most {MOST_PATTERNS} items have a pattern")]
     found = [Mistake(None, reason) for reason in _of_whole(template)]
     for item in template.items:
         found += [Mistake(item.index, reason) for reason in _of_item(item)]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -16,16 +16,18 @@ from config.problems import ConfigError
 from config.settings import CrossChecked
 from config.wording import message
 from simulators.control import Refusal, Routes
-from simulators.faults.script import AnyRequestFault, DeviceFault, Fault, FaultKind, StuckFault
+from simulators.faults.opcua_script import AnyFault, AnyOpcuaFault, OpcuaFaultKind
+from simulators.faults.script import AnyRequestFault, DeviceFault, FaultKind, StuckFault
 from simulators.ledger import Ledger, open_read_only, read_faults
-from simulators.modbus_server import ModbusDevice
 from simulators.settings import DEVICES
 
 _T = TypeVar("_T")
-_FAULT: TypeAdapter[AnyRequestFault | DeviceFault] = TypeAdapter(Fault)
+_Fault = AnyRequestFault | DeviceFault | AnyOpcuaFault
+_FAULT: TypeAdapter[_Fault] = TypeAdapter(AnyFault)
+_KINDS: tuple[str, ...] = (*FaultKind, *OpcuaFaultKind)
 
 
-def parse_fault(values: object) -> AnyRequestFault | DeviceFault:
+def parse_fault(values: object) -> _Fault:
     """A fault as a plant's script has it (docs/simulators.md).
 
     Raises:
@@ -33,8 +35,8 @@ def parse_fault(values: object) -> AnyRequestFault | DeviceFault:
     """
     if not isinstance(values, Mapping):
         raise ValueError("a fault is an object with device and kind")  # noqa: TRY004 its callers take one kind of error
-    if values.get("kind") not in list(FaultKind):
-        raise ValueError(f"kind: no {values.get('kind')!r}; there are {', '.join(FaultKind)}")
+    if values.get("kind") not in _KINDS:
+        raise ValueError(f"kind: no {values.get('kind')!r}; there are {', '.join(_KINDS)}")
     try:
         fault = _FAULT.validate_python(values)
     except ValidationError as error:
@@ -49,7 +51,24 @@ def parse_fault(values: object) -> AnyRequestFault | DeviceFault:
     return fault
 
 
-def plant_routes(endpoints: Mapping[str, str], devices: Mapping[str, ModbusDevice], ledger: Ledger) -> Routes:
+class Spoilable(Protocol):
+    """A device that can be spoiled as it runs."""
+
+    @property
+    def requests(self) -> int:
+        """How many there have been."""
+
+    def refuses(self, fault: Any) -> str | None:
+        """Why a fault isn't one for this device; None where it is."""
+
+    def inject(self, fault: Any) -> None:
+        """One more fault, whose times count from now."""
+
+    def withdraw(self) -> None:
+        """Take away the injected faults of single answers."""
+
+
+def plant_routes(endpoints: Mapping[str, str], devices: Mapping[str, Spoilable], ledger: Ledger) -> Routes:
     """Handlers of a running plant."""
 
     async def state(_: Any) -> object:
@@ -68,7 +87,11 @@ def plant_routes(endpoints: Mapping[str, str], devices: Mapping[str, ModbusDevic
             raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
         if fault.device not in devices:
             raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, f"device: no {fault.device}; there are {', '.join(devices)}")
-        devices[fault.device].inject(fault)
+        device = devices[fault.device]
+        mistake = device.refuses(fault)
+        if mistake is not None:
+            raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, mistake)
+        device.inject(fault)
         return {"injected": fault.model_dump(mode="json")}
 
     async def withdraw(_: Any) -> object:

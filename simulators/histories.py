@@ -40,6 +40,14 @@ class TagVerdict:
     """Stretches in which readings were spoiled or the device was off."""
     gaps_told: int = 0
     """Of these, in which the client reported the tag Bad, or still."""
+    forfeited: int = 0
+    """Lost by a device with subscriptions, and not delivered: in none of the above but in `gaps`."""
+    filled: int = 0
+    """Lost by such a device's subscriptions, and delivered all the same, from its history. Among the delivered."""
+    untold: int = 0
+    """Stretches that such a device lost and the client didn't tell as a gap."""
+    invented: int = 0
+    """Gaps that the client told where there was none, or told more than once."""
 
     @property
     def read(self) -> int:

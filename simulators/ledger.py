@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import astuple, dataclass
-from enum import Enum
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,47 +25,10 @@ import msgspec
 
 from config.problems import ConfigError, Problem
 from simulators.faults.fate import Fate
+from simulators.ledger_schema import SCHEMA, SCHEMA_VERSION, Write
 
-SCHEMA_VERSION = 3
 FLUSH_S = 0.1
 """The longest that a row waits for its transaction."""
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS served (
-    id INTEGER PRIMARY KEY,
-    device TEXT NOT NULL,
-    connection INTEGER NOT NULL,
-    block TEXT NOT NULL,
-    served_ns INTEGER NOT NULL,
-    acknowledged INTEGER NOT NULL DEFAULT 0,
-    fate TEXT NOT NULL,
-    readings TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS faults (
-    id INTEGER PRIMARY KEY,
-    at_ns INTEGER NOT NULL,
-    device TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    detail TEXT NOT NULL,
-    request INTEGER NOT NULL,
-    for_ns INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS truth (
-    id INTEGER PRIMARY KEY,
-    device TEXT NOT NULL,
-    at_ns INTEGER NOT NULL,
-    what TEXT NOT NULL,
-    value TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS parts (
-    part INTEGER PRIMARY KEY,
-    order_number TEXT NOT NULL,
-    started_ns INTEGER NOT NULL,
-    completed_ns INTEGER NOT NULL,
-    acknowledged_ns INTEGER
-);
-"""
 
 Value = bool | int | float | str
 Reading = tuple[str, Value, int | None]
@@ -118,17 +80,6 @@ class Part:
     acknowledged_ns: int | None
 
 
-class _Write(Enum):
-    """What the thread may be told to write, in the order in which a transaction does it."""
-
-    SERVED = "INSERT INTO served (id, device, connection, block, served_ns, fate, readings) VALUES (?, ?, ?, ?, ?, ?, ?)"
-    FAULT = "INSERT INTO faults (at_ns, device, kind, detail, request, for_ns) VALUES (?, ?, ?, ?, ?, ?)"
-    PROOF = "UPDATE served SET acknowledged = 1 WHERE id = ?"
-    TRUTH = "INSERT INTO truth (device, at_ns, what, value) VALUES (?, ?, ?, ?)"
-    PART = "INSERT INTO parts (part, order_number, started_ns, completed_ns) VALUES (?, ?, ?, ?)"
-    PART_PROOF = "UPDATE parts SET acknowledged_ns = ? WHERE part = ?"
-
-
 class Ledger:
     """The writer; a context manager. An existing file is continued, so a restarted plant goes on with its part numbers.
 
@@ -162,7 +113,7 @@ class Ledger:
             self._database.close()
             raise LedgerError(f"{path}: {error}") from error
         # Appended to by the event loop, emptied by the thread: both ends of a deque are safe without a lock.
-        self._waiting: deque[tuple[_Write, tuple[Any, ...]]] = deque()
+        self._waiting: deque[tuple[Write, tuple[Any, ...]]] = deque()
         self._failed = failed
         self._failure: LedgerError | None = None
         self._closing = threading.Event()
@@ -174,14 +125,16 @@ class Ledger:
     def _open(self, seed: int) -> None:
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = OFF")
-        self._database.executescript(_SCHEMA)
+        self._database.executescript(SCHEMA)
         earlier = self._database.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
         if earlier is not None and earlier[0] != str(SCHEMA_VERSION):
             raise sqlite3.DatabaseError(f"a ledger of version {earlier[0]} can't be continued by version {SCHEMA_VERSION}")
         facts = {"schema": str(SCHEMA_VERSION), "seed": str(seed), "opened_ns": str(self._clock())}
         self._database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", facts.items())
         self._ids = itertools.count(self._highest("SELECT max(id) FROM served") + 1)
-        self._connections = itertools.count(self._highest("SELECT max(connection) FROM served") + 1)
+        connections = (self._highest("SELECT max(connection) FROM served"), self._highest("SELECT max(connection) FROM samples"))
+        self._connections = itertools.count(max(connections) + 1)
+        self._samples = itertools.count(self._highest("SELECT max(id) FROM samples") + 1)
         self.last_part = self._highest("SELECT max(part) FROM parts")
         """The highest part number in the file when it was opened, 0 for none."""
 
@@ -204,28 +157,49 @@ class Ledger:
     ) -> int:
         """Record what leaves the plant now; returns the row's id. `readings` must not change afterwards."""
         row = next(self._ids)
-        self._waiting.append((_Write.SERVED, (row, device, connection, block, served_ns, fate.value, readings)))
+        self._waiting.append((Write.SERVED, (row, device, connection, block, served_ns, fate.value, readings)))
         return row
 
     def strike(self, fault: FaultRecord) -> None:
         """A fault of the script has come to pass."""
-        self._waiting.append((_Write.FAULT, astuple(fault)))
+        self._waiting.append((Write.FAULT, astuple(fault)))
 
     def tell(self, device: str, at_ns: int, what: str, value: str) -> None:
         """Something has really happened: see simulators.truth.Fact."""
-        self._waiting.append((_Write.TRUTH, (device, at_ns, what, value)))
+        self._waiting.append((Write.TRUTH, (device, at_ns, what, value)))
+
+    def sample(
+        self,
+        device: str,
+        connection: int,
+        tag: str,
+        at_ns: int,
+        source_ms: int,
+        value: Value | None,
+        status: int,
+        hold: str,
+    ) -> int:
+        """A device with subscriptions has measured a value: see simulators.samples.Sample. Returns the row's id."""
+        row = next(self._samples)
+        text = msgspec.json.encode(value).decode()
+        self._waiting.append((Write.SAMPLE, (row, device, connection, tag, at_ns, source_ms, text, status, hold)))
+        return row
+
+    def hold(self, row: int, hold: str) -> None:
+        """What has become of a sample: one of simulators.samples.Hold."""
+        self._waiting.append((Write.HOLD, (hold, row)))
 
     def acknowledge(self, row: int) -> None:
         """The client has proved that it has the row safe."""
-        self._waiting.append((_Write.PROOF, (row,)))
+        self._waiting.append((Write.PROOF, (row,)))
 
     def complete(self, part: int, order_number: str, started_ns: int, completed_ns: int) -> None:
         """A part is made."""
-        self._waiting.append((_Write.PART, (part, order_number, started_ns, completed_ns)))
+        self._waiting.append((Write.PART, (part, order_number, started_ns, completed_ns)))
 
     def acknowledge_part(self, part: int, acknowledged_ns: int) -> None:
         """The client raised the handshake's bit for the part."""
-        self._waiting.append((_Write.PART_PROOF, (acknowledged_ns, part)))
+        self._waiting.append((Write.PART_PROOF, (acknowledged_ns, part)))
 
     def sync(self) -> None:
         """Return once everything recorded so far is in the file, or can't be written any more."""
@@ -270,14 +244,14 @@ class Ledger:
                 self._failed(self._failure)
 
     def _flush(self) -> None:
-        rows: dict[_Write, list[tuple[Any, ...]]] = {write: [] for write in _Write}
+        rows: dict[Write, list[tuple[Any, ...]]] = {write: [] for write in Write}
         while self._waiting:
             write, row = self._waiting.popleft()
             rows[write].append(row)
         if not any(rows.values()):
             return
         encode = msgspec.json.Encoder().encode
-        rows[_Write.SERVED] = [(*row, encode(readings).decode()) for *row, readings in rows[_Write.SERVED]]
+        rows[Write.SERVED] = [(*row, encode(readings).decode()) for *row, readings in rows[Write.SERVED]]
         self._database.execute("BEGIN IMMEDIATE")
         for write, values in rows.items():
             self._database.executemany(write.value, values)

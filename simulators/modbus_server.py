@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from simulators.faults.effects import Chunk, Exchange, Play, play, play_plain
 from simulators.faults.fate import Fate
@@ -104,6 +105,12 @@ class ModbusDevice:
     def requests(self) -> int:
         """How many there have been for its unit."""
         return self._requests
+
+    def refuses(self, fault: Any) -> str | None:
+        """Why a fault isn't one for this device; None where it is."""
+        if isinstance(fault, AnyRequestFault | DeviceFault):
+            return None
+        return f"kind: {fault.kind.value} is for OPC UA devices, {self.name} speaks Modbus"
 
     def inject(self, fault: AnyRequestFault | DeviceFault) -> None:
         """One more fault, as if the script had it at its end; `at_s` counts from now."""

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from simulators import recording
 from simulators.control import ControlPort
@@ -13,7 +14,8 @@ from simulators.control_plant import plant_routes
 from simulators.ledger import Ledger, LedgerError
 from simulators.listening import CannotListen, Clock, check_free, endpoint
 from simulators.modbus_plant import Ways, make_devices, prepare_ways, read_recordings, serving_modbus
-from simulators.opcua_server import BenchServer
+from simulators.opcua.bench import BenchServer
+from simulators.opcua.device import make_opcua_devices, serving_opcua
 from simulators.plant.bench import Bench
 from simulators.plant.meter import BenchLoad
 from simulators.plant.signals import Signals, signals_of
@@ -55,12 +57,13 @@ async def run(
         loop.call_soon_threadsafe(_break, broken, error)
 
     with Ledger(settings.ledger, settings.seed, fail, clock) as ledger:
-        async with _serving(settings, signals, recordings, ways, ledger, clock, fail) as (endpoints, bench):
+        async with _serving(settings, signals, recordings, ways, ledger, clock, fail) as (endpoints, bench, measuring):
             ready(endpoints)
             program = asyncio.create_task(bench.run())
             stopping = asyncio.create_task(stop.wait())
             try:
-                ended, _ = await asyncio.wait((program, stopping, broken), return_when=asyncio.FIRST_COMPLETED)
+                watched: list[asyncio.Future[Any]] = [program, stopping, broken, *measuring]
+                ended, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
                 for task in ended:
                     task.result()
             finally:
@@ -83,11 +86,12 @@ async def _serving(
     ledger: Ledger,
     clock: Clock,
     failed: Callable[[CannotListen], None],
-) -> AsyncIterator[tuple[Endpoints, BenchServer]]:
-    """All servers, listening; closed in any case."""
+) -> AsyncIterator[tuple[Endpoints, BenchServer, list[asyncio.Task[None]]]]:
+    """All servers, listening, and the tasks of the OPC UA devices; closed in any case."""
     origin_ns = clock()
     load = BenchLoad()
     devices = make_devices(settings, load, ledger, clock, failed, recordings)
+    opcua = make_opcua_devices(settings, ledger, clock)
     program = Bench(settings.seed, signals, round(settings.sample_s * _S), round(settings.cycle_s * _S), ledger.last_part + 1)
     bench = BenchServer(program, ledger, clock, lambda ns, on: load.switch(ns - origin_ns, on))
     async with AsyncExitStack() as stack:
@@ -95,9 +99,11 @@ async def _serving(
         stack.push_async_callback(bench.stop)
         port = await bench.start(settings.host, settings.bench_port)
         endpoints["bench"] = f"opc.tcp://{endpoint(settings.host, port)}"
+        addresses, measuring = await stack.enter_async_context(serving_opcua(opcua, settings.host))
+        endpoints |= addresses
         endpoints["ledger"] = str(settings.ledger)
         if settings.control_port is not None:
-            control = ControlPort(plant_routes(endpoints, devices, ledger))
+            control = ControlPort(plant_routes(endpoints, {**devices, **opcua}, ledger))
             stack.push_async_callback(control.stop)
             endpoints["control"] = await control.start(settings.control_port)
-        yield endpoints, bench
+        yield endpoints, bench, measuring

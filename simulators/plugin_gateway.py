@@ -23,7 +23,8 @@ from simulators.plugin_loop import LoopThread
 from simulators.plugin_site import Site, write_trial
 from simulators.plugin_wire import Wire
 from simulators.proxy import ChaosProxy
-from simulators.verification import Verdict, verify
+from simulators.verdict import Verdict
+from simulators.verification import verify
 
 _LOOK_S = 0.02
 _START_S = _STOP_S = 30.0

@@ -14,7 +14,7 @@ from config.documents import load
 from config.problems import ConfigError
 from simulators import recording
 from simulators.control import ControlPort
-from simulators.control_plant import parse_fault, plant_routes
+from simulators.control_plant import Spoilable, parse_fault, plant_routes
 from simulators.ledger import Ledger
 from simulators.listening import CannotListen, endpoint
 from simulators.modbus_plant import make_devices, prepare_ways, read_recordings, serving_modbus
@@ -26,7 +26,8 @@ from simulators.plugin_loop import LoopThread
 from simulators.plugin_wire import Wire
 from simulators.proxy import ChaosProxy
 from simulators.settings import PlantSettings
-from simulators.verification import Verdict, verify
+from simulators.verdict import Verdict
+from simulators.verification import verify
 
 _S = 1_000_000_000
 
@@ -43,14 +44,45 @@ class PlantDevice(Wire):
         """Let the device misbehave from now on, with the words of a fault script: inject("exception", code=4, count=1).
 
         Raises:
-            ValueError: there is no such fault.
+            ValueError: there is no such fault, or none of Modbus.
         """
-        self._loop.call(self._device.inject, parse_fault({"device": self.name, "kind": kind, **parameters}))
+        _inject(self._loop, self._device, self.name, kind, parameters)
 
     def restore(self) -> None:
         """The wire is good again, and injected faults of answers are over."""
         self._loop.call(self._device.withdraw)
         super().restore()
+
+
+class OpcuaHandle:
+    """An OPC UA device of the plant; there is no wire that can be spoilt, but faults cut it."""
+
+    def __init__(self, name: str, loop: LoopThread, address: str, device: Spoilable) -> None:
+        self.name = name
+        self.address = address
+        """opc.tcp://..."""
+        self._loop = loop
+        self._device = device
+
+    def inject(self, kind: str, **parameters: Any) -> None:
+        """Let the device misbehave from now on, with the words of a fault script: inject("cut_wire", for_s=2).
+
+        Raises:
+            ValueError: there is no such fault, or none of OPC UA.
+        """
+        _inject(self._loop, self._device, self.name, kind, parameters)
+
+    def restore(self) -> None:
+        """Injected faults of single answers are over."""
+        self._loop.call(self._device.withdraw)
+
+
+def _inject(loop: LoopThread, device: Spoilable, name: str, kind: str, parameters: Mapping[str, Any]) -> None:
+    fault = parse_fault({"device": name, "kind": kind, **parameters})
+    mistake = device.refuses(fault)
+    if mistake is not None:
+        raise ValueError(mistake)
+    loop.call(device.inject, fault)
 
 
 class Plant:
@@ -66,6 +98,8 @@ class Plant:
         self._broken: list[CannotListen] = []
         self.devices: dict[str, PlantDevice] = {}
         """By name: press, meter, and recorded ones."""
+        self.opcua: dict[str, OpcuaHandle] = {}
+        """OPC UA devices of the settings by name."""
         self.addresses: dict[str, str] = {}
         """The further ways of `transports`, such as "press.tls", and "control"; not through a wire that can be spoilt."""
 
@@ -128,15 +162,29 @@ class Plant:
             await proxy.start()
             self.devices[name] = PlantDevice(name, self._loop, proxy, device)
         self.addresses = served
+        opcua = await self._open_opcua()
         if settings.control_port is not None:
             wires = {name: device.address for name, device in self.devices.items()}
-            control = ControlPort(plant_routes({**wires, **served}, devices, self._book))
+            control = ControlPort(plant_routes({**wires, **self.addresses}, {**devices, **opcua}, self._book))
             self._stack.push_async_callback(control.stop)
             self.addresses["control"] = await control.start(settings.control_port)
 
+    async def _open_opcua(self) -> Mapping[str, Any]:
+        """The OPC UA devices, by name."""
+        if not self._settings.opcua:
+            return {}
+        # As with the bench, which is opened when a test asks for it.
+        from simulators.opcua.device import make_opcua_devices, serving_opcua
+
+        made = make_opcua_devices(self._settings, self._book, time.time_ns)
+        addresses, _ = await self._stack.enter_async_context(serving_opcua(made, self._settings.host))
+        self.addresses |= addresses
+        self.opcua = {name: OpcuaHandle(name, self._loop, addresses[name], device) for name, device in made.items()}
+        return made
+
     async def _open_bench(self) -> str:
         # asyncua alone takes longer to load than the rest of the plant to start.
-        from simulators.opcua_server import BenchServer
+        from simulators.opcua.bench import BenchServer
         from simulators.plant.bench import Bench
 
         settings, origin_ns = self._settings, self._origin_ns

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 
@@ -11,7 +11,9 @@ from pydantic import Field
 
 from config.problems import Location
 from config.settings import FilePath, Mistake, Name, Settings
-from simulators.faults.script import Fault, StuckFault
+from simulators.faults.opcua_script import AnyFault, AnyNodeFault, AnyOpcuaFault
+from simulators.faults.script import StuckFault
+from simulators.opcua.settings import OpcuaDevice
 from simulators.registers import MACHINE_MAP, METER_MAP, PRESS_MAP
 from simulators.transport_settings import Transport
 
@@ -81,8 +83,10 @@ class PlantSettings(Settings):
     """Further Modbus TCP devices, replayed from recordings of real ones."""
     machines: tuple[MachineSettings, ...] = ()
     """A workshop of dumb machines, whose true states, parts and doors the ledger tells."""
-    faults: tuple[Fault, ...] = ()
-    """What goes wrong with which Modbus device, and when."""
+    opcua: tuple[OpcuaDevice, ...] = ()
+    """OPC UA devices beside the bench, judged over their subscriptions."""
+    faults: tuple[AnyFault, ...] = ()
+    """What goes wrong with which device, and when."""
     patience_s: float = Field(default=0.0, ge=0, le=3600)
     """How long a client is sure to wait: an answer that came later than this is not demanded of it."""
 
@@ -107,6 +111,7 @@ class PlantSettings(Settings):
         ports += [(("transports", index, "port"), getattr(way, "port", 0)) for index, way in enumerate(self.transports)]
         ports += [(("recordings", index, "port"), recorded.port) for index, recorded in enumerate(self.recordings)]
         ports += [(("machines", index, "port"), machine.port) for index, machine in enumerate(self.machines)]
+        ports += [(("opcua", index, "port"), device.port) for index, device in enumerate(self.opcua)]
         for index, (place, port) in enumerate(ports):
             earlier = next((other for other, used in ports[:index] if used == port != 0), None)
             if earlier:
@@ -123,22 +128,33 @@ class PlantSettings(Settings):
             if machine.name in (*known, *_TAKEN):
                 yield ("machines", index, "name"), f"{machine.name!r} is taken", None
             known[machine.name] = MACHINE_TAGS
+        for index, device in enumerate(self.opcua):
+            if device.name in (*known, *_TAKEN, *(other.name for other in self.opcua[:index])):
+                yield ("opcua", index, "name"), f"{device.name!r} is taken", None
         names = ", ".join(known)
-        for index, fault in enumerate(self.faults):
-            if fault.device not in known:
-                yield ("faults", index, "device"), f"there is no Modbus device {fault.device!r}", f"one of {names}"
-            tags = known.get(fault.device)
-            if isinstance(fault, StuckFault) and tags is not None:
-                for place, tag in enumerate(fault.tags):
-                    if tag not in tags:
-                        mend = f"one of {', '.join(tags)}"
-                        yield ("faults", index, "tags", place), f"{fault.device} has no tag {tag!r}", mend
+        yield from self._fault_mistakes(known)
         for index, way in enumerate(self.transports):
             if way.device not in known:
                 yield ("transports", index, "device"), f"there is no Modbus device {way.device!r}", f"one of {names}"
             earlier = [other for other in self.transports[:index] if (other.device, other.kind) == (way.device, way.kind)]
             if earlier:
                 yield ("transports", index), f"{way.device} has {way.kind.value} already", None
+
+    def _fault_mistakes(self, modbus: Mapping[str, tuple[str, ...] | None]) -> Iterator[Mistake]:
+        """Devices of the other protocol or of none, and tags that a device hasn't."""
+        opcua = {device.name: tuple(one.name for one in device.variables) for device in self.opcua}
+        for index, fault in enumerate(self.faults):
+            known: Mapping[str, tuple[str, ...] | None] = opcua if isinstance(fault, AnyOpcuaFault) else modbus
+            protocol = "OPC UA" if isinstance(fault, AnyOpcuaFault) else "Modbus"
+            if fault.device not in known:
+                what = f"there is no {protocol} device {fault.device!r}"
+                yield ("faults", index, "device"), what, f"one of {', '.join(known)}" if known else "list one under opcua"
+            tags = known.get(fault.device)
+            if isinstance(fault, StuckFault | AnyNodeFault) and tags is not None:
+                for place, tag in enumerate(fault.tags):
+                    if tag not in tags:
+                        mend = f"one of {', '.join(tags)}"
+                        yield ("faults", index, "tags", place), f"{fault.device} has no tag {tag!r}", mend
 
     def _host_mistakes(self) -> Iterator[Mistake]:
         try:

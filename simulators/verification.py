@@ -6,117 +6,27 @@ import re
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from simulators.faults.script import FaultKind
-from simulators.gaps import Gap, Stretch, merge_stretches
-from simulators.histories import History, Match, TagVerdict
+from simulators.gaps import Stretch, merge_stretches
+from simulators.histories import History, Match
 from simulators.ledger import FaultRecord, Value, open_read_only, read_faults, read_served, unusable
+from simulators.samples import read_ends, read_histories_kept, read_samples
+from simulators.streams import Stream, Subscriptions
+from simulators.verdict import Verdict
 
 EXAMPLES_PER_KIND = 5
 _NS_PER_MS = 1_000_000
 _MARKED = re.compile(r'^(\{.*?"t":[0-9]+,)"historical":true,')
 """A message of the history lane, up to its mark: what had gone live before may come again as history."""
 _OUTAGES = frozenset({FaultKind.RESTART, FaultKind.REFUSE, FaultKind.HALF_OPEN})
-_COUNTS = ("read", "delivered", "filtered", "lost", "reordered", "heartbeats", "bad", "cut", "spoiled")
-
 Tag = tuple[str, str]
 """(device, tag)"""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The answer. Totals are sums over the tags; see TagVerdict for what each counts."""
-
-    tags: tuple[TagVerdict, ...]
-    messages: int
-    """Received, repeats included."""
-    repeated: int
-    """Messages whose (gateway, epoch, seq) had come before, byte for byte the same but for the mark of history."""
-    malformed: int
-    """Messages that aren't telemetry, and repeats that differ from what they repeat; counted as altered."""
-    age_ms_p50: float | None
-    """From the instant of service (Modbus) or the device's own time (OPC UA) to the subscriber; None without a live reading."""
-    age_ms_p99: float | None
-    examples: tuple[str, ...]
-    """The first findings of each kind, in words."""
-    gaps: tuple[Gap, ...] = ()
-    """Where devices lost data before the client could have it, in the order of time. No fault of the client."""
-
-    @property
-    def read(self) -> int:
-        return self._sum("read")
-
-    @property
-    def delivered(self) -> int:
-        return self._sum("delivered")
-
-    @property
-    def filtered(self) -> int:
-        return self._sum("filtered")
-
-    @property
-    def lost(self) -> int:
-        return self._sum("lost")
-
-    @property
-    def altered(self) -> int:
-        return self._sum("altered") + self.malformed
-
-    @property
-    def reordered(self) -> int:
-        return self._sum("reordered")
-
-    @property
-    def heartbeats(self) -> int:
-        return self._sum("heartbeats")
-
-    @property
-    def bad(self) -> int:
-        return self._sum("bad")
-
-    @property
-    def cut(self) -> int:
-        return self._sum("cut")
-
-    @property
-    def spoiled(self) -> int:
-        return self._sum("spoiled")
-
-    @property
-    def clean(self) -> bool:
-        """Nothing lost, altered or out of order. Repeats are no fault: they can be told by their identity."""
-        return not (self.lost or self.altered or self.reordered)
-
-    def as_json(self) -> dict[str, Any]:
-        """All of it, for a file."""
-        totals = {name: getattr(self, name) for name in (*_COUNTS, "altered")}
-        tags = [{**asdict(tag), "read": tag.read} for tag in self.tags]
-        return {"clean": self.clean, **totals, **asdict(self), "tags": tags, "examples": list(self.examples)}
-
-    def as_text(self) -> str:
-        """A few lines for a person."""
-        lines = [
-            f"read {self.read}, delivered {self.delivered}, filtered {self.filtered}, lost {self.lost}, "
-            f"altered {self.altered}, reordered {self.reordered}",
-            f"messages {self.messages}, repeated {self.repeated}; heartbeats {self.heartbeats}, bad {self.bad}, cut {self.cut}",
-        ]
-        if self.gaps:
-            told = sum(gap.told for gap in self.gaps)
-            lines.append(f"spoiled by the device {self.spoiled}, in {len(self.gaps)} gaps, of which {told} were reported Bad")
-        if self.age_ms_p50 is not None:
-            lines.append(f"age at the subscriber: p50 {self.age_ms_p50:.1f} ms, p99 {self.age_ms_p99:.1f} ms")
-        lines += self.examples
-        lines.append("clean" if self.clean else "NOT clean")
-        return "\n".join(lines) + "\n"
-
-    def _sum(self, name: str) -> int:
-        return sum(getattr(tag, name) for tag in self.tags)
 
 
 class Telemetry(msgspec.Struct):
@@ -173,7 +83,8 @@ def verify(
     Raises:
         ConfigError: a file is missing, is not what it should be, or the ledger contradicts itself.
     """
-    judgement = _Judgement(_read_histories(ledger))
+    streams, subscriptions = _read_streams(ledger)
+    judgement = _Judgement(_read_histories(ledger), streams, subscriptions)
     for message in _read_messages(delivered):
         judgement.take(message)
     return judgement.verdict(deadbands, collected)
@@ -182,8 +93,13 @@ def verify(
 class _Judgement:
     """A verdict in the making."""
 
-    def __init__(self, histories: dict[Tag, History]) -> None:
-        self._histories = histories
+    def __init__(
+        self, histories: dict[Tag, History], streams: dict[Tag, Stream], subscriptions: Mapping[str, Subscriptions]
+    ) -> None:
+        self._histories = {tag: history for tag, history in histories.items() if tag not in streams}
+        self._streams = streams
+        self._subscriptions = subscriptions
+        self._epochs: dict[tuple[str, str], int] = {}
         self._payloads: dict[tuple[str, str, int], int] = {}
         self._findings = _Findings()
         self._ages_ns: list[int] = []
@@ -213,6 +129,13 @@ class _Judgement:
                 stretches += history.find_stretches()
                 for loss in losses[:EXAMPLES_PER_KIND]:
                     self._findings.add("loss", loss)
+        for tag, stream in sorted(self._streams.items()):
+            if collected is None or tag in collected:
+                verdict, losses, lost = stream.judge(deadbands.get(tag, 0.0), self._subscriptions[tag[0]])
+                tags.append(verdict)
+                stretches += lost
+                for loss in losses[:EXAMPLES_PER_KIND]:
+                    self._findings.add("loss", loss)
         self._ages_ns.sort()
         p50, p99 = (_percentile_ms(self._ages_ns, share) for share in (0.5, 0.99))
         return Verdict(
@@ -232,14 +155,22 @@ class _Judgement:
         except msgspec.MsgspecError as error:
             self._refuse(f"message {message.id} is not telemetry: {error}")
             return
+        gateway, epoch, seq = message.identity
+        place = self._epochs.setdefault((gateway, epoch), len(self._epochs)), seq
         for tag, value in telemetry.values.items():
+            stream = self._streams.get((message.device, tag))
+            if stream is not None:
+                self._note(_match_stream(stream, tag, value, telemetry, place, message.received_ns))
+                continue
             history = self._histories.get((message.device, tag))
             if history is None:
                 history = self._histories[message.device, tag] = History(message.device, tag)
-            match = _match(history, tag, value, telemetry, message)
-            self._findings.add("reading", match.finding)
-            if match.age_ns is not None:
-                self._ages_ns.append(match.age_ns)
+            self._note(_match(history, tag, value, telemetry, message))
+
+    def _note(self, match: Match) -> None:
+        self._findings.add("reading", match.finding)
+        if match.age_ns is not None:
+            self._ages_ns.append(match.age_ns)
 
     def _refuse(self, finding: str) -> None:
         self._malformed += 1
@@ -256,6 +187,35 @@ def _match(history: History, tag: str, value: Value | None, telemetry: Telemetry
     if status == "Good":
         return history.report_wrong(f"no value in message {message.id}, and no status that says why")
     return history.report_bad(telemetry.t)
+
+
+def _match_stream(
+    stream: Stream, tag: str, value: Value | None, telemetry: Telemetry, seq: tuple[int, int], received_ns: int
+) -> Match:
+    status = telemetry.status.get(tag, "Good")
+    source_ms = telemetry.source_t.get(tag)
+    return stream.deliver(value, status, source_ms, seq, received_ns, is_historical=telemetry.historical)
+
+
+def _read_streams(ledger: Path) -> tuple[dict[Tag, Stream], dict[str, Subscriptions]]:
+    kept = read_histories_kept(ledger)
+    streams: dict[Tag, Stream] = {}
+    found: dict[str, Subscriptions] = {}
+    for sample in read_samples(ledger):
+        tag = (sample.device, sample.tag)
+        stream = streams.get(tag)
+        if stream is None:
+            stream = streams[tag] = Stream(*tag, keeps_history=tag in kept)
+        known = found.setdefault(sample.device, Subscriptions())
+        known.take(sample)
+        try:
+            stream.measure(sample)
+        except ValueError as error:
+            raise unusable(ledger, f"contradicts itself: {error}") from error
+    for device, number, at_ns in read_ends(ledger):
+        if device in found:
+            found[device].ended_ns[number] = at_ns
+    return streams, found
 
 
 def _read_histories(ledger: Path) -> dict[Tag, History]:

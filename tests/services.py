@@ -18,8 +18,10 @@ from typing import NoReturn, Self
 
 import pytest
 
+from benchmarks.postgres import binaries
+
 _PATIENCE_S = 20.0
-_SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin")
+_SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", *binaries())
 
 PACKAGES = {
     "mosquitto": "mosquitto",
@@ -36,6 +38,9 @@ PACKAGES = {
     "nft": "nftables",
     "node": "nodejs",
     "npm": "npm",
+    "nginx": "nginx-light",
+    "wrk": "wrk",
+    "postgres": "postgresql",
 }
 """Debian's package of each program that tests need."""
 LIBMODBUS_HEADER = Path("/usr/include/modbus/modbus.h")

@@ -12,10 +12,12 @@ from asyncua import ua
 
 from drivers.errors import DeviceRefused
 from drivers.opcua.failures import translated
+from drivers.opcua.limits import Limits, Service
 from drivers.opcua.session import Session
 from drivers.suggestion import SuggestedTag, Suggestions
 
-NODES_PER_REQUEST = 100
+NODES_PER_TURN = 500
+"""Nodes that are worked on together; a request has as many of them as the server bears."""
 DEFAULT_SAMPLING_MS = 100.0
 DEADBAND_PERCENT = 0.1
 """Suggested for what is measured over a known range: a tenth of what a common transmitter is accurate to."""
@@ -51,8 +53,11 @@ class _Variable:
     """Nodes of its properties, by browse name."""
 
 
-async def browse(session: Session, below: str | None, limit: int) -> Suggestions:
+async def browse(session: Session, below: str | None, limit: int, max_per_request: int) -> Suggestions:
     """Everything below a node (the Objects folder when None) but the server's own diagnostics; at most `limit` variables.
+
+    Args:
+        max_per_request: most nodes in one request; a server that bears fewer is asked for fewer.
 
     Raises:
         DeviceRefused: there is no such node.
@@ -61,13 +66,15 @@ async def browse(session: Session, below: str | None, limit: int) -> Suggestions
     root = _OBJECTS if below is None else session.resolve(below)
     if root is None:
         raise DeviceRefused(f"{session.url} has no namespace of {below}")
-    with translated(f"{session.url}: browsing"):
-        variables, is_cut = await _walk(session, root, limit)
+    asking = _Asking(session, f"{session.url}: browsing", Limits(max_per_request))
+    with translated(asking.doing):
+        await asking.limits.ask(session, (Service.READ, Service.BROWSE))
+        variables, is_cut = await _walk(asking, root, limit)
         tags: list[SuggestedTag] = []
         left_out: list[tuple[str, str]] = []
         names = _Names()
-        for start in range(0, len(variables), NODES_PER_REQUEST):
-            for variable, described in await _describe(session, variables[start : start + NODES_PER_REQUEST]):
+        for start in range(0, len(variables), NODES_PER_TURN):
+            for variable, described in await _describe(asking, variables[start : start + NODES_PER_TURN]):
                 tag = _suggest(session, variable, described, names)
                 if isinstance(tag, str):
                     left_out.append(("/".join(variable.path), tag))
@@ -76,14 +83,14 @@ async def browse(session: Session, below: str | None, limit: int) -> Suggestions
     return Suggestions(tuple(tags), tuple(left_out), is_cut)
 
 
-async def _walk(session: Session, root: Any, limit: int) -> tuple[list[_Variable], bool]:
+async def _walk(asking: _Asking, root: Any, limit: int) -> tuple[list[_Variable], bool]:
     """Breadth first, each node once: address spaces have cycles."""
     found: dict[Any, _Variable] = {}
     seen = {root, _SERVER}
     waiting: deque[tuple[Any, tuple[str, ...]]] = deque([(root, ())])
     while waiting:
-        batch = [waiting.popleft() for _ in range(min(NODES_PER_REQUEST, len(waiting)))]
-        for (parent, path), references in zip(batch, await _children(session, [node for node, _ in batch]), strict=True):
+        batch = [waiting.popleft() for _ in range(min(NODES_PER_TURN, len(waiting)))]
+        for (parent, path), references in zip(batch, await _children(asking, [node for node, _ in batch]), strict=True):
             for reference in references:
                 node = ua.NodeId(reference.NodeId.Identifier, reference.NodeId.NamespaceIndex)
                 name = reference.BrowseName.Name or str(node.Identifier)
@@ -102,7 +109,7 @@ async def _walk(session: Session, root: Any, limit: int) -> tuple[list[_Variable
     return list(found.values()), False
 
 
-async def _children(session: Session, nodes: Sequence[Any]) -> list[list[Any]]:
+async def _children(asking: _Asking, nodes: Sequence[Any]) -> list[list[Any]]:
     """References forward to objects and variables of each node, to the end of their continuation points."""
     descriptions = [
         ua.BrowseDescription(
@@ -115,23 +122,50 @@ async def _children(session: Session, nodes: Sequence[Any]) -> list[list[Any]]:
         )
         for node in nodes
     ]
-    results = await session.services.browse(ua.BrowseParameters(NodesToBrowse=descriptions))
-    children = [list(result.References or ()) for result in results]
-    further = {place: result.ContinuationPoint for place, result in enumerate(results) if result.ContinuationPoint}
-    while further:
-        places, points = list(further), list(further.values())
-        more = await session.services.browse_next(
-            ua.BrowseNextParameters(ReleaseContinuationPoints=False, ContinuationPoints=points)
-        )
-        further = {}
-        for place, result in zip(places, more, strict=True):
-            children[place] += result.References or ()
-            if result.ContinuationPoint:
-                further[place] = result.ContinuationPoint
-    return children
+    return await asking.limits.in_parts(Service.BROWSE, asking.doing, descriptions, asking.browse)
 
 
-async def _describe(session: Session, variables: Sequence[_Variable]) -> list[tuple[_Variable, dict[Any, Any]]]:
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """One look through one server."""
+
+    session: Session
+    doing: str
+    limits: Limits
+
+    async def browse(self, part: Sequence[Any]) -> list[list[Any]]:
+        """The references of each, or asyncua's BadTooManyOperations where it has no continuation points for so many."""
+        services = self.session.services
+        results = await services.browse(ua.BrowseParameters(NodesToBrowse=list(part)))
+        children = [list(result.References or ()) for result in results]
+        further = {place: result.ContinuationPoint for place, result in enumerate(results) if result.ContinuationPoint}
+        if len(part) > 1 and any(_is_out_of_points(result) for result in results):
+            await self._next(further, release=True)
+            raise ua.uaerrors.BadTooManyOperations
+        while further:
+            more = await self._next(further, release=False)
+            further = {}
+            for place, result in more.items():
+                children[place] += result.References or ()
+                if result.ContinuationPoint:
+                    further[place] = result.ContinuationPoint
+        return children
+
+    async def _next(self, points: dict[int, bytes], *, release: bool) -> dict[int, Any]:
+        async def ask(part: Sequence[bytes]) -> list[Any]:
+            parameters = ua.BrowseNextParameters(ReleaseContinuationPoints=release, ContinuationPoints=list(part))
+            found = list(await self.session.services.browse_next(parameters))
+            return [None] * len(part) if release else found  # what is released has no results in some servers
+
+        results = await self.limits.in_parts(Service.BROWSE, self.doing, list(points.values()), ask)
+        return dict(zip(points, results, strict=True))
+
+
+def _is_out_of_points(result: Any) -> bool:
+    return bool(result.StatusCode.value == ua.StatusCodes.BadNoContinuationPoints)
+
+
+async def _describe(asking: _Asking, variables: Sequence[_Variable]) -> list[tuple[_Variable, dict[Any, Any]]]:
     """What each variable and its properties say: by attribute and by the property's name."""
     wanted: list[tuple[int, Any, Any, Any]] = []
     for place, variable in enumerate(variables):
@@ -140,12 +174,15 @@ async def _describe(session: Session, variables: Sequence[_Variable]) -> list[tu
             if name in variable.properties:
                 wanted.append((place, name, variable.properties[name], ua.AttributeIds.Value))
     described: list[dict[Any, Any]] = [{} for _ in variables]
-    for start in range(0, len(wanted), NODES_PER_REQUEST):
-        part = wanted[start : start + NODES_PER_REQUEST]
-        nodes = [ua.ReadValueId(NodeId=node, AttributeId=attribute) for _, _, node, attribute in part]
-        for (place, key, _, _), value in zip(part, await session.services.read(_reading(nodes)), strict=True):
-            if value.Value is not None and (value.StatusCode is None or not value.StatusCode.is_bad()):
-                described[place][key] = value.Value
+    nodes = [ua.ReadValueId(NodeId=node, AttributeId=attribute) for _, _, node, attribute in wanted]
+
+    async def read(part: Sequence[Any]) -> list[Any]:
+        return list(await asking.session.services.read(_reading(list(part))))
+
+    values = await asking.limits.in_parts(Service.READ, asking.doing, nodes, read)
+    for (place, key, _, _), value in zip(wanted, values, strict=True):
+        if value.Value is not None and (value.StatusCode is None or not value.StatusCode.is_bad()):
+            described[place][key] = value.Value
     return list(zip(variables, described, strict=True))
 
 

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from drivers.base import Reached, Standing
 from drivers.model import Column, Frame, TagTable, select
+from drivers.status import Status
 
 _BAD = np.uint32(0x8000_0000)
 _OBJECTS = "list"
@@ -29,6 +31,14 @@ class Continuity:
         self._key = np.full(count, -1, np.int8)
         """Which store holds a tag's value; -1 before its first reading."""
         self._stores: list[Any] = []
+        self._is_recalled = np.zeros(count, np.bool_)
+        """Whether an earlier process had a reading, whose value isn't known any more."""
+
+    def recall(self, reached: Reached) -> None:
+        """An earlier process has stored that."""
+        self._is_recalled = reached.standing >= Standing.READ
+        self._source_ns[:] = reached.source_ns
+        self._status[:] = np.where(reached.standing == Standing.BAD, _BAD, np.uint32(0))
 
     def note(self, frames: Sequence[Frame]) -> None:
         """These readings have been passed on, in this order."""
@@ -47,12 +57,13 @@ class Continuity:
     def clear(self) -> None:
         """Nothing has been read yet."""
         self._key[:] = -1
+        self._is_recalled[:] = False
         self._filled_ns[:] = 0
         self._has_repeats = False
 
     def has_read(self, tag: int) -> bool:
-        """Whether there has been a reading."""
-        return bool(self._key[tag] >= 0)
+        """Whether there has been a reading, of an earlier process too."""
+        return bool(self._key[tag] >= 0 or self._is_recalled[tag])
 
     def differ(
         self, tags: npt.NDArray[np.uint32], status: npt.NDArray[np.uint32], source_ns: npt.NDArray[np.int64]
@@ -63,13 +74,22 @@ class Continuity:
         differ: npt.NDArray[np.bool_] = ~(is_same | is_bad_still)
         return differ
 
+    def is_lost(self, tags: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
+        """Of which of these tags a gap is the last that was told."""
+        lost: npt.NDArray[np.bool_] = self._status[tags] == Status.BAD_DATA_LOST
+        return lost
+
     def source_ns(self, tag: int) -> int:
         """The device's own time of the last reading, ns since the epoch; 0 where it has none."""
         return int(self._source_ns[tag])
 
     def again(self, tags: Sequence[int], acquired_ns: int) -> list[Frame]:
-        """The last readings of those of `tags` that have one, once more: they hold still. The server may say the same."""
+        """The last readings of those of `tags` that have one, once more: they hold still. The server may say the same.
+
+        A gap is told once.
+        """
         wanted = np.array(tags, np.int32)
+        wanted = wanted[self._status[wanted] != Status.BAD_DATA_LOST]
         self._has_repeats = True
         frames = []
         for key, store in enumerate(self._stores):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from asyncua import ua
 
-from drivers.base import DevicePlan, Notification, ReadPlan
+from drivers.base import DevicePlan, Notification, Reached, ReadPlan, Standing
 from drivers.errors import DeviceRefused, DeviceUnreachable, DriverError
 from drivers.model import Frame, bad_frame
 from drivers.opcua.columns import DataValues
@@ -18,13 +19,16 @@ from drivers.opcua.continuity import Continuity
 from drivers.opcua.definitions import learn_structures
 from drivers.opcua.events import count_overflows, decode_events, event_frames, refresh_request
 from drivers.opcua.failures import translated
-from drivers.opcua.following import Following, Hands, NoSubscriptions
+from drivers.opcua.followed import Hands, NoSubscriptions
+from drivers.opcua.following import Following
 from drivers.opcua.limits import Limits
 from drivers.opcua.mending import Mender
 from drivers.opcua.monitoring import Monitored, monitor
 from drivers.opcua.plan import Item, OpcuaReadPlan
 from drivers.opcua.polling import Rounds, read_values
 from drivers.opcua.publishing import Message, Publisher, Receipt
+from drivers.opcua.redundancy import Servers
+from drivers.opcua.reverse import way_in
 from drivers.opcua.session import SESSION_TIMEOUT_S, Session, open_session
 from drivers.opcua.settings import KIND_OF, Mode, OpcuaSettings, SourceClock, ValueType
 from drivers.opcua.structures import Structures
@@ -33,12 +37,10 @@ from drivers.opcua.writing import Writing
 from drivers.status import Status
 
 NOTIFICATIONS_PER_MESSAGE = 1000
-_MOST_RESUMES = 3
-"""Attempts to take up a session at an address before another address is tried."""
 
 
 class OpcuaDriver:
-    """One session with one OPC UA server (Driver, Subscriber, Writer, Resumable, Certified, Learner, Counting)."""
+    """One session with one OPC UA server (Driver, Subscriber, Writer, and the rest of base.py)."""
 
     def __init__(self, settings: OpcuaSettings, plan: DevicePlan, *, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._settings = settings
@@ -54,15 +56,15 @@ class OpcuaDriver:
         self._is_following = False
         """Whether the subscriptions are on the present connection."""
         self._may_transfer = False
-        self._addresses = settings.urls
-        self._address = 0
-        """Which of them is in use; the next one is tried when it fails."""
-        self._failures = 0
+        found = {url: way_in(settings, url) for url in settings.urls}
+        self._incoming = {url: incoming for url, incoming in found.items() if incoming is not None}
+        """Where they dial in, by address; empty where they are dialled."""
+        self._servers = Servers(settings.urls, self._open, settings.timeout_ms / 1000)
         self._known: Session | None = None
         """The session whose server has said what it bears and what its structures are."""
         self._continuity = Continuity(plan.tags)
         self._limits = Limits(settings.max_per_request)
-        self.mender = Mender(plan.tags, self._frames, self._continuity, self._limits, clock_ns)
+        self.mender = Mender(plan.tags, self._frames, self._continuity, self._limits, clock_ns, check_clock=check_clock)
         self._monitored = Monitored()
         self._rounds: Rounds | None = None
         self._is_polled = False
@@ -79,32 +81,43 @@ class OpcuaDriver:
     @property
     def counts(self) -> Mapping[str, int]:
         """Overflows told by the server, notifications got by Republish, values timed by a clock that isn't set, readings that
-        history filled in and stretches that nothing could fill (Counting)."""
+        history filled in, stretches that nothing could fill, and, where servers dial in, callers that were turned away."""
         republished = self._counts["republished"] + (self._following.publisher.republished if self._following is not None else 0)
         holes = {"filled": self.mender.filled, "gaps": self.mender.gaps}
-        return {**self._counts, "republished": republished, "unset_clock": self._maker.unset_clock, **holes}
+        calls = {"refused_calls": max(one.refused for one in self._incoming.values())} if self._incoming else {}
+        return {**self._counts, "republished": republished, "unset_clock": self._maker.unset_clock, **holes, **calls}
+
+    def recall(self, reached: Reached) -> None:
+        """See Recalling.recall."""
+        self._continuity.recall(reached)
+        followed = np.flatnonzero(reached.standing >= Standing.FOLLOWED).tolist()
+        self.mender.recall(tag for tag in followed if self._settings.tags[tag].type is ValueType.EVENT)
 
     async def connect(self) -> None:
         """See Driver.connect. After suspend() the server's session is taken up again."""
         await self.suspend()
         former = self._session
         try:
+            with translated(f"{self._settings.name}: listening at {self._settings.listen}"):
+                for incoming in self._incoming.values():
+                    await incoming.open()
             session = former
             if session is None or not await session.resume(self._settings):
                 self._session = None
-                self._session = session = await open_session(self._settings, self._addresses[self._address], self._clock_ns())
+                self._session = session = await self._servers.open()
                 self._may_transfer = former is not None and session.is_same_server(former)
                 self._writing.forget()
             if self._known is not session:
                 await self._learn(session)
         except DriverError:
-            self._failures += 1
-            if len(self._addresses) > 1 and self._failures >= (1 if self._session is None else _MOST_RESUMES):
-                # Another server of the set has neither our session nor our subscriptions.
-                self._address = (self._address + 1) % len(self._addresses)
-                self._session, self._failures = None, 0
+            if self._servers.failed(has_session=self._session is not None):
+                self._session = None
             raise
-        self._is_connected, self._failures = True, 0
+        self._is_connected = True
+        self._servers.succeeded()
+
+    async def _open(self, url: str) -> Session:
+        return await open_session(self._settings, url, self._clock_ns(), self._incoming.get(url))
 
     async def _learn(self, session: Session) -> None:
         """What the server says of its limits and of the structures that json tags may have."""
@@ -130,12 +143,16 @@ class OpcuaDriver:
             if self._following.publisher.is_deaf:
                 # A session that was taken up and stays dumb isn't taken up a second time.
                 await self._end()
+        if self._session is not None and self._session.url != self._servers.url:
+            await self._end()  # Another server is used from now on.
         if self._session is not None:
             await self._session.suspend()
 
     async def close(self) -> None:
         """See Driver.close."""
         await self._end()
+        for incoming in self._incoming.values():
+            incoming.close()
         self._continuity.clear()
         self.mender.clear()
 
@@ -194,6 +211,8 @@ class OpcuaDriver:
         """See Subscriber.receive. May be cancelled without losing readings."""
         if self._rounds is not None:
             plan = await self._rounds.wait_due()
+            if asyncio.get_running_loop().time() >= self._servers.look_at:
+                await self._servers.look(self._open_session())
             return Notification(await self.read(plan), None)
         if self._following is None or not self._is_following:
             raise DeviceUnreachable(f"{self._settings.name}: not subscribed")
@@ -236,6 +255,7 @@ class OpcuaDriver:
             self._message_frames,
             lambda refused: self._bad_frames(self._clock_ns(), refused),
             self._clock_ns,
+            self._servers,
         )
 
     def _message_frames(self, message: Message) -> list[Frame]:

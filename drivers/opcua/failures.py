@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from asyncua import ua
 from cryptography.exceptions import InvalidSignature
@@ -37,6 +38,14 @@ _REFUSED = frozenset(
 )
 """Status codes that no repetition changes (OPC UA Part 4, 7.39); every BadCertificate... besides."""
 
+TOO_MUCH = (
+    ua.uaerrors.BadTooManyOperations,
+    ua.uaerrors.BadRequestTooLarge,
+    ua.uaerrors.BadResponseTooLarge,
+    ua.uaerrors.BadEncodingLimitsExceeded,
+)
+"""So a server refuses a request as a whole that is too long for it, or whose answer is."""
+
 _MISBEHAVED = frozenset({"BadDecodingError", "BadUnknownResponse", "BadTcpMessageTypeInvalid", "BadSequenceNumberInvalid"})
 
 
@@ -44,9 +53,32 @@ _MISBEHAVED = frozenset({"BadDecodingError", "BadUnknownResponse", "BadTcpMessag
 def translated(doing: str) -> Iterator[None]:
     """Whatever asyncua or the system raises within becomes a DriverError whose text begins with `doing`."""
     try:
-        yield
+        with _plain_cancellation():
+            yield
     except (ua.UaError, InvalidSignature, OSError) as error:
         raise driver_error(doing, error) from error
+
+
+@asynccontextmanager
+async def within(seconds: float) -> AsyncIterator[None]:
+    """asyncio.timeout() around calls of asyncua's."""
+    async with asyncio.timeout(seconds):
+        with _plain_cancellation():
+            yield
+
+
+@contextmanager
+def _plain_cancellation() -> Iterator[None]:
+    """Where an answer comes in the very moment of a cancellation, asyncua raises a kind of CancelledError of its own.
+
+    asyncio.timeout() doesn't know it for its own cancellation, and the task would end by it.
+    """
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        if type(error) is asyncio.CancelledError:
+            raise
+        raise asyncio.CancelledError from error
 
 
 def driver_error(doing: str, error: BaseException) -> DriverError:

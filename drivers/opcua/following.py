@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from asyncua import ua
 
 from drivers.base import Notification
-from drivers.errors import DeviceRefused, DeviceUnreachable, DriverError
+from drivers.errors import DeviceUnreachable, DriverError
 from drivers.model import Frame
 from drivers.opcua.continuity import Continuity
 from drivers.opcua.failures import translated
+from drivers.opcua.followed import Followed, Hands, NoSubscriptions
 from drivers.opcua.mending import Job, Mender
-from drivers.opcua.plan import Item, OpcuaReadPlan
+from drivers.opcua.plan import OpcuaReadPlan
 from drivers.opcua.publishing import Message, Publisher, Receipt
 from drivers.opcua.session import Session
 from drivers.opcua.values import OVERFLOW
@@ -31,37 +32,6 @@ RECHECK_S = 60.0
 """How often quarantined nodes are looked for."""
 _UNSUBSCRIBABLE = (ua.uaerrors.BadServiceUnsupported, ua.uaerrors.BadNotImplemented, ua.uaerrors.BadNotSupported)
 """A server that answers CreateSubscription so has no subscriptions."""
-
-
-class NoSubscriptions(DeviceRefused):
-    """The server has no subscriptions at all."""
-
-
-@dataclass(slots=True)
-class Followed:
-    """One plan and its subscription on the server."""
-
-    plan: OpcuaReadPlan
-    number: int
-    is_complete: bool = False
-    """All items have been asked for."""
-    missing: dict[int, Item] = field(default_factory=dict)
-    """Quarantined, by tag."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hands:
-    """What the driver does for its subscriptions."""
-
-    name: str
-    """The device's."""
-    parameters: Callable[[OpcuaReadPlan], Any]
-    """ua.CreateSubscriptionParameters of a plan."""
-    monitor: Callable[[Session, int, Sequence[Item]], Awaitable[list[tuple[int, int]]]]
-    """Make monitored items, anew where there are some (session, subscription, items); (tag, status) of those refused."""
-    frames: Callable[[Message], list[Frame]]
-    bad_frames: Callable[[Sequence[tuple[int, int]]], list[Frame]]
-    clock_ns: Callable[[], int]
 
 
 @dataclass(slots=True)
@@ -91,6 +61,8 @@ class Following:
         self._recheck_at = float("inf")
         self._unkept: set[int] = set()
         """Tags of which the server keeps no history, as an overflow has shown."""
+        self._settling: list[Job] = []
+        """What is to be done when the server has sent all that it has of a subscription."""
 
     async def begin(self, session: Session, plans: Sequence[OpcuaReadPlan], may_transfer: bool) -> list[Frame]:
         """Take the subscriptions up on this session, or make them.
@@ -113,6 +85,9 @@ class Following:
         frames: list[Frame] = []
         kept = {id(followed.plan): followed for followed in self._followed}
         self._followed = []
+        self._settling = [job for job in self._settling if job.subscription in alive]
+        for number in alive & {job.subscription for job in self._settling}:
+            self.publisher.expect_sign(number)
         for plan in plans:
             followed = kept.get(id(plan))
             if followed is not None and followed.number in alive and await self._catch_up(followed):
@@ -204,6 +179,7 @@ class Following:
             if self._mender.has_work:
                 await self._session.renew()
                 frames = await self._mender.step(self._session)
+                self._await_signs()
                 if frames:
                     return Notification(frames, None)
             elif self._held:
@@ -227,13 +203,19 @@ class Following:
         self.publisher.acknowledge(receipt)
 
     async def _next(self) -> Message | None:
-        """The next message; None when it is time to look for quarantined nodes, which is done."""
+        """The next message; None when it is time to look for quarantined nodes, or how well the server is, which is done."""
+        due_at = min(self._recheck_at, self._hands.servers.look_at)
         try:
-            async with asyncio.timeout_at(None if self._recheck_at == float("inf") else self._recheck_at):
+            async with asyncio.timeout_at(None if due_at == float("inf") else due_at):
                 return await self.publisher.next()
         except TimeoutError:
             pass
         assert self._session is not None
+        now = asyncio.get_running_loop().time()
+        if now >= self._hands.servers.look_at:
+            await self._hands.servers.look(self._session)
+        if now < self._recheck_at:
+            return None
         for followed in self._followed:
             await self._recheck(self._session, followed)
         self._schedule_recheck()
@@ -242,6 +224,11 @@ class Following:
     def _take(self, session: Session, message: Message) -> None:
         """Hold a message's readings, each piece of them behind the hole that it tells of."""
         followed = next((one for one in self._followed if one.number == message.receipt.subscription), None)
+        if message.is_sign:
+            for job in [job for job in self._settling if job.subscription == message.receipt.subscription]:
+                self._settling.remove(job)
+                self._mend(job)
+            return
         if message.is_gap:
             if followed is not None:
                 nodes = self._nodes(session, followed.plan)
@@ -265,6 +252,14 @@ class Following:
         if followed is not None:
             self._quarantine(followed, _deleted(frames))
 
+    def _await_signs(self) -> None:
+        """What can be done only when the server has sent all that it has."""
+        for job in self._mender.settling:
+            assert job.subscription is not None
+            self.publisher.expect_sign(job.subscription)
+        self._settling += self._mender.settling
+        self._mender.settling.clear()
+
     def _mend(self, job: Job) -> None:
         """A hole in the midst of what goes on: it begins behind what was given, acknowledged or not."""
         while self._given:
@@ -277,7 +272,7 @@ class Following:
             return {}
         flags = ((frame.status & OVERFLOW) == OVERFLOW) & (frame.source_ns > 0)
         found = zip(frame.tags[flags].tolist(), frame.source_ns[flags].tolist(), strict=True)
-        return {tag: at for tag, at in found if tag not in self._unkept and at > self._continuity.source_ns(tag)}
+        return {tag: at for tag, at in found if at > self._continuity.source_ns(tag)}
 
     def _quarantine(self, followed: Followed, tags: Sequence[int]) -> None:
         if tags:
@@ -296,6 +291,11 @@ class Following:
         missing = followed.missing
         refused = await self._hands.monitor(session, followed.number, list(missing.values()))
         followed.missing = {tag: missing[tag] for tag, _ in refused}
+        # Of one that has had readings some may be missing.
+        found = [tag for tag in missing.keys() - followed.missing.keys() if self._continuity.source_ns(tag)]
+        if found:
+            nodes = self._nodes(session, followed.plan)
+            self._mend(Job({tag: nodes[tag] for tag in found if tag in nodes}, None))
 
     async def pause(self) -> None:
         """Before the session is suspended."""

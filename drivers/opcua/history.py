@@ -13,7 +13,8 @@ from asyncua import ua
 
 from drivers.errors import DeviceMisbehaved
 from drivers.opcua.columns import DataValues, in_turn, part_of
-from drivers.opcua.limits import TOO_MUCH, Limits, Service, check_result
+from drivers.opcua.failures import TOO_MUCH
+from drivers.opcua.limits import Limits, Service, check_result
 from drivers.opcua.notification import HistoryResult, decode_history
 from drivers.opcua.session import Session
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 from asyncua import ua
 
 from drivers.errors import DeviceMisbehaved, DeviceRefused
-from drivers.opcua.failures import translated
+from drivers.opcua.failures import TOO_MUCH, translated
 from drivers.opcua.session import Session
 
 T = TypeVar("T")
@@ -22,17 +22,13 @@ class Service(StrEnum):
     READ = "max_nodes_per_read"
     MONITOR = "max_monitored_items_per_call"
     HISTORY = "max_nodes_per_history_read"
+    BROWSE = "max_nodes_per_browse"
 
 
-_NODES = {Service.READ: 11705, Service.MONITOR: 11714, Service.HISTORY: 12165}
-"""MaxNodesPerRead, MaxMonitoredItemsPerCall and MaxNodesPerHistoryReadData of OperationLimits, namespace 0 (Part 6, A)."""
-TOO_MUCH = (
-    ua.uaerrors.BadTooManyOperations,
-    ua.uaerrors.BadRequestTooLarge,
-    ua.uaerrors.BadResponseTooLarge,
-    ua.uaerrors.BadEncodingLimitsExceeded,
-)
-"""So a server refuses a request as a whole that is too long for it, or whose answer is."""
+_NODES = {Service.READ: 11705, Service.MONITOR: 11714, Service.HISTORY: 12165, Service.BROWSE: 11710}
+"""MaxNodesPerRead, MaxMonitoredItemsPerCall, MaxNodesPerHistoryReadData and MaxNodesPerBrowse of OperationLimits (Part 6, A)."""
+FOLLOWING = (Service.READ, Service.MONITOR, Service.HISTORY)
+"""What it takes to follow variables."""
 
 
 class Limits:
@@ -52,19 +48,19 @@ class Limits:
         """Nodes to put into one request."""
         return min(self._most, self._learnt.get(service, self._most))
 
-    async def ask(self, session: Session) -> None:
+    async def ask(self, session: Session, services: Sequence[Service] = FOLLOWING) -> None:
         """What the server says of itself; one that says nothing, or nonsense, teaches nothing.
 
         Raises:
             DriverError: the link is gone.
         """
-        nodes = [ua.NodeId(number) for number in _NODES.values()]
+        nodes = [ua.NodeId(_NODES[service]) for service in services]
         try:
             with translated("asking for operation limits"):
-                values = await session.services.read_attributes(nodes, ua.AttributeIds.Value)
+                values = await session.read_values(nodes)
         except DeviceRefused:
             return
-        for service, value in zip(_NODES, values, strict=False):
+        for service, value in zip(services, values, strict=False):
             limit = value.Value.Value if value.Value is not None else None
             if isinstance(limit, int) and limit > 0:
                 self._learnt[service] = min(limit, self._learnt.get(service, limit))

@@ -7,7 +7,7 @@ Events have no present value and no history here: where some may be lost, that i
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from drivers.opcua.history import Hole, Page, read_holes
 from drivers.opcua.limits import Limits
 from drivers.opcua.polling import read_values
 from drivers.opcua.session import Session
+from drivers.opcua.values import CLOCK_SET_NS
 from drivers.status import Status
 
 MOST_FAILURES = 3
@@ -48,11 +49,15 @@ class Job:
     failures: int = 0
     unkept: set[int] = field(default_factory=set)
     """Tags for which there is no history."""
+    untimed: set[int] = field(default_factory=set)
+    """Tags whose last reading had no time, so that nobody can say from where on history should be read."""
     found: set[int] = field(default_factory=set)
     """Tags for which there is some."""
     present: list[DataValues] = field(default_factory=list)
     """Values that are others than the last that were read."""
     pages: AsyncIterator[Page] | None = None
+    settles: bool = False
+    """`present` are to be given where nothing came behind a gap. To be added when all has come that the server had then."""
 
 
 class Mender:
@@ -65,7 +70,11 @@ class Mender:
         continuity: Continuity,
         limits: Limits,
         clock_ns: Callable[[], int],
+        *,
+        check_clock: bool = True,
     ) -> None:
+        """`check_clock`: of a time that a clock without its setting gives no history is asked."""
+        self._check_clock = check_clock
         self._table = table
         self._limits = limits
         self._notifiers: set[int] = set()
@@ -74,10 +83,16 @@ class Mender:
         self._continuity = continuity
         self._clock_ns = clock_ns
         self._jobs: deque[Job] = deque()
+        self.settling: list[Job] = []
+        """Jobs to be added once the server has sent what it has."""
         self.filled = 0
         """Readings that history gave."""
         self.gaps = 0
         """Tags' stretches that nothing could fill."""
+
+    def recall(self, notifiers: Iterable[int]) -> None:
+        """An earlier process has followed these tags' events."""
+        self._notifiers.update(notifiers)
 
     @property
     def has_work(self) -> bool:
@@ -123,6 +138,10 @@ class Mender:
         return frames
 
     async def _advance(self, session: Session, job: Job) -> list[Frame]:
+        if job.settles:
+            self._jobs.popleft()
+            parts = [part_of(group, self._continuity.is_lost(group.handles)) for group in job.present]
+            return self._make_frames(self._clock_ns(), in_turn([part for part in parts if len(part.places)]))
         if job.pages is None:
             holes = await self._look(session, job)
             if job.failures >= MOST_FAILURES:
@@ -147,35 +166,47 @@ class Mender:
         """Which tags have a hole that history may fill; those of which nothing is known go to `unkept`."""
         last = {tag: self._continuity.source_ns(tag) for tag in job.nodes}
         if job.before_ns is not None:
-            return [Hole(tag, node, last[tag], job.before_ns[tag]) for tag, node in job.nodes.items() if last[tag]]
+            ends = job.before_ns
+            rows = {tag for tag in job.nodes if self._is_row(last[tag], ends[tag])}
+            job.untimed.update(job.nodes.keys() - rows)
+            return [Hole(tag, job.nodes[tag], last[tag], ends[tag]) for tag in job.nodes if tag in rows - job.unkept]
         doing = f"{self._table.device}: looking for a gap"
         groups = await read_values(session, doing, list(job.nodes.items()), self._limits)
         job.present = [part_of(group, self._continuity.differ(group.handles, group.status, group.source_ns)) for group in groups]
         holes = []
         for group in job.present:
             for tag, at in zip(group.handles.tolist(), group.source_ns.tolist(), strict=True):
-                if last[tag] and at > last[tag]:
+                if at > last[tag] and self._is_row(last[tag], at):
                     holes.append(Hole(tag, job.nodes[tag], last[tag], at + 1))
                 else:
                     job.unkept.add(tag)
         return holes
 
+    def _is_row(self, after_ns: int, before_ns: int) -> bool:
+        """Whether both times are of one row: a clock that starts at 2000 and is set then would have 26 years be read anew."""
+        if not after_ns:
+            return False
+        return after_ns >= CLOCK_SET_NS or (before_ns < CLOCK_SET_NS and not self._check_clock)
+
     async def _tell(self, session: Session, job: Job) -> list[Frame]:
         """A gap for what history doesn't have, and, where nothing else will bring them, the present values behind it."""
-        unkept = sorted(job.unkept) if job.before_ns is None else []  # An overflow is told by its own reading's status.
+        unkept = sorted(tag for tag in job.nodes if tag in job.unkept or tag in job.untimed)
         lost = unkept + list(job.notifiers)
         if not lost:
             return []
         now_ns = self._clock_ns()
         frames = [bad_frame(self._table.device, now_ns, np.array(lost, np.int32), Status.BAD_DATA_LOST)]
-        if unkept and job.subscription is not None and not await _resend(session, job.subscription):
+        is_torn = bool(unkept) and job.before_ns is None and job.subscription is not None
+        if is_torn and not await _resend(session, job.subscription):
+            # Older ones may still be on their way.
             parts = [part_of(group, np.isin(group.handles, unkept)) for group in job.present]
-            frames += self._make_frames(now_ns, in_turn(parts))
+            nodes = {tag: job.nodes[tag] for tag in unkept}
+            self.settling.append(Job(nodes, job.subscription, present=parts, settles=True))
         self.gaps += len(lost)
         return frames
 
 
-async def _resend(session: Session, subscription: int) -> bool:
+async def _resend(session: Session, subscription: int | None) -> bool:
     """Ask the server to send every present value of a subscription again (Part 5, 9.2); False where it can't."""
     request = ua.CallMethodRequest(
         ObjectId=ua.NodeId(ua.ObjectIds.Server),

@@ -30,6 +30,8 @@ WINDOW = 3
 """Publish requests kept waiting at the server."""
 MOST_OUTSTANDING = 2 * WINDOW
 """With those that only carry an acknowledgement."""
+MOST_UNANSWERED = 1000
+"""Requests that later ones were answered before: with more of them another connection is better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class Message:
     receipt: Receipt
     is_gap: bool = False
     """Messages of this subscription, up to that of the receipt, are lost for good; there are no items."""
+    is_sign: bool = False
+    """The server has sent what it had of this subscription when it was expect_sign()'s turn; there are no items."""
 
 
 class Publisher:
@@ -65,12 +69,18 @@ class Publisher:
         self._clock_ns = clock_ns
         self._loop = asyncio.get_running_loop()
         self._trackers: dict[int, SequenceTracker] = {}
+        self._signs: dict[int, int] = {}
+        """By how many answers a sign of a subscription is expected at the earliest."""
+        self._answers = 0
+        """How many have come."""
         self._silence_s = float("inf")
         self._requests: dict[asyncio.Task[bytes], list[Any]] = {}
         """Outstanding requests with the acknowledgements that they carry."""
+        self._overtaken: set[asyncio.Task[bytes]] = set()
+        """Outstanding, though later ones are answered."""
         self._limit = MOST_OUTSTANDING
         self._acks: list[Any] = []
-        self._arrived: deque[tuple[bytes, int]] = deque()
+        self._arrived: deque[tuple[bytes, int, int]] = deque()
         self._ready: deque[Message] = deque()
         self._unacknowledged: deque[Message] = deque()
         """Given by next() and not acknowledged: given once more after a resume()."""
@@ -96,7 +106,12 @@ class Publisher:
     def forget(self, subscription: int) -> None:
         """The server has that subscription no more. What has come of it is still given."""
         self._trackers.pop(subscription, None)
+        self._signs.pop(subscription, None)
         self._acks = [ack for ack in self._acks if ack.SubscriptionId != subscription]
+
+    def expect_sign(self, subscription: int) -> None:
+        """Let next() say when the server has sent all that waits in the subscription's queues now."""
+        self._signs[subscription] = self._answers + 1
 
     def follows(self, subscription: int) -> bool:
         """Whether messages of it are expected: until forget(), or until the server ended it."""
@@ -137,7 +152,7 @@ class Publisher:
             else:
                 await self._wait()
         message = self._ready.popleft()
-        if not message.is_gap:
+        if not (message.is_gap or message.is_sign):
             self._unacknowledged.append(message)
         return message
 
@@ -160,7 +175,7 @@ class Publisher:
         """Give up the outstanding requests; nothing more is sent. What they were to acknowledge is kept for a resume()."""
         self._failure = self._failure or DeviceUnreachable(f"{self._device}: closed")
         self._woken.set()
-        requests = list(self._requests)
+        requests = [*self._requests, *self._overtaken]
         for request in requests:
             request.cancel()
         await asyncio.gather(*requests, return_exceptions=True)
@@ -191,8 +206,11 @@ class Publisher:
         request.add_done_callback(self._answered)
 
     def _answered(self, request: asyncio.Task[bytes]) -> None:
-        acks = self._requests.pop(request)
         error = None if request.cancelled() else request.exception()
+        if error is None and not request.cancelled():
+            self._overtake(request)
+        self._overtaken.discard(request)
+        acks = self._requests.pop(request, [])
         if request.cancelled() or error is not None:
             # The server may have taken them or not; to be told twice does it no harm.
             self._acks = [ack for ack in acks if ack.SubscriptionId in self._trackers] + self._acks
@@ -201,7 +219,8 @@ class Publisher:
         self._heard_s = self._loop.time()
         if error is None:
             self._has_heard = True
-            self._arrived.append((request.result(), self._clock_ns()))
+            self._answers += 1
+            self._arrived.append((request.result(), self._clock_ns(), self._answers))
         elif isinstance(error, ua.uaerrors.BadTooManyPublishRequests) and self._requests:
             # The server wants fewer at once; what this one was to acknowledge goes with another.
             self._limit = max(1, len(self._requests))
@@ -211,11 +230,26 @@ class Publisher:
             self._fail(driver_error(f"{self._device}: waiting for notifications", error))
         self._woken.set()
 
+    def _overtake(self, answered: asyncio.Task[bytes]) -> None:
+        """A server answers in the order of the requests (Part 4, 5.14.5): the answers to those before this one have got lost.
+
+        Others take their places, lest the server run out of requests. A late answer is still taken.
+        """
+        if answered not in self._requests:
+            return
+        for request in list(self._requests):
+            if request is answered:
+                break
+            self._acks = [ack for ack in self._requests.pop(request) if ack.SubscriptionId in self._trackers] + self._acks
+            self._overtaken.add(request)
+        if len(self._overtaken) > MOST_UNANSWERED:
+            self._fail(DeviceTimeout(f"{self._device}: {len(self._overtaken)} publish requests were never answered"))
+
     def _fail(self, failure: DriverError) -> None:
         self._failure = self._failure or failure
         self._woken.set()
 
-    async def _examine(self, body: bytes, acquired_ns: int) -> None:
+    async def _examine(self, body: bytes, acquired_ns: int, answer: int) -> None:
         """Put an answer's messages into `_ready`: first any that went missing before it."""
         publication = decode_publish(body)
         if isinstance(publication, int):
@@ -237,6 +271,10 @@ class Publisher:
                 self._keep(tracker, publication.subscription, again, acquired_ns)
         if message.parts:
             self._keep(tracker, publication.subscription, message, acquired_ns)
+        if not publication.more and answer >= self._signs.get(publication.subscription, answer + 1):
+            self._signs.pop(publication.subscription)
+            receipt = Receipt(self, publication.subscription, message.number)
+            self._ready.append(Message(acquired_ns, [], [], receipt, is_sign=True))
 
     async def _republish(self, subscription: int, number: int) -> NotificationMessage | None:
         """The message of that number once more; None when the server hasn't got it (any more, or yet)."""

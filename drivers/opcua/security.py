@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,8 +20,10 @@ from asyncua.crypto.security_policies import (
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from drivers.errors import DeviceRefused, DriverError
-from drivers.opcua.failures import translated
+from drivers.errors import DeviceMisbehaved, DeviceRefused, DriverError
+from drivers.opcua.chunks import MOST_CHUNKS, MOST_MESSAGE_BYTES, Chunks
+from drivers.opcua.failures import translated, within
+from drivers.opcua.reverse import PATIENCE_S, Incoming
 from drivers.opcua.settings import OpcuaSettings, Policy, Security
 from drivers.pki.certificate import (
     CertificateUnusable,
@@ -53,7 +57,50 @@ class Secured:
     """By whose certificate it is ("own", "server"): when it ends, ns since the epoch."""
 
 
-async def secure_client(client: Any, settings: OpcuaSettings, url: str, now_ns: int) -> Secured:
+def make_client(url: str, timeout_s: float, incoming: Incoming | None) -> Any:
+    """asyncua's client of a server that is dialled, or that dials in; what it is sent has bounds."""
+    client = Client(url, timeout=timeout_s)
+    client.max_messagesize, client.max_chunkcount = MOST_MESSAGE_BYTES, MOST_CHUNKS
+    make_protocol = client.uaclient._make_protocol
+    client.uaclient._make_protocol = lambda: _bounded(client, make_protocol())
+    if incoming is not None:
+        client.connect_socket = partial(incoming.connect, client)
+    return client
+
+
+def _bounded(client: Any, protocol: Any) -> Any:
+    """asyncua's protocol, which ends as soon as the server sends what it may not; the reason is the client's `misbehaviour`."""
+    chunks, take = Chunks(), protocol.data_received
+    client.misbehaviour = None
+
+    def data_received(data: bytes) -> None:
+        if protocol.transport is None or protocol.transport.is_closing():
+            return
+        try:
+            chunks.feed(data)
+        except DeviceMisbehaved as error:
+            client.misbehaviour = error
+            protocol._fail_all_pending(error)
+            protocol.transport.abort()
+            return
+        take(data)
+
+    protocol.data_received = data_received
+    return protocol
+
+
+@contextmanager
+def blaming(client: Any) -> Iterator[None]:
+    """An error within is what the server sent that it may not, where that closed the connection."""
+    try:
+        yield
+    except DriverError as error:
+        if (reason := getattr(client, "misbehaviour", None)) is not None and reason is not error:
+            raise DeviceMisbehaved(str(reason)) from error
+        raise
+
+
+async def secure_client(client: Any, settings: OpcuaSettings, url: str, now_ns: int, incoming: Incoming | None = None) -> Secured:
     """Give the client its certificates, and the application URI that stands in ours: servers compare the two.
 
     Raises:
@@ -69,7 +116,7 @@ async def secure_client(client: Any, settings: OpcuaSettings, url: str, now_ns: 
             server = load_certificate(settings.server_certificate_file)
             policy = settings.security_policy or Policy.BASIC256SHA256
         else:
-            server, policy = await _trusted_server(settings, url, now_ns)
+            server, policy = await _trusted_server(settings, url, now_ns, incoming)
         uris = uris_of(own.certificate)
         if not uris:
             raise DeviceRefused(f"{own.certificate_file} names no application URI")
@@ -103,9 +150,11 @@ async def _take_user_certificate(client: Any, settings: OpcuaSettings) -> None:
         raise DeviceRefused(str(error)) from error
 
 
-async def _trusted_server(settings: OpcuaSettings, url: str, now_ns: int) -> tuple[x509.Certificate, Policy]:
+async def _trusted_server(
+    settings: OpcuaSettings, url: str, now_ns: int, incoming: Incoming | None
+) -> tuple[x509.Certificate, Policy]:
     """The certificate that the server shows and the policy to use with it. One that isn't good is put into `rejected`."""
-    endpoint, policy = choose(await discover(url, settings.timeout_ms / 1000), settings, url)
+    endpoint, policy = choose(await discover(url, settings.timeout_ms / 1000, incoming), settings, url)
     claim = claim_of(endpoint, settings.server_name or urlsplit(url).hostname or "")
     store = Store(settings.pki_folder)
     refusal = judge(claim, store, now_ns)
@@ -115,16 +164,20 @@ async def _trusted_server(settings: OpcuaSettings, url: str, now_ns: int) -> tup
     return claim.chain[0], policy
 
 
-async def discover(url: str, timeout_s: float) -> list[Any]:
+async def discover(url: str, timeout_s: float, incoming: Incoming | None = None) -> list[Any]:
     """The server's endpoint descriptions, asked for over an open channel (Part 4, 5.4.4).
 
     Raises:
         DeviceUnreachable, DeviceRefused
     """
-    client = Client(url, timeout=timeout_s)
-    with translated(f"{url}: asking for its endpoints"):
-        async with asyncio.timeout(3 * timeout_s):
+    if incoming is not None and incoming.endpoints is not None:
+        return incoming.endpoints
+    client = make_client(url, timeout_s, incoming)
+    with blaming(client), translated(f"{url}: asking for its endpoints"):
+        async with within(3 * timeout_s + (0.0 if incoming is None else PATIENCE_S)):
             endpoints: list[Any] = await client.connect_and_get_server_endpoints()
+    if incoming is not None:
+        incoming.endpoints = endpoints
     return endpoints
 
 

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any
 
-from asyncua import Client, ua
+from asyncua import ua
 
-from drivers.errors import DriverError
-from drivers.opcua.failures import translated
+from drivers.errors import DeviceMisbehaved, DeviceRefused, DriverError
+from drivers.opcua.failures import TOO_MUCH, translated, within
 from drivers.opcua.nodes import node_id
-from drivers.opcua.security import distrust_hint, explain_refusal, secure_client, user_password
+from drivers.opcua.reverse import PATIENCE_S, Incoming
+from drivers.opcua.security import blaming, distrust_hint, explain_refusal, make_client, secure_client, user_password
 from drivers.opcua.settings import OpcuaSettings
 
 SESSION_TIMEOUT_S = 60.0
@@ -85,9 +87,25 @@ class Session:
         self._has_session = True
         await self._activate(settings)
         nodes = [ua.NodeId(_NAMESPACE_ARRAY), ua.NodeId(_START_TIME)]
-        array, started = await self.services.read_attributes(nodes, ua.AttributeIds.Value)
+        array, started = await self.read_values(nodes)
         self.namespaces = tuple(array.Value.Value or ())
         self.server_started = None if started.Value is None else started.Value.Value
+
+    async def read_values(self, nodes: Sequence[Any]) -> list[Any]:
+        """ua.DataValue of a few variables of the server's own; one by one where together they are too many for it.
+
+        Raises:
+            What asyncua and the system raise.
+        """
+        try:
+            found = await self.services.read_attributes(list(nodes), ua.AttributeIds.Value)
+        except TOO_MUCH:
+            if len(nodes) == 1:
+                raise
+            return [(await self.read_values([node]))[0] for node in nodes]
+        if len(found) != len(nodes):
+            raise DeviceMisbehaved(f"{self.url}: {len(found)} values came for {len(nodes)} nodes")
+        return list(found)
 
     async def resume(self, settings: OpcuaSettings) -> bool:
         """After suspend(): another socket and channel for the same session.
@@ -102,8 +120,8 @@ class Session:
         if not self._has_session:
             return False
         try:
-            with translated(f"{self.url}: connecting again"):
-                async with asyncio.timeout(3 * settings.timeout_ms / 1000):
+            with blaming(self._client), translated(f"{self.url}: connecting again"):
+                async with within(3 * settings.timeout_ms / 1000 + (0.0 if settings.listen is None else PATIENCE_S)):
                     await self._open_channel()
                     self.services.rebind_authentication_token()
                     await self._activate(settings)
@@ -173,7 +191,7 @@ class Session:
             return
         try:
             with translated(f"{self.url}: closing"):
-                async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                async with within(_CLOSE_TIMEOUT_S):
                     if self._has_session:
                         await self._client.uaclient.close_session(delete_subscriptions=True)
                     if self._has_channel:
@@ -198,28 +216,33 @@ class Session:
         self._renew_at_s = self._loop.time() + 0.75 * self._client.secure_channel_timeout / 1000
 
 
-async def open_session(settings: OpcuaSettings, url: str, now_ns: int) -> Session:
+async def open_session(settings: OpcuaSettings, url: str, now_ns: int, incoming: Incoming | None = None) -> Session:
     """Connect, open the secure channel, create and activate a session, read the server's namespaces.
+
+    Args:
+        incoming: the way in for a server that dials in.
 
     Raises:
         DeviceUnreachable: nobody answered, or not in time.
         DeviceRefused: certificate, user, password or security mode are not accepted, or a file of ours can't be used.
     """
     timeout_s = settings.timeout_ms / 1000
-    client = Client(url, timeout=timeout_s)
+    client = make_client(url, timeout_s, incoming)
     client.name = client.description = "Mumian gateway"
     client.session_timeout = round(1000 * max(SESSION_TIMEOUT_S, 3 * settings.keepalive_s))
     # asyncua would start its own acknowledging publish loop with the first subscription.
     client.uaclient.session.ensure_publish_loop = lambda: None
     session = Session(client, url)
     try:
-        with translated(f"{url}: connecting"):
+        with blaming(client), translated(f"{url}: connecting"):
             # Some nine requests, each bounded by itself; this bounds them together.
-            async with asyncio.timeout(5 * timeout_s):
-                session.expires_ns = (await secure_client(client, settings, url, now_ns)).expires_ns
+            async with within(5 * timeout_s + (0.0 if incoming is None else PATIENCE_S)):
+                session.expires_ns = (await secure_client(client, settings, url, now_ns, incoming)).expires_ns
                 await session.establish(settings)
     except DriverError as error:
-        refusal = await explain_refusal(settings, url) if session.was_shut_out else None
+        refusal = await explain_refusal(settings, url) if session.was_shut_out and incoming is None else None
+        if incoming is not None and isinstance(error, DeviceRefused):
+            incoming.endpoints = None
         await session.close()
         if refusal is not None:
             raise refusal from error

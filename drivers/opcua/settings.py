@@ -13,9 +13,13 @@ from config.settings import FilePath, Mistake, Name, Settings
 from drivers.model import Kind
 from drivers.settings import Access, Form, TagSettings, repeated_names
 
+_HIGHEST_PORT = 65535
 _HOST = r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])"
 Endpoint = Annotated[str, Form(rf"^opc\.tcp://{_HOST}(:[0-9]{{1,5}})?(/[^\s@]*)?$", "opc.tcp://host:port, perhaps with a /path")]
 """opc.tcp://host[:port][/path]; a user name or password has no place in it."""
+
+Listen = Annotated[str, Form(rf"^{_HOST}:[0-9]{{1,5}}$", "host:port such as 127.0.0.1:4841")]
+"""An address of this machine's."""
 
 _NAMESPACE = r"(ns=[0-9]{1,5};|nsu=[^;\s]+;)?"
 _GUID = r"g=[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
@@ -152,7 +156,11 @@ class OpcuaSettings(Settings):
     endpoint: Endpoint
     """Address of the server: opc.tcp://host:port/path; port 4840 when left out."""
     backup_endpoints: tuple[Endpoint, ...] = Field(default=(), max_length=8)
-    """Other servers with the same variables, tried in turn when the one in use can't be reached."""
+    """Other servers with the same variables: tried in turn, and used where their ServiceLevel is better."""
+    listen: Listen | None = None
+    """Where this machine listens for the server to dial in (reverse connect); left out, the gateway dials."""
+    server_uri: str | None = Field(default=None, min_length=1, max_length=4095)
+    """With listen: the application URI that the server must name; the endpoint must be the one that it names in any case."""
     security: Security
     """none, sign or sign_and_encrypt. There is no default: an open connection is written by name."""
     security_policy: Policy | None = None
@@ -212,9 +220,27 @@ class OpcuaSettings(Settings):
         """All endpoints with their ports, in the order in which they are tried."""
         return tuple(dict.fromkeys(map(_with_port, (self.endpoint, *self.backup_endpoints))))
 
+    @property
+    def listening(self) -> tuple[str, int] | None:
+        """Host, without brackets, and port of `listen`."""
+        if self.listen is None:
+            return None
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
     def mistakes(self) -> Iterator[Mistake]:
         """Checks across the device."""
         yield from repeated_names(self.tags)
+        if self.listening is not None and self.listening[1] > _HIGHEST_PORT:
+            yield ("listen",), f"port {self.listening[1]} is beyond {_HIGHEST_PORT}", None
+        if self.listen is None and self.server_uri is not None:
+            yield ("server_uri",), "server_uri has no use without listen", "add listen, or leave server_uri out"
+        if self.server_uri is not None and self.backup_endpoints:
+            yield (
+                ("server_uri",),
+                "servers that differ in their endpoint have no application URI in common",
+                "leave server_uri out",
+            )
         for index, tag in enumerate(self.tags):
             if tag.type is ValueType.EVENT and self.mode is Mode.POLL:
                 yield ("tags", index, "type"), "events can't be polled", "set mode: subscribe"

@@ -20,7 +20,7 @@ from drivers.status import Status
 OVERFLOW = 0x0480
 """InfoType DataValue (bits 10, 11 = 01) with the Overflow bit (7)."""
 _BAD, _SEVERITY = np.uint32(0x8000_0000), np.uint32(0xC000_0000)
-_CLOCK_SET_NS = 978_307_200_000_000_000
+CLOCK_SET_NS = 978_307_200_000_000_000
 """2001: clocks that lost their setting begin at 1970, 1980, 1984, 1990 or 2000."""
 _MISMATCH = np.uint32(Status.BAD_TYPE_MISMATCH)
 _BOOLEAN, _SBYTE, _UINT64, _FLOAT, _DOUBLE = 1, 2, 9, 10, 11
@@ -102,7 +102,7 @@ class FrameMaker:
                 table.convert(part_of(group, kinds == kind), kind)
 
     def _judge_times(self, table: _Table) -> None:
-        early = (table.source_ns > 0) & (table.source_ns < _CLOCK_SET_NS) & (table.tags >= 0)
+        early = (table.source_ns > 0) & (table.source_ns < CLOCK_SET_NS) & (table.tags >= 0)
         if not early.any():
             return
         self.unset_clock += int(np.count_nonzero(early))

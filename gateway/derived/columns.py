@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +21,13 @@ Flags = npt.NDArray[np.bool_]
 
 BAD = np.uint32(0x8000_0000)
 WAITING = np.uint32(Status.BAD_WAITING_FOR_INITIAL_DATA)
+OUT_OF_RANGE = np.uint32(Status.BAD_OUT_OF_RANGE)
 NO_DATA = np.uint32(Status.BAD_NO_DATA)
 DOUBTFUL = np.uint32(Status.UNCERTAIN_SUB_NORMAL)
 GOOD = np.uint32(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(NamedTuple):
     """One look at the inputs."""
 
     now_s: float
@@ -61,9 +61,11 @@ class Group(Protocol):
     """All derived tags of one kind and depth of one device."""
 
     rows: Rows
+    is_settled: bool
+    """A step with the inputs of the last one would change nothing until next_s(), however late it comes."""
 
     def step(self, tick: Tick, inputs: Mapping[str, Signal], unseen: Flags) -> dict[str, Signal]:
-        """Take one look.
+        """Take one look, while numpy is told to ignore floating-point errors.
 
         Args:
             inputs: by field, (m,) each.
@@ -78,43 +80,60 @@ class Group(Protocol):
 
 
 class Rows:
-    """The memory of m tags: columns by name. Those named in `moments` hold monotonic seconds and are kept as ages."""
+    """The memory of m tags: columns by name. Those named in `moments` hold monotonic seconds.
 
-    def __init__(self, m: int, *, moments: Sequence[str] = (), **columns: float | tuple[int, float]) -> None:
+    A column named in `looked` says when the input was last looked at, where it was good then (column `good`). That is the last
+    look for all of these, so that nothing of it needs to be kept.
+    """
+
+    def __init__(
+        self, m: int, *, moments: Sequence[str] = (), looked: str | None = None, **columns: float | tuple[int, float]
+    ) -> None:
         """`columns`: what each begins with; (width, value) for one of more than one number per tag."""
         self.m = m
         self._moments = moments
+        self._looked = looked
         self._columns: dict[str, Reals] = {}
-        for name, first in columns.items():
-            width, value = first if isinstance(first, tuple) else (0, first)
-            self._columns[name] = np.full((m, width) if width else m, value, np.float64)
-        self._savepoint = Savepoint(*self._columns.values())
+        firsts = {name: first if isinstance(first, tuple) else (0, first) for name, first in columns.items()}
+        whole = np.empty(m * sum(width or 1 for width, _ in firsts.values()))  # one array, so that a savepoint is one copy
+        start = 0
+        for name, (width, value) in firsts.items():
+            part = whole[start : start + m * (width or 1)]
+            part[:] = value
+            self._columns[name] = part.reshape(m, width) if width else part
+            start += len(part)
+        self.size = whole.nbytes // m
+        """Bytes of one tag's memory."""
+        self._savepoint = Savepoint(whole)
 
     def __getitem__(self, name: str) -> Reals:
         return self._columns[name]
 
-    def pack(self, now_s: float) -> list[bytes]:
-        """Each tag's memory."""
-        parts = [
-            (column - now_s if name in self._moments else column).reshape(self.m, -1) for name, column in self._columns.items()
-        ]
+    def pack(self, origin_s: float) -> list[bytes]:
+        """Each tag's memory; `origin_s`: from when moments count."""
+        parts = []
+        for name, column in self._columns.items():
+            part = column - origin_s if name in self._moments else column
+            if name == self._looked:
+                part = np.where(self._columns["good"] == 1, np.nan, part)
+            parts.append(part.reshape(self.m, -1))
         whole = np.concatenate(parts, axis=1)
         return [row.tobytes() for row in whole]
 
-    def unpack(self, place: int, data: bytes, now_s: float) -> None:
-        """A tag's memory as pack() gave it; `now_s`: what is now the instant at which it was packed.
+    def unpack(self, place: int, data: bytes, origin_s: float) -> None:
+        """A tag's memory as pack() gave it; `origin_s`: the same instant by the present clock.
 
         Raises:
             ValueError: it isn't the memory of such a tag.
         """
-        row = np.frombuffer(data, np.float64)
-        if len(row) != sum(column[place].size for column in self._columns.values()):
+        if len(data) != self.size:
             raise ValueError("the memory of another kind of tag")
+        row = np.frombuffer(data, np.float64)
         at = 0
         for name, column in self._columns.items():
             size = column[place].size
             part = row[at : at + size].reshape(column[place].shape)
-            column[place] = part + now_s if name in self._moments else part
+            column[place] = part + origin_s if name in self._moments else part
             at += size
 
     def keep(self) -> None:
@@ -139,4 +158,9 @@ def column(settings: Sequence[Any], field: str, absent: float = np.nan) -> Reals
 def as_signal(values: Reals, status: Codes, since: Reals) -> Signal:
     """A result, whose value is NaN where it is Bad."""
     is_bad = status & BAD
-    return Signal(np.where(is_bad, np.nan, values) if is_bad.any() else values, status, since)
+    return Signal(np.where(is_bad, np.nan, values) if np.count_nonzero(is_bad) else values, status, since)
+
+
+def is_same(one: Signal, other: Signal) -> bool:
+    """Whether values and statuses are the same, bit for bit: of few numbers that is found out soonest."""
+    return one.values.tobytes() == other.values.tobytes() and one.status.tobytes() == other.status.tobytes()

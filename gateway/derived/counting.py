@@ -25,14 +25,16 @@ class Count:
 
     def __init__(self, settings: Sequence[CountSettings]) -> None:
         self.rows = Rows(
-            len(settings), moments=("counted", "read", "since"),
+            len(settings), moments=("counted", "read", "since"), looked="read",
             raw=np.nan, good=0.0, total=0.0, resets=0.0, counted=np.nan, read=np.nan, since=np.nan,
         )  # fmt: skip
         self._values = np.array([one.values for one in settings])
         self._shortest_s = column(settings, "shortest_s", 0.0)
+        self._is_limited = self._shortest_s > 0
         self._max_step = column(settings, "max_step", np.inf)
         self._has_end = np.isfinite(self._values)
         self._most_rolled = np.where(np.isinf(self._max_step), self._values / _SHARE, self._max_step)
+        self.is_settled = False
 
     def step(self, tick: Tick, inputs: Mapping[str, Signal], unseen: Flags) -> dict[str, Signal]:
         """See Group."""
@@ -44,18 +46,17 @@ class Count:
         grown = np.where(good & ~is_first, value - raw, 0.0)
         was_good = rows["good"] == 1
         rows["read"][was_good] = tick.now_s - tick.silent_s  # it was looked at since, and was what it was
-        lately = self._fit(tick.now_s - rows["read"]) + 1
-        possible = np.minimum(lately, np.where(np.isnan(counted), np.inf, self._fit(tick.now_s - counted)))
+        lately, possible = self._fit(tick.now_s - np.array((rows["read"], counted)))
+        lately += 1
+        possible = np.minimum(lately, possible)
         most = _BOUNCES * lately
         most = np.minimum(self._max_step, most)
-        fell = grown < 0
-        with np.errstate(invalid="ignore"):
-            rolled = fell & self._has_end & (grown + self._values <= np.minimum(self._most_rolled, most))
-        is_glitch = fell & ~rolled & (-grown <= _GLITCH) & (value > 0)
-        is_reset = (fell & ~rolled & ~is_glitch) | (grown > most)
-        parts = np.where(rolled, grown + self._values, grown)
-        since_reset = np.where(fell & (value <= np.where(np.isinf(most), raw / _SHARE, most)), value, 0.0)
-        parts = np.where(is_glitch, 0.0, np.where(is_reset, since_reset, parts))
+        is_reset, is_glitch, parts = grown > most, None, grown
+        if np.count_nonzero(grown < 0):
+            is_reset, is_glitch, parts = self._fall(value, grown, most)
+        elif np.count_nonzero(is_reset):
+            parts = np.where(is_reset, 0.0, grown)
+        self.is_settled = is_glitch is None and not np.count_nonzero(is_reset)
         accepted = np.minimum(parts, possible)
         rows["total"][:] += accepted
         rows["resets"][:] += is_reset
@@ -64,7 +65,7 @@ class Count:
         rows["since"][has_counted | is_first] = tick.now_s
         rows["read"][good] = tick.now_s
         rows["good"][:] = good
-        raw[:] = np.where(good & ~is_glitch, value, raw)
+        raw[:] = np.where(good if is_glitch is None else good & ~is_glitch, value, raw)
         status = np.where(is_reset & (signal.status == 0), DOUBTFUL, signal.status)
         return {
             "": as_signal(rows["total"].copy(), status, rows["since"].copy()),
@@ -75,15 +76,27 @@ class Count:
         """See Group."""
         return np.inf
 
+    def _fall(self, value: Reals, grown: Reals, most: Reals) -> tuple[Flags, Flags, Reals]:
+        """(m,) each: which were reset and which are glitches, of those that fell or rose too far; the parts that were made."""
+        fell = grown < 0
+        rolled = fell & self._has_end & (grown + self._values <= np.minimum(self._most_rolled, most))
+        is_glitch = fell & ~rolled & (-grown <= _GLITCH) & (value > 0)
+        is_reset = (fell & ~rolled & ~is_glitch) | (grown > most)
+        parts = np.where(rolled, grown + self._values, grown)
+        limit = np.where(np.isinf(most), self.rows["raw"] / _SHARE, most)
+        since_reset = np.where(fell & (value <= limit), value, 0.0)
+        return is_reset, is_glitch, np.where(is_glitch, 0.0, np.where(is_reset, since_reset, parts))
+
     def _fit(self, span_s: Reals) -> Reals:
-        """(m,) how many parts a span has room for; infinite where the shortest time for one isn't known."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            fit: Reals = np.floor(span_s / self._shortest_s + _CLOSE)
-        return np.where((self._shortest_s > 0) & ~np.isnan(fit), fit, np.inf)
+        """(..., m) how many parts a span has room for; infinite where the shortest time for one, or the span, isn't known."""
+        fit: Reals = np.floor(span_s / self._shortest_s + _CLOSE)
+        return np.where(self._is_limited & (fit == fit), fit, np.inf)
 
 
 class Rate:
     """See Group. Uncertain until half of the window has been seen; a gap, or a Bad input, begins it anew."""
+
+    is_settled = False
 
     def __init__(self, settings: Sequence[RateSettings]) -> None:
         m = len(settings)
@@ -99,18 +112,16 @@ class Rate:
         times[lost] = np.nan
         values[lost] = np.nan
         newest = times[:, 0]
-        with np.errstate(invalid="ignore"):
-            is_due = ~signal.is_bad & (np.isnan(newest) | (tick.now_s - newest >= self._window_s / _SLOTS))
-        if is_due.any():
+        is_due = ~signal.is_bad & (np.isnan(newest) | (tick.now_s - newest >= self._window_s / _SLOTS))
+        if np.count_nonzero(is_due):
             for ring, new in ((times, np.full(len(newest), tick.now_s)), (values, signal.values)):
                 ring[is_due, 1:] = ring[is_due, :-1]
                 ring[is_due, 0] = new[is_due]
         oldest = np.maximum(np.count_nonzero(~np.isnan(times), axis=1) - 1, 0)
         at = np.arange(len(oldest))
         span_s = tick.now_s - times[at, oldest]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            rate = (signal.values - values[at, oldest]) / span_s * self._per_s
-            is_short = span_s < self._window_s / 2
+        rate = (signal.values - values[at, oldest]) / span_s * self._per_s
+        is_short = span_s < self._window_s / 2
         status = np.where(is_short & (signal.status == 0), DOUBTFUL, signal.status)
         status = np.where(~np.isfinite(rate) & (status & BAD == 0), WAITING, status)
         return {"": as_signal(rate, status, np.full(len(rate), tick.now_s))}

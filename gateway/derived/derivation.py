@@ -2,99 +2,162 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
-from drivers.model import Frame
-from gateway.derived.columns import BAD, Signal, Tick
-from gateway.derived.member import Expressions, Member, Output
+from drivers.model import Frame, Kind
+from gateway.derived.collecting import Collecting
+from gateway.derived.columns import BAD, OUT_OF_RANGE, Signal, Tick, is_same
+from gateway.derived.late import Afterwards, LateTags
+from gateway.derived.member import REST_S, Expressions, Member, Output, read_by
 from gateway.derived.oee import Oee
 from gateway.derived.telling import Telling
 from gateway.derived.watch import Watch, text_of
 from gateway.processing.calculation import LastValues
+from gateway.processing.journal import Tag
 
 _NS = 1_000_000_000
-REST_S = 1.0
-"""Inputs that stay as they are need no more than one look in so long."""
+
+
+class Look(NamedTuple):
+    """One look at a device's inputs."""
+
+    wall_ns: int
+    now_s: float
+    """Monotonic."""
+    looked_s: float
+    """When the look before was."""
+    is_whole: bool
+    """Everything is stepped: it is the first look, or there was a gap."""
 
 
 class Derivation:
     """Used by the device's task only. After each frames() either accept() or take_back()."""
 
     def __init__(
-        self, device: str, last: LastValues, depths: Sequence[tuple[Expressions, Sequence[Member]]], outputs: Sequence[Output]
+        self,
+        device: str,
+        last: LastValues,
+        depths: Sequence[tuple[Expressions, Sequence[Member]]],
+        outputs: Sequence[Output],
+        late: Mapping[int, Afterwards],
     ) -> None:
-        """`last`: of the device, with a register for every result; `depths`: from those that need nothing derived on."""
+        """`last`: of the device, with a register for every result; `depths`: from those that need nothing derived on.
+
+        Args:
+            late: by the depth before which they are calculated.
+        """
         self.turns = 0
         """How often a period of an OEE ended."""
         self.members = [member for _, members in depths for member in members]
-        self._places = {id(member): place for place, member in enumerate(self.members)}
+        places = {id(member): place for place, member in enumerate(self.members)}
         self._device = device
         self._last = last
-        self._depths = depths
+        self._depths = [(one, [(places[id(member)], member) for member in members]) for one, members in depths]
         self._since = np.full(len(last.values), np.nan)
         self._telling = Telling(device, last, self._since, self.members, outputs)
         self._seen = [np.full(sum(len(places) for _, _, places in one.sources) + 1, np.nan) for one, _ in depths]
         self._begun = [np.full(len(seen), -np.inf) for seen in self._seen]
-        reads = [(own, tags) for expressions, _ in depths for own, tags, _ in expressions.sources]
-        results = {tag for member in self.members for tags in member.registers.values() for tag in tags.tolist()}
-        self._watch = Watch(last, reads, results, [tag for member in self.members for tag in member.orders.values()])
+        reads = [list(read_by(member, expressions)) for expressions, members in depths for member in members]
+        self._late = LateTags(last, late)
+        makers = {tag: place for place, member in enumerate(self.members) for tag in member.made}
+        self._consumers: list[set[int]] = [set() for _ in self.members]
+        """By member: those that read a result of it."""
+        for reader, tags in enumerate(reads):
+            for tag in {tag for own, tag in tags if own is last}:
+                if tag in makers:
+                    self._consumers[makers[tag]].add(reader)
+                elif tag in self._late.made:
+                    self._late.is_read(tag, reader)
+        reads.append(self._late.reads)  # by no member, but there is something to calculate
+        texts = [tag for member in self.members for tag in member.orders.values()]
+        self._watch = Watch(last, reads, makers.keys() | self._late.made, texts)
         self._looked_s = self._due_s = -np.inf
         self._least_gap_s = min((float(member.gap_s.min()) for member in self.members), default=np.inf)
         self._now_s: float | None = None
         self._wall_ns = 0
         self._is_unseen = True
-        self._kept: tuple[Any, ...] | None = None
+        self._stepped: list[int] = []
+        """The members that the last look stepped."""
+        self._collecting: Collecting | None = None
+        self._rests_s = [-np.inf for _ in depths]
+        """By depth, until when surely none of its members is due."""
+        self._is_anew = False
+        """What was taken back must be reckoned anew."""
+        self._origin_s = 0.0
+        """From when moments count that are kept, by the monotonic clock: always the same instant."""
+        self._packed: dict[int, list[bytes]] = {}
+        """The memories of those members that weren't stepped since they were last asked for."""
+        self._kept: tuple[float | None, float, int, bool] | None = None
+        self._kept_members: dict[int, tuple[float | None, int, list[list[str]]]] = {}
 
     def frames(self, acquired_ns: int, now_s: float) -> list[Frame]:
         """Look at the newest values; everything that is derived, reported or not worth it.
 
-        Where nothing has changed and nothing is due, there is nothing for REST_S: the time is reckoned at the next look.
+        Where nothing has changed and nothing is due, there is nothing for REST_S: the time is reckoned at the next look. Only
+        members are looked at that are due, or read what has changed.
         """
-        is_rest = self._is_at_rest(now_s)
+        self._stepped, self._late.frames = [], []
+        changed = self._watch.changed()
         is_gap = now_s - self._looked_s > self._least_gap_s
-        if is_rest and not is_gap:
+        if changed is None and not is_gap and self._rests(now_s):
             self._looked_s = now_s
+            self._late.calculate(self._late.beyond(0), acquired_ns)
             return []
-        self._keep()
+        if self._kept is None:
+            self._kept = (self._now_s, self._looked_s, self._wall_ns, self._is_unseen)
         looked_s, self._looked_s = self._looked_s, now_s
-        made: list[Frame] = []
-        stepped: list[int] = []
-        for depth, (expressions, members) in enumerate(self._depths):
-            signal = self._evaluate(expressions, depth, acquired_ns, now_s)
-            for member in members:
-                inputs = {
-                    name: Signal(signal.values[at], signal.status[at], signal.since[at]) for name, at in member.inputs.items()
-                }
-                if is_gap or self._is_unseen or self._is_due(member, now_s) or member.differs(inputs):
-                    stepped.append(self._places[id(member)])
-                    made += self._step(member, inputs, acquired_ns, now_s, looked_s)
-        self._now_s, self._wall_ns, self._is_unseen = now_s, acquired_ns, False
+        with np.errstate(all="ignore"):
+            made, told = self._look(Look(acquired_ns, now_s, looked_s, is_gap or self._is_unseen), changed)
+        self._now_s, self._wall_ns, self._is_unseen, self._is_anew = now_s, acquired_ns, False, False
         self._due_s = min((member.due_s for member in self.members), default=np.inf)
-        return made + self._telling.frames(Tick(now_s, acquired_ns, 0.0, 0.0), stepped)
+        return made + self._telling.frames(Tick(now_s, acquired_ns, 0.0, 0.0), told)
+
+    @property
+    def calculated(self) -> list[Frame]:
+        """See Deriving."""
+        return self._late.frames
+
+    def collect(self, tags: Collection[int], kinds: Sequence[Kind]) -> None:
+        """See Deriving."""
+        found = Collecting(self._device, self._last, self.members, tags, kinds)
+        self._collecting = found if found.has_any else None
+
+    def collected(self, acquired_ns: int) -> list[Frame]:
+        """See Deriving."""
+        return [] if self._collecting is None else self._collecting.frames(acquired_ns, self._stepped)
 
     def accept(self) -> None:
         """See Report."""
         self._kept = None
-        for member in self.members:
-            member.group.rows.release()
+        for place in self._kept_members:
+            self.members[place].group.rows.release()
+        self._kept_members.clear()
 
     def take_back(self) -> None:
         """See Report."""
         if self._kept is None:
             return
-        self._now_s, self._looked_s, self._wall_ns, self._is_unseen, walls, labels, steps = self._kept
+        self._now_s, self._looked_s, self._wall_ns, self._is_unseen = self._kept
         self._kept = None
+        self._is_anew = True
         self._telling.forget()
-        for member, stepped_s in zip(self.members, steps, strict=True):
+        for place, (stepped_s, wall_ns, labels) in self._kept_members.items():
+            member = self.members[place]
             member.group.rows.restore()
-            member.stepped_s, member.before = stepped_s, {}
-        for group, wall_ns, (told, running) in zip(self._oees(), walls, labels, strict=True):
-            group.wall_ns = wall_ns
-            for place in range(len(told)):
-                group.recall(place, (told[place], running[place]), wall_ns)
+            member.stepped_s = stepped_s
+            if isinstance(member.group, Oee):
+                member.group.wall_ns = wall_ns
+                for at, texts in enumerate(labels):
+                    member.group.recall(at, texts, wall_ns)
+        self._kept_members.clear()
+        self._packed.clear()
+        self._rests_s = [-np.inf for _ in self._depths]
+        for member in self.members:
+            member.before = {}
 
     def next_ns(self) -> int | None:
         """When something becomes true though nothing comes, by the wall clock."""
@@ -102,19 +165,26 @@ class Derivation:
             return None
         return None if np.isinf(self._due_s) else self._wall_ns + max(0, round((self._due_s - self._now_s) * _NS))
 
-    def memories(self) -> tuple[int, list[tuple[str, str, bytes, list[str]]]]:
-        """What must outlive us: the wall clock at the last look, and (name, signature, memory, its texts) of each tag."""
-        found: list[tuple[str, str, bytes, list[str]]] = []
-        for member in self.members:
-            packed = member.group.rows.pack(self._now_s or 0.0)
-            group = member.group
-            for place, (name, signature) in enumerate(zip(member.names, member.signatures, strict=True)):
-                found.append((name, signature, packed[place], group.memory(place) if isinstance(group, Oee) else []))
-        return self._wall_ns, found
+    @property
+    def tags(self) -> list[tuple[str, bytes]]:
+        """(n,) names, and digests of the settings that the memories belong to."""
+        return [tag for member in self.members for tag in zip(member.names, member.signatures, strict=True)]
 
-    def resume(
-        self, looked_ns: int, memories: Sequence[tuple[str, str, bytes, Sequence[str]]], now_ns: int, now_s: float
-    ) -> list[str]:
+    def memories(self) -> tuple[int, float, list[bytes]]:
+        """What must outlive us: the wall clock at the last look, how long after the origin that was, and each tag's memory."""
+        found: list[bytes] = []
+        for place, member in enumerate(self.members):
+            packed = self._packed.get(place)
+            if packed is None:
+                group = member.group
+                packed = group.rows.pack(self._origin_s)
+                if isinstance(group, Oee):
+                    packed = [row + msgspec.msgpack.encode(group.memory(at)) for at, row in enumerate(packed)]
+                self._packed[place] = packed
+            found += packed
+        return self._wall_ns, (self._now_s or 0.0) - self._origin_s, found
+
+    def resume(self, looked_ns: int, since_s: float, memories: Sequence[Tag], now_ns: int, now_s: float) -> list[str]:
         """Go on from what memories() gave in a process that has ended; the time between is a gap. Before the first look.
 
         A tag that isn't the one it was, by its settings, begins anew.
@@ -126,92 +196,148 @@ class Derivation:
             return []
         unread: list[str] = []
         base_s = now_s - max(0, now_ns - looked_ns) / _NS
-        held = {(name, signature): (data, texts) for name, signature, data, texts in memories}
+        self._origin_s = base_s - since_s
+        held = {(tag.name, tag.settings): tag.memory for tag in memories}
         for member in self.members:
             for place, key in enumerate(zip(member.names, member.signatures, strict=True)):
-                found = held.get(key)
-                if found is None:
+                memory = held.get(key)
+                if memory is None:
                     continue
                 try:
-                    member.group.rows.unpack(place, found[0], base_s)
-                except ValueError:
+                    self._recall(member, place, memory, looked_ns)
+                except (ValueError, msgspec.MsgspecError):
                     unread.append(key[0])
-                    continue
-                member.stepped_s = base_s
-                if isinstance(member.group, Oee):
-                    member.group.recall(place, found[1], looked_ns)
+                else:
+                    member.stepped_s = base_s
         self._now_s, self._looked_s, self._wall_ns = base_s, base_s, looked_ns
+        self._packed.clear()
         return unread
 
-    def _is_at_rest(self, now_s: float) -> bool:
-        """Whether the inputs are what they were at the last look, and that was just now."""
-        if self._now_s is None or self._is_unseen or now_s >= self._due_s or not 0 <= now_s - self._now_s < REST_S:
-            self._watch.has_changed()
-            return False
-        return not self._watch.has_changed()
+    def _recall(self, member: Member, place: int, memory: bytes, looked_ns: int) -> None:
+        group, size = member.group, member.group.rows.size
+        if isinstance(group, Oee):
+            texts = msgspec.msgpack.decode(memory[size:], type=tuple[str, str])
+            group.rows.unpack(place, memory[:size], self._origin_s)
+            group.recall(place, texts, looked_ns)
+        else:
+            group.rows.unpack(place, memory, self._origin_s)
+
+    def _look(self, look: Look, changed: list[bool] | None) -> tuple[list[Frame], list[int]]:
+        """Step what must be stepped; periods that ended, as frames, and the places of the members with other results."""
+        asked = [False] * len(self.members) if changed is None else changed
+        made: list[Frame] = []
+        told: list[int] = []
+        for depth, (expressions, members) in enumerate(self._depths):
+            for reader in self._late.calculate([depth], look.wall_ns):
+                asked[reader] = True
+            may_be_due = look.is_whole or look.now_s >= self._rests_s[depth]
+            if not may_be_due and True not in asked[members[0][0] : members[-1][0] + 1]:
+                continue
+            wanted = [
+                (place, member, is_due)
+                for place, member in members
+                if (is_due := may_be_due and (look.is_whole or self._is_due(member, look.now_s)))
+                or (asked[place] and not member.is_noise)
+            ]
+            if not wanted:
+                continue
+            signal = self._evaluate(expressions, depth, look)
+            for place, member, is_due in wanted:
+                inputs = member.cut(signal)
+                if not is_due and not member.differs(inputs):
+                    continue
+                self._keep(place, member)
+                self._stepped.append(place)
+                if self._store(member, self._step(member, inputs, look)):
+                    told.append(place)
+                    for consumer in self._consumers[place]:
+                        asked[consumer] = True
+                if isinstance(member.group, Oee) and member.group.closed:
+                    self.turns += 1
+                    tick = Tick(look.now_s, look.wall_ns, 0.0, 0.0)
+                    made += [frame for closed in member.group.closed for frame in self._telling.closed(member, closed, tick)]
+            self._rests_s[depth] = min(member.rests_s for _, member in members)
+        self._late.calculate(self._late.beyond(len(self._depths)), look.wall_ns)
+        return made, told
+
+    def _rests(self, now_s: float) -> bool:
+        """Whether nothing is due, and the last look that wasn't at rest was just now."""
+        is_early = self._now_s is not None and now_s < self._due_s and 0 <= now_s - self._now_s < REST_S
+        return is_early and not self._is_unseen and not self._is_anew
 
     def _is_due(self, member: Member, now_s: float) -> bool:
         """Whether a member must be stepped though its inputs are what they were."""
-        stepped_s = member.stepped_s
-        return stepped_s is None or now_s >= member.due_s or not 0 <= now_s - stepped_s < REST_S or bool(member.orders)
+        stepped_s, due_s = member.stepped_s, member.due_s
+        if stepped_s is None or not member.before or now_s >= due_s or member.orders:
+            return True
+        return not 0 <= now_s - stepped_s < REST_S and not member.is_settled
 
-    def _step(self, member: Member, inputs: dict[str, Signal], wall_ns: int, now_s: float, looked_s: float) -> list[Frame]:
+    def _step(self, member: Member, inputs: dict[str, Signal], look: Look) -> dict[str, Signal]:
+        now_s = look.now_s
         dt_s = 0.0 if member.stepped_s is None else max(0.0, now_s - member.stepped_s)
-        tick = Tick(now_s, wall_ns, dt_s, min(dt_s, now_s - looked_s))
+        tick = Tick(now_s, look.wall_ns, dt_s, min(dt_s, now_s - look.looked_s))
         unseen = np.ones(len(member.names), np.bool_) if self._is_unseen else tick.silent_s > member.gap_s
         if isinstance(member.group, Oee):
             member.group.orders = {at: text_of(self._last, tag) for at, tag in member.orders.items()}
         told = member.group.step(tick, inputs, unseen)
         member.stepped_s, member.due_s, member.before = now_s, member.group.next_s(), inputs
-        return self._store(member, told, tick)
+        return told
 
-    def _oees(self) -> list[Oee]:
-        return [member.group for member in self.members if isinstance(member.group, Oee)]
+    def _keep(self, place: int, member: Member) -> None:
+        """What it is now can be taken back to."""
+        self._packed.pop(place, None)
+        if place in self._kept_members:
+            return
+        member.group.rows.keep()
+        group, wall_ns, labels = member.group, 0, []
+        if isinstance(group, Oee):
+            wall_ns, labels = group.wall_ns, [group.memory(at) for at in range(group.rows.m)]
+        self._kept_members[place] = (member.stepped_s, wall_ns, labels)
 
-    def _keep(self) -> None:
-        if self._kept is None:
-            oees = self._oees()
-            walls = [group.wall_ns for group in oees]
-            labels = [tuple(zip(*(group.memory(place) for place in range(group.rows.m)), strict=True)) for group in oees]
-            steps = [member.stepped_s for member in self.members]
-            self._kept = (self._now_s, self._looked_s, self._wall_ns, self._is_unseen, walls, labels, steps)
-        for member in self.members:
-            member.group.rows.keep()
-
-    def _evaluate(self, expressions: Expressions, depth: int, wall_ns: int, now_s: float) -> Signal:
+    def _evaluate(self, expressions: Expressions, depth: int, look: Look) -> Signal:
         """(n + 1,) what the expressions come to; the last one stands for inputs that aren't there."""
-        n = expressions.n
-        values, status, since = np.full(n + 1, np.nan), np.zeros(n + 1, np.uint32), np.full(n + 1, np.nan)
-        if not n:
-            return Signal(values, status, since)
-        for frame in expressions.calculation.frames(wall_ns):
-            assert not isinstance(frame.values, list)
-            values[frame.tags] = frame.values
-            status[frame.tags] = frame.status
-        seen, begun = self._seen[depth], self._begun[depth]
+        n, seen, begun = expressions.n, self._seen[depth], self._begun[depth]
+        now, code = np.empty(len(seen)), np.zeros(len(seen), np.uint32)
+        now[-1] = np.nan
         for last, tags, places in expressions.sources:
-            now = last.values[tags]
-            changed = places[(now != seen[places]) & ~(np.isnan(now) & np.isnan(seen[places]))]
-            begun[changed] = now_s
-            seen[places] = now
-            if last is self._last:
-                own = self._since[tags]
-                begun[places] = np.where(np.isnan(own), begun[places], own)
+            now[places], code[places] = last.values[tags], last.status[tags]
+        begun[(now != seen) & ((now == now) | (seen == seen))] = look.now_s
+        self._seen[depth] = now
+        if expressions.own is not None:
+            tags, places = expressions.own
+            begin = self._since[tags]
+            begun[places] = np.where(np.isnan(begin), begun[places], begin)
+        values, status, since = np.empty(n + 1), np.zeros(n + 1, np.uint32), np.empty(n + 1)
+        values[n] = since[n] = np.nan
+        is_none = ~np.isfinite(now)
+        if np.count_nonzero(is_none) > 1 or np.count_nonzero(code):  # the last one is always none
+            code[is_none & (code & BAD == 0)] = OUT_OF_RANGE
+            now = np.where(code & BAD, np.nan, now)
+        values[expressions.plain], status[expressions.plain] = now[expressions.plain_read], code[expressions.plain_read]
+        if expressions.calculation is None:
+            since[:n] = begun[expressions.read]
+            return Signal(values, status, since)
+        for frame in expressions.calculation.frames(look.wall_ns):
+            assert not isinstance(frame.values, list)
+            values[frame.tags] = np.where(frame.status & BAD, np.nan, frame.values)
+            status[frame.tags] = frame.status
         since[:n] = np.maximum.reduceat(begun[expressions.read], expressions.starts)
-        values[status & BAD != 0] = np.nan
         return Signal(values, status, since)
 
-    def _store(self, member: Member, told: Mapping[str, Signal], tick: Tick) -> list[Frame]:
-        """Keep the results where expressions and frames find them; the periods that ended, as frames."""
+    def _store(self, member: Member, results: dict[str, Signal]) -> bool:
+        """Keep the results where expressions and frames find them; whether any is another than it was."""
         values, status, since = self._last.values, self._last.status, self._since
+        before, member.told = member.told, results
+        has_changed = False
         for name, (at, wanted) in member.targets.items():
-            signal = told[name]
+            signal = results[name]
             if wanted is None:
-                values[at], status[at], since[at] = signal.values, signal.status, signal.since
+                since[at] = signal.since
             else:
-                values[at], status[at], since[at] = signal.values[wanted], signal.status[wanted], signal.since[wanted]
-        group = member.group
-        if not isinstance(group, Oee) or not group.closed:
-            return []
-        self.turns += 1
-        return [frame for closed in group.closed for frame in self._telling.closed(member, closed, tick)]
+                since[at] = signal.since[wanted]
+            if before and is_same(signal, before[name]):
+                continue
+            has_changed = True
+            values[at] = signal.values if wanted is None else signal.values[wanted]
+            status[at] = signal.status if wanted is None else signal.status[wanted]
+        return has_changed

@@ -19,11 +19,15 @@ class Energy:
     falls has been reset: that part has no figure.
     """
 
+    is_settled = False
+
     def __init__(self, settings: Sequence[EnergySettings]) -> None:
         self.rows = Rows(
             len(settings), moments=("since",),
             total=0.0, power=np.nan, base=np.nan, count=np.nan, tainted=1.0, each=np.nan, doubt=0.0, since=np.nan,
         )  # fmt: skip
+        self.ended: Flags = np.zeros(len(settings), np.bool_)
+        """(m,) whose part got its figure in the last step."""
         self._is_power = np.array([one.power is not None for one in settings], np.bool_)
 
     def step(self, tick: Tick, inputs: Mapping[str, Signal], unseen: Flags) -> dict[str, Signal]:
@@ -32,9 +36,8 @@ class Energy:
         source = self._source(inputs)
         good = ~source.is_bad
         rows["tainted"][self._is_power & (~good | unseen)] = 1.0
-        with np.errstate(invalid="ignore"):
-            rest = rows["power"] * (tick.dt_s - tick.silent_s)  # it stood still until the last look
-            area = (rest + (rows["power"] + source.values) / 2 * tick.silent_s) / _HOUR_S
+        rest = rows["power"] * (tick.dt_s - tick.silent_s)  # it stood still until the last look
+        area = (rest + (rows["power"] + source.values) / 2 * tick.silent_s) / _HOUR_S
         adds = self._is_power & good & ~unseen & np.isfinite(area)
         rows["total"][adds] += area[adds]
         meters = ~self._is_power & good
@@ -60,11 +63,10 @@ class Energy:
     def _end_parts(self, tick: Tick, count: Signal, good: Flags) -> None:
         rows = self.rows
         is_counted = ~count.is_bad & good
-        with np.errstate(invalid="ignore"):
-            made = count.values - rows["count"]
-            ends = is_counted & (made > 0)
-            used = rows["total"] - rows["base"]
-        is_told = ends & ~np.isnan(rows["base"])
+        made = count.values - rows["count"]
+        ends = is_counted & (made > 0)
+        used = rows["total"] - rows["base"]
+        is_told = self.ended = ends & ~np.isnan(rows["base"])
         rows["each"][is_told] = np.where(used[is_told] < 0, np.nan, used[is_told] / made[is_told])
         rows["doubt"][is_told] = rows["tainted"][is_told]
         rows["since"][is_told] = tick.now_s

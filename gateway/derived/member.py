@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from drivers.model import Kind
-from gateway.derived.columns import Flags, Group, Reals, Signal
+from gateway.derived.columns import Flags, Group, Reals, Signal, is_same
+from gateway.derived.switching import Hysteresis
 from gateway.processing.calculation import Calculation, LastValues
 
 Places = npt.NDArray[np.intp]
 
 
+REST_S = 1.0
+"""Inputs that stay as they are need no more than one look in so long."""
+_ROUNDING_S = 1e-6
+
+
 @dataclass(slots=True)
 class Expressions:
-    """The n expressions of one depth."""
+    """The n expressions of one depth. Those that are a tag and nothing else, mostly all, are no calculation."""
 
-    calculation: Calculation
-    """Its tags are the places of the expressions."""
     n: int
+    plain: Places
+    """The places of those that are a tag."""
+    plain_read: Places
+    """(len(plain),) the tags, by their places in the list of all that are read."""
+    calculation: Calculation | None
+    """Of the others, if any; its tags are the places of the expressions."""
     sources: list[tuple[LastValues, Places, Places]]
     """Of each device: its tags that are read, and their places in the list of all that are read."""
+    own: tuple[Places, Places] | None
+    """The device's own derived tags of `sources`, which know when they began; None where there are none."""
     read: Places
     """The places in that list, expression by expression."""
     starts: Places
@@ -36,8 +49,8 @@ class Member:
     group: Group
     names: list[str]
     """(m,)"""
-    signatures: list[str]
-    """(m,) the settings that the memory belongs to."""
+    signatures: list[bytes]
+    """(m,) the digests of the settings that the memory belongs to."""
     inputs: dict[str, Places]
     """By field: (m,) places of expressions; n, one beyond the last, where there is none."""
     registers: dict[str, npt.NDArray[np.int32]]
@@ -48,29 +61,62 @@ class Member:
     texts: npt.NDArray[np.int32] | None = None
     """Of an Oee: (m,) where the period's name goes; of a State its own register is meant."""
     names_of_states: list[tuple[str, ...]] = field(default_factory=list)
+    noisy: tuple[LastValues, Places] | None = None
+    """Of a Hysteresis whose inputs are tags of one device: these, in its order."""
     stepped_s: float | None = None
     """When it was last stepped, by the monotonic clock."""
     due_s: float = -np.inf
     """When there is something to do though nothing has changed."""
     before: dict[str, Signal] = field(default_factory=dict)
     """The inputs of that step."""
+    told: dict[str, Signal] = field(default_factory=dict)
+    """Its results."""
     targets: dict[str, tuple[npt.NDArray[np.int32], Flags | None]] = field(init=False)
     """By result: the registers that are wanted, and whose they are; None for all."""
+    _cuts: dict[str, Places | slice] = field(init=False)
+    """`inputs`, as slices where they are neighbours: those cost least."""
 
     def __post_init__(self) -> None:
+        self._cuts = {name: _cut(places) for name, places in self.inputs.items()}
         wanted = {name: registers >= 0 for name, registers in self.registers.items()}
         self.targets = {
             name: (registers[wanted[name]], None if wanted[name].all() else wanted[name])
             for name, registers in self.registers.items()
         }
 
+    @property
+    def made(self) -> set[int]:
+        """The registers of its results."""
+        return {tag for tags in self.registers.values() for tag in tags.tolist() if tag >= 0}
+
+    @property
+    def is_settled(self) -> bool:
+        """A step with the same inputs would change nothing, however late."""
+        return self.group.is_settled and self.due_s == np.inf
+
+    @property
+    def rests_s(self) -> float:
+        """Until when it is surely not due, if its inputs stay as they are."""
+        if self.stepped_s is None or not self.before or self.orders:
+            return -np.inf
+        return np.inf if self.is_settled else min(self.due_s, self.stepped_s + REST_S) - _ROUNDING_S
+
+    @property
+    def is_noise(self) -> bool:
+        """Whether nothing would come of what its inputs are now, though they have changed."""
+        if self.noisy is None or self.due_s != np.inf or not isinstance(self.group, Hysteresis):
+            return False
+        last, tags = self.noisy
+        return self.group.ignores(last.values[tags], last.status[tags])
+
+    def cut(self, signal: Signal) -> dict[str, Signal]:
+        """Its inputs, of the expressions of its depth."""
+        values, status, since = signal.values, signal.status, signal.since
+        return {name: Signal(values[at], status[at], since[at]) for name, at in self._cuts.items()}
+
     def differs(self, inputs: dict[str, Signal]) -> bool:
         """Whether these are other inputs than those of the last step."""
-        return not self.before or any(
-            (signal.status != self.before[name].status).any()
-            or not np.array_equal(signal.values, self.before[name].values, equal_nan=True)
-            for name, signal in inputs.items()
-        )
+        return not self.before or not all(is_same(signal, self.before[name]) for name, signal in inputs.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +127,21 @@ class Output:
     kind: Kind
     has_begin: bool
     """Their source time is when the value began."""
+
+
+def _cut(places: Places) -> Places | slice:
+    first = int(places[0])
+    is_run = np.array_equal(places, np.arange(first, first + len(places)))
+    return slice(first, first + len(places)) if is_run else places
+
+
+def read_by(member: Member, expressions: Expressions) -> Iterator[tuple[LastValues, int]]:
+    """The tags that a member's expressions read."""
+    tags = {
+        place: (last, tag) for last, own, at in expressions.sources for tag, place in zip(own.tolist(), at.tolist(), strict=True)
+    }
+    ends = [*expressions.starts[1:].tolist(), len(expressions.read)]
+    read = expressions.read.tolist()
+    for places in member.inputs.values():
+        for place in set(places.tolist()) - {expressions.n}:
+            yield from (tags[one] for one in read[expressions.starts[place] : ends[place]] if one in tags)

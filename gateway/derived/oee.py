@@ -47,6 +47,7 @@ class Oee:
 
     settings: Sequence[OeeSettings]
     calendar: Calendar
+    is_settled: bool = field(default=False, init=False)
     rows: Rows = field(init=False)
     labels: list[str] = field(init=False)
     """(m,) of the figures told now: the shift's or the order's."""
@@ -249,10 +250,9 @@ class Oee:
         running = rows["spent"][:, _RUNNING]
         count, reject = rows["count"] - rows["count_base"], rows["reject"] - rows["reject_base"]
         unknown = np.maximum(rows["planned"] - known, 0.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            availability = running / known
-            performance = count * self._ideal_s / running
-            quality = np.where(self._has_reject, (count - reject) / count, 1.0)
+        availability = running / known
+        performance = count * self._ideal_s / running
+        quality = np.where(self._has_reject, (count - reject) / count, 1.0)
         of_state = {f"{state}_s": rows["spent"][:, place] for place, state in enumerate(STATES)}
         told = {
             "": availability * performance * quality,

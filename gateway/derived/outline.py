@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING
 
 from config.settings import Mistake
 from drivers.model import Kind
-from gateway.derived.oee import FIGURES
+from gateway.derived.results import Result, results_of
 from gateway.derived.settings import (
     CountSettings,
     CycleSettings,
@@ -26,6 +27,9 @@ from gateway.derived.states import STATES
 from gateway.derived.units import dimension, examples, hourly, same
 from gateway.processing.expression import ExpressionMistake, Operand, Step, judge, parse
 
+if TYPE_CHECKING:
+    from gateway.processing.settings import CalculatedSettings
+
 LONGEST_NAME = 64
 _INPUTS: Mapping[type, Mapping[str, bool | None]] = {
     DebounceSettings: {"input": True},
@@ -40,18 +44,8 @@ _INPUTS: Mapping[type, Mapping[str, bool | None]] = {
     EnergySettings: {"energy": False, "power": False, "count": False},
 }
 """The expressions of each kind: whether a Boolean is wanted, a number, or either (None)."""
-_INTEGERS = ("count", "reject")
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One tag that comes of an entry."""
-
-    suffix: str
-    kind: Kind
-    unit: str | None = None
-    is_reported: bool = True
-    """Otherwise expressions can read it, and that is all."""
+Node = tuple[str, int]
+"""A section of the settings, derived or calculated, and the place there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +57,29 @@ class Source:
     """Index in the device's table of driver's and calculated tags; None for a derived one."""
     place: int = -1
     suffix: str = ""
+    formula: int = -1
+    """The place of a calculated tag that reads derived ones."""
+
+    @property
+    def node(self) -> Node | None:
+        """What must be known before it; None for what is known anyway."""
+        if self.tag is None:
+            return "derived", self.place
+        return ("calculated", self.formula) if self.formula >= 0 else None
+
+
+@dataclass(slots=True)
+class Late:
+    """A calculated tag that reads derived ones, or others that do."""
+
+    place: int
+    settings: CalculatedSettings
+    steps: tuple[Step, ...]
+    sources: dict[str, Source]
+    """By the names in the expression."""
+    operand: Operand | None = None
+    depth: int = 0
+    """It is calculated before the entries of this depth are derived."""
 
 
 @dataclass(slots=True)
@@ -88,26 +105,47 @@ class Known:
     names: Sequence[str]
     kinds: Sequence[Kind]
     units: Sequence[str | None]
+    late: Mapping[int, int] = field(default_factory=dict)
+    """The places of those calculated tags that read derived ones, by index; what they are, is found out with the derived ones."""
 
 
 class Outline:
-    """`entries`: those that can be used, by place; `mistakes`: what is wrong with the others, at ("derived", place, field)."""
+    """`entries`, `late`: those that can be used, by place; `mistakes`: what is wrong with the others.
 
-    def __init__(self, derived: Sequence[DerivedSettings], known: Mapping[str, Known]) -> None:
-        """`known`: by device; devices with mistakes of their own are left out."""
+    Mistakes are at ("derived", place, field) and ("calculated", place, field). `late` is in the order in which they can be
+    calculated.
+    """
+
+    def __init__(
+        self,
+        derived: Sequence[DerivedSettings],
+        known: Mapping[str, Known],
+        calculated: Sequence[CalculatedSettings] = (),
+        late: Mapping[int, tuple[Step, ...]] | None = None,
+    ) -> None:
+        """`known`: by device; devices with mistakes of their own are left out; `late`: see Formulas."""
         self.entries: dict[int, Entry] = {}
+        self.late: dict[int, Late] = {}
         self.mistakes: list[Mistake] = []
         self._derived = derived
         self._known = known
         self._places = {(one.device, one.name): place for place, one in reversed(list(enumerate(derived)))}
-        drafts = {place: entry for place, one in enumerate(derived) if (entry := self._draft(place, one)) is not None}
-        needs = {place: self._needs(entry) for place, entry in drafts.items()}
-        for place in self._order(needs):
-            if place in drafts:
-                depths = [self.entries[other].depth for other in needs[place] if other in self.entries]
-                if len(depths) == len(needs[place]):  # else what it reads has a mistake of its own
-                    drafts[place].depth = 1 + max(depths, default=-1)
-                    self._judge(drafts[place])
+        drafts: dict[Node, Entry | Late] = {
+            ("derived", place): entry for place, one in enumerate(derived) if (entry := self._draft(place, one)) is not None
+        }
+        for place, steps in (late or {}).items():
+            sources = self._sources(calculated[place].device, _names(steps))
+            drafts["calculated", place] = Late(place, calculated[place], steps, sources)
+        needs = {node: self._needs(draft) for node, draft in drafts.items()}
+        names = {node: (draft.settings.device, draft.settings.name) for node, draft in drafts.items()}
+        for node in self._order(needs, names):
+            if node in drafts and all(self._is_known(other) for other in needs[node]):  # else it has a mistake of its own
+                draft = drafts[node]
+                draft.depth = self._depth(draft)
+                if isinstance(draft, Late):
+                    self._judge_late(draft)
+                else:
+                    self._judge(draft)
 
     def _draft(self, place: int, one: DerivedSettings) -> Entry | None:
         if one.device not in self._known:
@@ -122,11 +160,14 @@ class Outline:
             except ExpressionMistake as mistake:
                 self._blame(place, name, f"column {mistake.column}: {mistake}")
                 return None
-        read = {step.name for steps in entry.steps.values() for step in steps if step.op == "tag"}
+        read = {name for steps in entry.steps.values() for name in _names(steps)}
         if isinstance(one, OeeSettings):
             read |= {one.state} if one.order is None else {one.state, one.order}
-        entry.sources = {name: source for name in read if (source := self._find(one.device, name)) is not None}
+        entry.sources = self._sources(one.device, read)
         return entry
+
+    def _sources(self, device: str, names: Iterable[str]) -> dict[str, Source]:
+        return {name: source for name in names if (source := self._find(device, name)) is not None}
 
     def _find(self, device: str, name: str) -> Source | None:
         """A tag of that device first, else device.tag."""
@@ -140,7 +181,8 @@ class Outline:
     def _tag(self, device: str, name: str) -> Source | None:
         names = self._known[device].names
         if name in names:
-            return Source(device, list(names).index(name))
+            index = list(names).index(name)
+            return Source(device, index, formula=self._known[device].late.get(index, -1))
         stems = [(name, ""), *((name[:at], name[at + 1 :]) for at, letter in enumerate(name) if letter == ".")]
         for stem, suffix in stems:
             place = self._places.get((device, stem))
@@ -148,21 +190,58 @@ class Outline:
                 return Source(device, None, place, suffix)
         return None
 
-    def _needs(self, entry: Entry) -> set[int]:
-        device = entry.settings.device
-        return {source.place for source in entry.sources.values() if source.tag is None and source.device == device}
+    def _needs(self, draft: Entry | Late) -> set[Node]:
+        """What a draft reads and must come after. Derived tags of another device are read as they were."""
+        device = draft.settings.device
+        return {
+            node
+            for source in draft.sources.values()
+            if (node := source.node) is not None
+            and (source.device == device or isinstance(draft, Late) or node[0] == "calculated")
+        }
 
-    def _order(self, needs: Mapping[int, set[int]]) -> list[int]:
-        graph = {place: set(needed) for place, needed in needs.items()}
+    def _is_known(self, node: Node) -> bool:
+        return node[1] in (self.entries if node[0] == "derived" else self.late)
+
+    def _depth(self, draft: Entry | Late) -> int:
+        """Behind what it reads of its own device."""
+        own = [one.node for one in draft.sources.values() if one.device == draft.settings.device]
+        depths = [1 + self.entries[node[1]].depth for node in own if node is not None and node[0] == "derived"]
+        depths += [self.late[node[1]].depth for node in own if node is not None and node[0] == "calculated"]
+        return max(depths, default=0)
+
+    def _order(self, needs: Mapping[Node, set[Node]], names: Mapping[Node, tuple[str, str]]) -> list[Node]:
+        graph = {node: set(needed) for node, needed in needs.items()}
         while True:
             try:
                 return list(TopologicalSorter(graph).static_order())
             except CycleError as error:
-                circle: list[int] = error.args[1]
-                names = " -> ".join(self._derived[place].name for place in circle)
-                for place in sorted(set(circle)):
-                    self._blame(place, "name", f"it is derived of itself: {names}")
-                    del graph[place]
+                circle: list[Node] = error.args[1]
+                is_one = len({names[node][0] for node in circle}) == 1
+                shown = " -> ".join(names[node][1] if is_one else ".".join(names[node]) for node in circle)
+                for node in sorted(set(circle)):
+                    field_, verb = ("name", "derived") if node[0] == "derived" else ("expression", "calculated")
+                    self.mistakes.append(((*node, field_), f"it is {verb} of itself: {shown}", None))
+                    del graph[node]
+
+    def _judge_late(self, late: Late) -> None:
+        one = late.settings
+
+        def tag(name: str) -> Operand | None:
+            source = late.sources.get(name)
+            return None if source is None else self._operand(source, name)
+
+        try:
+            operand = judge(late.steps, tag)
+        except ExpressionMistake as mistake:
+            self.mistakes.append((("calculated", late.place, "expression"), f"column {mistake.column}: {mistake}", None))
+            return
+        if one.unit is not None and operand.unit is not None and one.unit != operand.unit:
+            said = f"the expression is in {operand.unit}, not in {one.unit}"
+            self.mistakes.append((("calculated", late.place, "unit"), said, None))
+            return
+        late.operand = Operand(operand.is_bool, one.unit or operand.unit)
+        self.late[late.place] = late
 
     def _judge(self, entry: Entry) -> None:
         one, place = entry.settings, entry.place
@@ -198,6 +277,8 @@ class Outline:
             self._blame(entry.place, "order", f"there is no tag {one.order!r}")
 
     def _operand(self, source: Source, name: str) -> Operand | None:
+        if source.formula >= 0:
+            return self.late[source.formula].operand
         if source.tag is not None:
             known = self._known[source.device]
             kind, unit = known.kinds[source.tag], known.units[source.tag]
@@ -215,44 +296,8 @@ class Outline:
         self.mistakes.append((("derived", place, name), what, None))
 
 
-def results_of(one: DerivedSettings, operands: Mapping[str, Operand]) -> tuple[Result, ...]:
-    """What comes of an entry. `operands`: what is known of its inputs, by field."""
-    unit = operands["input"].unit if "input" in operands else None
-    match one:
-        case DebounceSettings() | HysteresisSettings():
-            return (Result("", Kind.BOOL),)
-        case LampSettings():
-            return Result("", Kind.BOOL), Result("blinking", Kind.BOOL)
-        case CountSettings():
-            return Result("", Kind.INT), Result("resets", Kind.INT)
-        case RateSettings():
-            return (Result("", Kind.FLOAT, f"{unit or '1'}/{one.per}"),)
-        case StateSettings():
-            return Result("", Kind.TEXT), *(Result(str(state), Kind.BOOL, is_reported=False) for state in STATES)
-        case CycleSettings():
-            return Result("", Kind.FLOAT, "SEC"), Result("count", Kind.INT)
-        case StopsSettings():
-            return *(Result(suffix, Kind.INT) for suffix in ("", "long", "unclear")), Result("stopped_s", Kind.FLOAT, "SEC")
-        case OeeSettings():
-            return *_figures(one), Result("period", Kind.TEXT)
-        case EnergySettings():
-            if one.power is None:
-                return (Result("", Kind.FLOAT, operands["energy"].unit if "energy" in operands else None),)
-            power = operands["power"].unit if "power" in operands else None
-            energy = hourly(power) if power is not None else None
-            return Result("", Kind.FLOAT, energy), Result("total", Kind.FLOAT, energy)
-
-
-def _figures(one: OeeSettings) -> Iterator[Result]:
-    for suffix in FIGURES:
-        if suffix in ("quality", "reject") and one.reject is None:
-            continue
-        if suffix == "closed":
-            yield Result(suffix, Kind.BOOL)
-        elif suffix in _INTEGERS:
-            yield Result(suffix, Kind.INT)
-        else:
-            yield Result(suffix, Kind.FLOAT, "SEC" if suffix.endswith("_s") else None)
+def _names(steps: Sequence[Step]) -> set[str]:
+    return {step.name for step in steps if step.op == "tag"}
 
 
 def _unit_mistakes(one: DerivedSettings, operands: Mapping[str, Operand]) -> Iterator[Mistake]:
@@ -286,8 +331,3 @@ def outline_mistakes(derived: Sequence[DerivedSettings], devices: Sequence[str],
         if len(one.name) + 1 + longest > LONGEST_NAME:
             yield ("derived", place, "name"), f"the names of its results, {one.name}.what, are too long", None
     yield from outline.mistakes
-
-
-def names_of(one: DerivedSettings) -> list[str]:
-    """The tags that an entry makes, those that only expressions can read too."""
-    return [f"{one.name}.{result.suffix}" if result.suffix else one.name for result in results_of(one, {})]

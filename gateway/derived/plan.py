@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,11 @@ from gateway.derived.columns import Group, column
 from gateway.derived.counting import Count, Rate
 from gateway.derived.derivation import Derivation
 from gateway.derived.energy import Energy
-from gateway.derived.member import Expressions, Member, Output
+from gateway.derived.late import Afterwards
+from gateway.derived.member import Expressions, Member, Output, Places
 from gateway.derived.oee import Oee
-from gateway.derived.outline import Entry, Known, Outline, Result, Source
+from gateway.derived.outline import Entry, Known, Late, Outline, Source
+from gateway.derived.results import Result
 from gateway.derived.settings import (
     CountSettings,
     CycleSettings,
@@ -55,6 +58,7 @@ _BEGUN = (DebounceSettings, HysteresisSettings, LampSettings, CycleSettings)
 """Kinds whose results bear the time at which they began."""
 _GAP_PERIODS = 3
 _GAP_S = 1.0
+_DIGEST_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,8 @@ class Registers:
         self.reported: dict[str, list[Placed]] = {}
         self.sizes: dict[str, int] = {}
         """How many registers each device needs in all."""
+        self._late = {place: index for tags in known.values() for index, place in tags.late.items()}
+        self._first = {device: len(tags.names) for device, tags in known.items()}
         self._found: dict[tuple[int, str], int] = {}
         for device, tags in known.items():
             own = [entry for _, entry in sorted(outline.entries.items()) if entry.settings.device == device]
@@ -102,6 +108,14 @@ class Registers:
         """The register of what a name means."""
         return source.tag if source.tag is not None else self._found[(source.place, source.suffix)]
 
+    def of_late(self, late: Late) -> int:
+        """The register of a calculated tag that reads derived ones."""
+        return self._late[late.place]
+
+    def derived(self, device: str) -> range:
+        """The registers of a device's derived results."""
+        return range(self._first[device], self.sizes[device])
+
     def at(self, entry: Entry, suffix: str) -> int:
         """The register of a result, -1 where there is none."""
         return self._found.get((entry.place, suffix), -1)
@@ -109,16 +123,18 @@ class Registers:
 
 def read_devices(outline: Outline) -> set[str]:
     """Those whose last values are needed."""
-    found = {entry.settings.device for entry in outline.entries.values()}
-    return found | {source.device for entry in outline.entries.values() for source in entry.sources.values()}
+    drafts: list[Entry | Late] = [*outline.entries.values(), *outline.late.values()]
+    found = {one.settings.device for one in drafts}
+    return found | {source.device for one in drafts for source in one.sources.values()}
 
 
 def derivation_of(
     settings: GatewaySettings, device: DeviceSettings, outline: Outline, registers: Registers, last: Mapping[str, LastValues]
 ) -> Derivation | None:
-    """None for a device of which nothing is derived."""
+    """None for a device of which nothing is derived, nor calculated from what is."""
     entries = [entry for _, entry in sorted(outline.entries.items()) if entry.settings.device == device.name]
-    if not entries:
+    late = [one for one in outline.late.values() if one.settings.device == device.name]
+    if not entries and not late:
         return None
     entries.sort(key=lambda entry: (entry.depth, entry.settings.kind, entry.place))
     gap_s = _gap_s(device)
@@ -128,14 +144,38 @@ def derivation_of(
         expressions, places = _expressions(device.name, held, registers, last)
         kinds = [list(kind) for _, kind in groupby(held, key=lambda entry: entry.settings.kind)]
         members = [_member(settings, kind, places, registers, last[device.name], gap_s) for kind in kinds]
+        for member, kind in zip(members, kinds, strict=True):
+            if isinstance(member.group, Hysteresis):
+                member.noisy = _tags(kind, registers, last)
         depths.append((expressions, members))
-    return Derivation(device.name, last[device.name], depths, _outputs(registers.reported[device.name]))
+    outputs = _outputs(registers.reported[device.name])
+    return Derivation(device.name, last[device.name], depths, outputs, _steps(device.name, late, registers, last))
 
 
-def _expressions(
+def _steps(device: str, late: Sequence[Late], registers: Registers, last: Mapping[str, LastValues]) -> dict[int, Afterwards]:
+    """The calculated tags that read derived ones, by the depth before which they are calculated."""
+    found: dict[int, Afterwards] = {}
+    for depth, group in groupby(sorted(late, key=lambda one: one.depth), key=lambda one: one.depth):
+        calculated: list[Calculated] = []
+        reads: list[tuple[LastValues, int]] = []
+        made: set[int] = set()
+        for one in group:  # in an order in which they can be calculated: sorting is stable
+            inputs: dict[str, Input | int] = {}
+            for name, source in one.sources.items():
+                tag = registers.of(source)
+                reads.append((last[source.device], tag))
+                inputs[name] = tag if source.device == device and tag in made else Input(last[source.device], tag)
+            assert one.operand is not None
+            calculated.append(Calculated(registers.of_late(one), one.operand.is_bool, one.steps, inputs))
+            made.add(registers.of_late(one))
+        found[depth] = Afterwards(Calculation(device, calculated), reads, made)
+    return found
+
+
+def _collected(
     device: str, entries: Sequence[Entry], registers: Registers, last: Mapping[str, LastValues]
-) -> tuple[Expressions, dict[tuple[int, str], int]]:
-    """The expressions of one depth, and the place of each by (entry, field)."""
+) -> tuple[list[Calculated], list[list[tuple[str, int]]], dict[tuple[int, str], int]]:
+    """Every expression of the entries, the (device, register)s that it reads, and its place by (entry, field)."""
     calculated: list[Calculated] = []
     places: dict[tuple[int, str], int] = {}
     read: list[list[tuple[str, int]]] = []
@@ -157,6 +197,14 @@ def _expressions(
             own_input = {entry.settings.state: Input(last[device], register)}
             calculated.append(Calculated(len(calculated), is_bool=False, steps=steps, inputs=own_input))
             read.append([(device, register)])
+    return calculated, read, places
+
+
+def _expressions(
+    device: str, entries: Sequence[Entry], registers: Registers, last: Mapping[str, LastValues]
+) -> tuple[Expressions, dict[tuple[int, str], int]]:
+    """The expressions of one depth, and the place of each by (entry, field)."""
+    calculated, read, places = _collected(device, entries, registers, last)
     distinct = sorted({one for own in read for one in own})
     at = {one: place for place, one in enumerate(distinct)}
     sources = [
@@ -166,8 +214,21 @@ def _expressions(
     ]
     flat = [[at[one] for one in own] or [len(distinct)] for own in read]  # a constant has begun before all time
     starts = np.cumsum([0, *(len(own) for own in flat)])[:-1].astype(np.intp)
-    calculation = Calculation(device, calculated)
-    return Expressions(calculation, len(calculated), sources, _places([one for own in flat for one in own]), starts), places
+    made = registers.derived(device)
+    made_here = [(tag, at[(name, tag)]) for name, tag in distinct if name == device and tag in made]
+    plain = [place for place, one in enumerate(calculated) if [step.op for step in one.steps] == ["tag"]]
+    others = [one for one in calculated if one.tag not in set(plain)]
+    expressions = Expressions(
+        len(calculated),
+        _places(plain),
+        _places([flat[place][0] for place in plain]),
+        Calculation(device, others) if others else None,
+        sources,
+        (_places([tag for tag, _ in made_here]), _places([place for _, place in made_here])) if made_here else None,
+        _places([one for own in flat for one in own]),
+        starts,
+    )
+    return expressions, places
 
 
 def _member(
@@ -203,6 +264,16 @@ def _member(
     return member
 
 
+def _tags(entries: Sequence[Entry], registers: Registers, last: Mapping[str, LastValues]) -> tuple[LastValues, Places] | None:
+    """The inputs, where they are all tags of one device and nothing else."""
+    steps = [entry.steps["input"] for entry in entries]
+    if any([step.op for step in one] != ["tag"] for one in steps):
+        return None
+    sources = [entry.sources[one[0].name] for entry, one in zip(entries, steps, strict=True)]
+    devices = {source.device for source in sources}
+    return (last[devices.pop()], _places([registers.of(source) for source in sources])) if len(devices) == 1 else None
+
+
 def _fields(entry: Entry) -> tuple[str, ...]:
     return ("state",) if isinstance(entry.settings, OeeSettings) else ()
 
@@ -221,10 +292,12 @@ def _group(settings: GatewaySettings, entries: Sequence[Entry]) -> Group:
     return group
 
 
-def _signature(settings: GatewaySettings, one: Any) -> str:
-    """What must not have changed for the memory to be good: not how it is reported."""
+def _signature(settings: GatewaySettings, one: Any) -> bytes:
+    """What must not have changed for the memory to be good, as a digest: not how it is reported."""
     text: str = one.model_dump_json(exclude={"deadband", "heartbeat_s", "priority", "gap_s"})
-    return text + settings.calendar.model_dump_json() if isinstance(one, OeeSettings) else text
+    if isinstance(one, OeeSettings):
+        text += settings.calendar.model_dump_json()
+    return blake2b(text.encode(), digest_size=_DIGEST_BYTES).digest()
 
 
 def _outputs(reported: Sequence[Placed]) -> list[Output]:

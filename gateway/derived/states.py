@@ -18,6 +18,8 @@ _RANKED = tuple(reversed(range(len(STATES))))
 class State:
     """See Group. A Bad condition makes the state Bad unless one that stands before it holds."""
 
+    is_settled = True
+
     def __init__(self, settings: Sequence[StateSettings]) -> None:
         m = len(settings)
         self.rows = Rows(m, moments=("since", "pending_since"), code=np.nan, since=np.nan, pending=np.nan, pending_since=np.nan)
@@ -34,8 +36,7 @@ class State:
         differs = is_known & ~is_first & (code != rows["code"])
         goes_on = differs & (code == rows["pending"]) & ~unseen
         pending_since = np.where(differs, np.where(goes_on, rows["pending_since"], begin), np.nan)
-        with np.errstate(invalid="ignore"):
-            counts = is_first | (differs & (tick.now_s - pending_since >= self._hold_s))
+        counts = is_first | (differs & (tick.now_s - pending_since >= self._hold_s))
         rows["since"][:] = np.where(counts, np.where(is_first, begin, pending_since), rows["since"])
         rows["code"][:] = np.where(counts, code, rows["code"])
         rows["pending"][:] = np.where(differs & ~counts, code, np.nan)
@@ -73,6 +74,8 @@ class State:
 class Cycle:
     """See Group."""
 
+    is_settled = True
+
     def __init__(self, settings: Sequence[CycleSettings], are_counts: Sequence[bool]) -> None:
         self.rows = Rows(
             len(settings), moments=("edge",), before=np.nan, edge=np.nan, count=0.0, time=np.nan, doubt=0.0, tainted=1.0
@@ -80,6 +83,8 @@ class Cycle:
         self._is_count = np.array(are_counts, np.bool_)
         self._shortest_s = np.where(self._is_count, 0.0, column(settings, "shortest_s"))
         self._longest_s = column(settings, "longest_s", np.inf)
+        self.ended: Flags = np.zeros(len(settings), np.bool_)
+        """(m,) whose cycle was timed in the last step."""
 
     def step(self, tick: Tick, inputs: Mapping[str, Signal], unseen: Flags) -> dict[str, Signal]:
         """See Group."""
@@ -87,15 +92,13 @@ class Cycle:
         before, edge = rows["before"], rows["edge"]
         good = ~signal.is_bad
         rows["tainted"][~good | unseen] = 1.0
-        with np.errstate(invalid="ignore"):
-            rises = good & (signal.values > before)
-            at = np.where(self._is_count | unseen | (signal.since > tick.now_s), tick.now_s, signal.since)
-            is_bounce = rises & (at - edge < self._shortest_s)
+        rises = good & (signal.values > before)
+        at = np.where(self._is_count | unseen | (signal.since > tick.now_s), tick.now_s, signal.since)
+        is_bounce = rises & (at - edge < self._shortest_s)
         ends = rises & ~is_bounce
         n = np.where(self._is_count, signal.values - before, 1.0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            took = (at - edge) / n
-            is_told = ends & (took <= self._longest_s)
+        took = (at - edge) / n
+        is_told = self.ended = ends & (took <= self._longest_s)
         rows["time"][is_told] = took[is_told]
         rows["doubt"][is_told] = rows["tainted"][is_told]
         rows["count"][ends] += n[ends]
@@ -118,9 +121,11 @@ class Cycle:
 class Stops:
     """See Group. Known stops only: what began or ended within a gap is unclear unless it is long or short in any case."""
 
+    is_settled = False
+
     def __init__(self, settings: Sequence[StopsSettings]) -> None:
         self.rows = Rows(
-            len(settings), moments=("begin", "seen"),
+            len(settings), moments=("begin", "seen"), looked="seen",
             before=np.nan, good=0.0, seen=np.nan, begin=np.nan,
             unknown=0.0, excused=0.0, micro=0.0, long=0.0, unclear=0.0, stopped=0.0,
         )  # fmt: skip
@@ -144,10 +149,9 @@ class Stops:
         ends = runs & (before == 0)
         counts = ends & ~np.isnan(begin) & (rows["excused"] == 0)
         end = np.where(is_dark | (signal.since > tick.now_s), tick.now_s, signal.since)
-        with np.errstate(invalid="ignore"):
-            lasted = end - begin
-            is_micro = counts & (lasted <= self._micro_s)
-            is_long = counts & (lasted - unknown > self._micro_s)
+        lasted = end - begin
+        is_micro = counts & (lasted <= self._micro_s)
+        is_long = counts & (lasted - unknown > self._micro_s)
         rows["micro"][is_micro] += 1
         rows["long"][is_long] += 1
         rows["unclear"][counts & ~is_micro & ~is_long] += 1

@@ -12,17 +12,21 @@ from gateway.derived.settings import DebounceSettings, HysteresisSettings, LampS
 _MOMENTS = ("since", "pending")
 
 
-def _switch(rows: Rows, tick: Tick, target: Reals, signal: Signal, unseen: Flags, on_s: Reals, off_s: Reals) -> None:
-    """Follow `target` (NaN: no opinion) once it has stayed; nothing that wasn't seen counts as having stayed."""
+def _switch(
+    rows: Rows, tick: Tick, target: Reals, signal: Signal, unseen: Flags, on_s: Reals, off_s: Reals, since_s: Reals | float
+) -> None:
+    """Follow `target` (NaN: no opinion), which began at `since_s`, once it has stayed; what wasn't seen hasn't stayed."""
     out, since, pending = rows["out"], rows["since"], rows["pending"]
     is_known = ~signal.is_bad & ~np.isnan(target)
-    begin = np.where(unseen | (signal.since > tick.now_s), tick.now_s, signal.since)
+    if not np.count_nonzero(is_known & (target != out)):  # mostly
+        pending.fill(np.nan)
+        return
+    begin = np.where(unseen | (since_s > tick.now_s), tick.now_s, since_s)
     is_first = is_known & np.isnan(out)
     differs = is_known & ~is_first & (target != out)
     went_on = differs & ~np.isnan(pending) & ~unseen
     pending[:] = np.where(differs, np.where(went_on, pending, begin), np.nan)
-    with np.errstate(invalid="ignore"):
-        has_stayed = differs & (tick.now_s - pending >= np.where(target != 0, on_s, off_s))
+    has_stayed = differs & (tick.now_s - pending >= np.where(target != 0, on_s, off_s))
     since[:] = np.where(is_first, begin, np.where(has_stayed, pending, since))
     out[:] = np.where(is_first | has_stayed, target, out)
     pending[has_stayed] = np.nan
@@ -36,6 +40,8 @@ def _told(rows: Rows, status: Codes) -> Signal:
 class Debounce:
     """See Group."""
 
+    is_settled = True
+
     def __init__(self, settings: Sequence[DebounceSettings]) -> None:
         self.rows = Rows(len(settings), moments=_MOMENTS, out=np.nan, since=np.nan, pending=np.nan)
         self._on_s, self._off_s = column(settings, "on_s"), column(settings, "off_s")
@@ -43,7 +49,7 @@ class Debounce:
     def step(self, tick: Tick, inputs: Mapping[str, Signal], unseen: Flags) -> dict[str, Signal]:
         """See Group."""
         signal = inputs["input"]
-        _switch(self.rows, tick, signal.values, signal, unseen, self._on_s, self._off_s)
+        _switch(self.rows, tick, signal.values, signal, unseen, self._on_s, self._off_s, signal.since)
         return {"": _told(self.rows, signal.status)}
 
     def next_s(self) -> float:
@@ -54,17 +60,27 @@ class Debounce:
 class Hysteresis:
     """See Group. Between the thresholds at the start, the value is unknown."""
 
+    is_settled = True
+
     def __init__(self, settings: Sequence[HysteresisSettings]) -> None:
         self.rows = Rows(len(settings), moments=_MOMENTS, out=np.nan, since=np.nan, pending=np.nan)
         self._above, self._below = column(settings, "on_above"), column(settings, "off_below")
         self._on_s, self._off_s = column(settings, "on_s"), column(settings, "off_s")
+        self._zones = b""
+
+    def ignores(self, values: Reals, status: Codes) -> bool:
+        """Whether such inputs are on the same sides of the thresholds as the last ones: noise, if nothing is pending."""
+        return self._zones_of(values, status) == self._zones
+
+    def _zones_of(self, values: Reals, status: Codes) -> bytes:
+        return b"".join(one.tobytes() for one in (values > self._above, values < self._below, np.isfinite(values), status))
 
     def step(self, tick: Tick, inputs: Mapping[str, Signal], unseen: Flags) -> dict[str, Signal]:
         """See Group."""
         signal = inputs["input"]
+        self._zones = self._zones_of(signal.values, signal.status)
         target = np.where(signal.values > self._above, 1.0, np.where(signal.values < self._below, 0.0, np.nan))
-        begun = Signal(signal.values, signal.status, np.full(len(target), tick.now_s))
-        _switch(self.rows, tick, target, begun, unseen, self._on_s, self._off_s)
+        _switch(self.rows, tick, target, signal, unseen, self._on_s, self._off_s, tick.now_s)
         return {"": _told(self.rows, signal.status)}
 
     def next_s(self) -> float:
@@ -74,6 +90,8 @@ class Hysteresis:
 
 class Lamp:
     """See Group. A lamp is lit at once, dark after flicker_s, and blinks from its third change within blink_s on."""
+
+    is_settled = True
 
     def __init__(self, settings: Sequence[LampSettings]) -> None:
         self.rows = Rows(
@@ -89,7 +107,7 @@ class Lamp:
         """See Group."""
         signal, rows = inputs["input"], self.rows
         before = rows["out"].copy()
-        _switch(rows, tick, signal.values, signal, unseen, self._none, self._flicker_s)
+        _switch(rows, tick, signal.values, signal, unseen, self._none, self._flicker_s, signal.since)
         edges = rows["edges"]
         edges[unseen | signal.is_bad] = -np.inf
         changed = (rows["out"] != before) & ~np.isnan(before)
@@ -120,5 +138,7 @@ class Lamp:
 def _next_s(rows: Rows, on_s: Reals, off_s: Reals) -> float:
     pending, out = rows["pending"], rows["out"]
     waits = ~np.isnan(pending)
+    if not np.count_nonzero(waits):
+        return np.inf
     due = pending[waits] + np.where(out[waits] == 0, on_s[waits], off_s[waits])
     return float(due.min(initial=np.inf))

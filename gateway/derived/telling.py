@@ -137,4 +137,4 @@ _REALS = ("", "availability", "performance", "quality", "planned_s", "running_s"
 
 def _column(values: Reals, kind: Kind) -> npt.NDArray[np.float64] | npt.NDArray[np.int64]:
     """Whole numbers and Booleans are 0 where they are Bad."""
-    return values if kind is Kind.FLOAT else np.nan_to_num(values).astype(np.int64)
+    return values if kind is Kind.FLOAT else np.where(np.isfinite(values), values, 0.0).astype(np.int64)

@@ -115,7 +115,7 @@ def describe(connection: sqlite3.Connection, now_ns: int, sinks: Iterable[str] =
         "sinks": {
             sink: {
                 "cursor": ranges.through(standing),
-                "beyond": ranges.spelt(ranges.beyond(standing)),
+                "beyond": [[first, last] for first, last in ranges.beyond(standing)],
                 "depth": sum(_count(connection, first, last) for first, last in ranges.holes(standing, 1, opened.last_seq)),
             }
             for sink, standing in sorted({**dict.fromkeys(sinks, ()), **opened.standings}.items())

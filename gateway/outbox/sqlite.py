@@ -34,6 +34,7 @@ from gateway.outbox.batch import Batch, Books, commit
 from gateway.outbox.bounds import Bounds, Limits
 from gateway.outbox.codec import checksum
 from gateway.outbox.floors import Floors
+from gateway.outbox.gathering import Gathering
 from gateway.outbox.lock import take_lock
 from gateway.outbox.mark import Mark, write_mark
 from gateway.outbox.ranges import Ranges
@@ -41,8 +42,6 @@ from gateway.outbox.reader import Reader
 from gateway.outbox.recent import Recent
 from gateway.outbox.salvage import FileDamaged, is_damage
 
-GATHER_S = 0.005
-"""How long an append waits for others to share its commit."""
 LAZY_S = 0.25
 """How long an acknowledgement may wait for an append to share its commit."""
 FULL_PAUSE_S = 1.0
@@ -63,10 +62,10 @@ class SqliteOutbox:
         carriers: Mapping[str, frozenset[RecordKind]],
         limits: Limits | None = None,
         clock: Clock | None = None,
+        gathering: Gathering | None = None,
     ) -> None:
         """`carriers`: the sinks by name, and which kinds each carries; a record goes once all who carry its kind have it."""
-        self.gather_s: float | None = None
-        """How long an append waits for others to share its commit; None: GATHER_S."""
+        self._gathering = gathering or Gathering()
         self.findings: list[str] = []
         """What open() met and mended, for the log."""
         self._path = path
@@ -85,7 +84,6 @@ class SqliteOutbox:
         """Acknowledgements and quarantines that wait for a commit."""
         self._wake = asyncio.Event()
         self._lazy: asyncio.TimerHandle | None = None
-        self._gathering: asyncio.TimerHandle | None = None
         self._is_due = False
         """Acknowledgements have waited long enough for an append."""
         self._committed = asyncio.Event()
@@ -136,7 +134,7 @@ class SqliteOutbox:
         loop = asyncio.get_running_loop()
         waiting = Append(loop, entries, notes or {})
         self._waiting.append(waiting)
-        self._gathering = self._gathering or loop.call_later(GATHER_S if self.gather_s is None else self.gather_s, self._wake.set)
+        self._gathering.join(loop, self._wake.set)
         try:
             return await waiting
         except asyncio.CancelledError:
@@ -208,8 +206,9 @@ class SqliteOutbox:
             await self._release()
 
     async def _release(self) -> None:
-        for timer in filter(None, (self._lazy, self._gathering)):
-            timer.cancel()
+        self._gathering.over()
+        if self._lazy is not None:
+            self._lazy.cancel()
         if self._reader is not None:
             self._reader.close()
             self._reader = None
@@ -239,7 +238,7 @@ class SqliteOutbox:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            self._gathering = None
+            self._gathering.over()
             while self._waiting or (self._batch.is_dirty and (self._is_due or self._closing)):
                 if not await self._commit_once():
                     break

@@ -1,8 +1,12 @@
-"""The calculated tags of a gateway's settings: parsed, their names resolved, ordered so that none is read before it is made."""
+"""The calculated tags of a gateway's settings: parsed, their names resolved, ordered so that none is read before it is made.
+
+Those that read derived tags, or calculated ones that do, are only parsed here: what they come to stands with the derived ones, in
+gateway/derived/outline.py.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
@@ -24,6 +28,8 @@ class Reference:
     """Its index in its device's extended table: the driver's tags, then the calculated ones in the order of the settings."""
     formula: int | None
     """The place of the calculated tag in the settings, if it is one."""
+    is_derived: bool = False
+    """It is a derived tag, whose index isn't known here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,8 @@ class Formula:
     """A calculated tag that is free of mistakes."""
 
     place: int
+    tag: int
+    """Its own index in the extended table of its device."""
     settings: CalculatedSettings
     steps: tuple[Step, ...]
     references: Mapping[str, Reference]
@@ -40,12 +48,22 @@ class Formula:
 class Formulas:
     """What the settings' calculated tags come to.
 
-    `ordered` holds those that can be used, each after those it reads; `mistakes` what is wrong with the others, by their places
-    ("calculated", i, field).
+    `ordered` holds those that can be used, each after those it reads; `late` the steps of those that read derived tags, by place;
+    `mistakes` what is wrong with the others, by their places ("calculated", i, field).
     """
 
-    def __init__(self, calculated: Sequence[CalculatedSettings], tables: Mapping[str, TagTable]) -> None:
-        """`tables`: the drivers' tags by device; a device whose own settings have mistakes is left out."""
+    def __init__(
+        self,
+        calculated: Sequence[CalculatedSettings],
+        tables: Mapping[str, TagTable],
+        derived: Mapping[str, Collection[str]] | None = None,
+    ) -> None:
+        """`tables`: the drivers' tags by device; a device whose own settings have mistakes is left out.
+
+        Args:
+            derived: the names of derived tags by device.
+        """
+        self._derived = derived or {}
         self.ordered: list[Formula] = []
         self.mistakes: list[Mistake] = []
         self._calculated = calculated
@@ -60,7 +78,9 @@ class Formulas:
                 self._own.setdefault((one.device, one.name), Reference(one.device, index, place))
         parsed = dict(self._parsed())
         read = {place: self._references(place, steps) for place, steps in parsed.items()}
-        for place in self._order(read):
+        late = _late(read)
+        self.late = {place: parsed[place] for place in sorted(late)}
+        for place in self._order({place: references for place, references in read.items() if place not in late}):
             if place in parsed:
                 self._judge(place, parsed[place], read[place])
 
@@ -90,7 +110,11 @@ class Formulas:
 
     def _tag(self, device: str, name: str) -> Reference | None:
         names = self._tables[device].names
-        return Reference(device, names.index(name), None) if name in names else self._own.get((device, name))
+        if name in names:
+            return Reference(device, names.index(name), None)
+        if (device, name) in self._own:
+            return self._own[(device, name)]
+        return Reference(device, -1, None, is_derived=True) if name in self._derived.get(device, ()) else None
 
     def _order(self, read: Mapping[int, Mapping[str, Reference]]) -> list[int]:
         graph = {
@@ -126,7 +150,8 @@ class Formulas:
             self.mistakes.append((("calculated", place, "unit"), f"the expression is in {operand.unit}, not in {one.unit}", None))
             return
         self._operands[place] = Operand(operand.is_bool, one.unit or operand.unit)
-        self.ordered.append(Formula(place, one, steps, references, self._operands[place]))
+        index = self._own[(one.device, one.name)].tag
+        self.ordered.append(Formula(place, index, one, steps, references, self._operands[place]))
 
     def _operand(self, reference: Reference, name: str) -> Operand:
         if reference.formula is not None:
@@ -139,3 +164,13 @@ class Formulas:
 
     def _blame(self, place: int, mistake: ExpressionMistake) -> None:
         self.mistakes.append((("calculated", place, "expression"), f"column {mistake.column}: {mistake}", None))
+
+
+def _late(read: Mapping[int, Mapping[str, Reference]]) -> set[int]:
+    """The places of those that read derived tags, or others that do."""
+    late = {place for place, references in read.items() if any(one.is_derived for one in references.values())}
+    while True:
+        more = {place for place, references in read.items() if any(one.formula in late for one in references.values())} - late
+        if not more:
+            return late
+        late |= more

@@ -1,13 +1,12 @@
 """What the windows and doors of a device have taken and not reported yet, kept in the outbox: a stop or a kill loses none untold.
 
 A note of the device changes in the transaction that reports, opens or closes anything, else within KEEP_S. It is made of what
-another process needs: whole records of the held readings, and the windows' state with the settings that it belongs to. So is the
-memory of derived tags.
+another process needs: whole records of the held readings, and the windows' state with the settings that it belongs to. The memory
+of derived tags, of which mostly little changes, is in notes of its own (journal.py), in the same transaction.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -20,7 +19,8 @@ from gateway.clock import Clock
 from gateway.log import Log
 from gateway.outbox.base import Entry, RecordKind
 from gateway.outbox.codec import encode_record
-from gateway.processing.pipeline import Pipeline
+from gateway.processing.journal import Journal, Mark, emptied, read, sealed, unsealed
+from gateway.processing.pipeline import Deriving, Pipeline
 from gateway.processing.windows import Window, Windows
 
 KEEP_S = 1.0
@@ -28,7 +28,6 @@ KEEP_S = 1.0
 INDEX = "kept"
 """The note that names the devices which may have one."""
 _NS = 1_000_000_000
-_CRC_BYTES = 4
 
 Records = Callable[[Sequence[Frame]], list[Entry]]
 """Makes the records of frames."""
@@ -61,8 +60,10 @@ class _Kept(msgspec.Struct, frozen=True):
     windows: list[_Counted] = []
     looked_ns: int = 0
     """When the derived tags were last looked at."""
-    derived: list[tuple[str, str, bytes, list[str]]] = []
-    """See Deriving.memories()."""
+    since_s: float = 0.0
+    """How long after the origin of their moments that was."""
+    derived: Mark | None = None
+    """What of their memory belongs to this."""
 
 
 def key_of(device: str) -> str:
@@ -106,16 +107,21 @@ class Keeper:
         self._is_resumed = self._is_late = False
         self._turns = self._told_turns = 0
         self._due_s = 0.0
+        self._journal = self._journal_after(0)
 
     def resume(self) -> tuple[list[Entry], dict[str, bytes]]:
         """What an earlier process has left: records to be stored, and the notes that must change with them."""
         entries: list[Entry] = []
         notes: dict[str, bytes] = {}
+        generation = 0
         for device in (self._device, *self._others):
+            notes |= emptied(self._note, key_of(device))
             raw = self._note(key_of(device))
             if not raw:
                 continue
-            kept = _decode(raw)
+            kept = unsealed(raw, _Kept)
+            if device == self._device and kept is not None and kept.derived is not None:
+                generation = kept.derived.generation
             if kept is None:
                 self._log.alarm(
                     f"what was kept of the windows and swinging doors of {device} is damaged, and lost; derived tags begin anew"
@@ -123,6 +129,7 @@ class Keeper:
             else:
                 entries += self._entries(device, kept)
             notes[key_of(device)] = b""
+        self._journal = self._journal_after(generation)
         if self._pipeline is not None:
             names = set(known_devices(self._note)) | {self._device}
             index = self._note(INDEX)
@@ -130,12 +137,14 @@ class Keeper:
             if not names <= before:
                 notes[INDEX] = msgspec.msgpack.encode(sorted(names | before))
             if notes.get(key_of(self._device)) is not None:
-                notes[key_of(self._device)] = self._encode(None)
+                notes |= self._encode(None)
         return entries, notes
 
     def resumed(self) -> None:
         """What resume() asked for is on disk."""
         self._is_resumed = True
+        if self._journal is not None:
+            self._journal.stored()
 
     def due(self, records: Records, *, has_news: bool) -> dict[str, bytes] | None:
         """The note to be stored together with what was just picked; None when it isn't time. Then stored().
@@ -149,10 +158,12 @@ class Keeper:
         self._is_late |= has_news
         if self._turns == self._told_turns and not (self._is_late and self._clock.monotonic() >= self._due_s):
             return None
-        return {key_of(self._device): self._encode(records)}
+        return self._encode(records)
 
     def stored(self) -> None:
         """What due() gave is on disk."""
+        if self._journal is not None:
+            self._journal.stored()
         self._told_turns = self._turns
         self._due_s = self._clock.monotonic() + KEEP_S
         self._is_late = False
@@ -169,15 +180,22 @@ class Keeper:
             return None
         doors = self._pipeline.stages.doors
         frames = [] if doors is None else doors.flush()
-        return frames, {key_of(self._device): self._encode(None, is_whole=True)}
+        return frames, self._encode(None, is_whole=True)
 
-    def _encode(self, records: Records | None, *, is_whole: bool = False) -> bytes:
-        """`records`: None when nothing is held."""
+    def _journal_after(self, generation: int) -> Journal | None:
+        derivation = None if self._pipeline is None else self._pipeline.stages.derivation
+        return None if derivation is None else Journal(key_of(self._device), derivation.tags, generation)
+
+    def _encode(self, records: Records | None, *, is_whole: bool = False) -> dict[str, bytes]:
+        """The notes that have changed. `records`: None when nothing is held."""
         assert self._pipeline is not None
         doors = self._pipeline.stages.doors
         held = [] if doors is None or records is None else records(doors.held())
         derivation = self._pipeline.stages.derivation
-        looked_ns, derived = (0, []) if derivation is None else derivation.memories()
+        looked_ns, since_s, mark, notes = 0, 0.0, None, dict[str, bytes]()
+        if derivation is not None and self._journal is not None:
+            looked_ns, since_s, memories = derivation.memories()
+            mark, notes = self._journal.notes(memories)
         kept = _Kept(
             self._digest,
             is_whole,
@@ -185,17 +203,14 @@ class Keeper:
             [] if doors is None else doors.seen().tolist(),
             [_Counted(windows.dtype.str, _settings_of(windows), windows.state()) for windows in self._pipeline.stages.windows],
             looked_ns,
-            derived,
+            since_s,
+            mark,
         )
-        data = msgspec.msgpack.encode(kept)
-        return zlib.crc32(data).to_bytes(_CRC_BYTES, "little") + data
+        return notes | {key_of(self._device): sealed(msgspec.msgpack.encode(kept))}
 
     def _entries(self, device: str, kept: _Kept) -> list[Entry]:
         if self._pipeline is not None and device == self._device and self._pipeline.stages.derivation is not None:
-            now = self._clock.now_ns(), self._clock.monotonic()
-            unread = self._pipeline.stages.derivation.resume(kept.looked_ns, kept.derived, *now)
-            if unread:
-                self._log.alarm(f"what was kept of {', '.join(unread)} of {device} is another version's: they begin anew")
+            self._resume_derived(self._pipeline.stages.derivation, kept)
         entries = [Entry(RecordKind.TELEMETRY, held.payload, held.readings) for held in kept.held]
         frames: list[Frame] = []
         now_ns = self._clock.now_ns()
@@ -209,6 +224,18 @@ class Keeper:
         return entries + [
             Entry(RecordKind.TELEMETRY, encode_record(kept.digest, [frame]), reading_count([frame])) for frame in frames
         ]
+
+    def _resume_derived(self, derivation: Deriving, kept: _Kept) -> None:
+        if kept.derived is None:
+            return
+        memories = read(self._note, key_of(self._device), kept.derived)
+        if memories is None:
+            self._log.alarm(f"what was kept of the derived tags of {self._device} is damaged: they begin anew")
+            return
+        now = self._clock.now_ns(), self._clock.monotonic()
+        unread = derivation.resume(kept.looked_ns, kept.since_s, memories, *now)
+        if unread:
+            self._log.alarm(f"what was kept of {', '.join(unread)} of {self._device} is another version's: they begin anew")
 
     def _goes_on(self, device: str, kept: _Kept, counted: _Counted) -> bool:
         """Whether the windows are ours as they are set now; then they have gone on from there."""
@@ -230,14 +257,3 @@ def _settings_of(windows: Windows) -> list[tuple[int, int, int, bool, list[tuple
 
 def _window(tag: int, width_ns: int, lateness_ns: int, by_source: bool, results: list[tuple[str, int]]) -> Window:
     return Window(tag, width_ns, lateness_ns, by_source, tuple((Aggregate(name), result) for name, result in results))
-
-
-def _decode(raw: bytes) -> _Kept | None:
-    """None for what is damaged."""
-    data = raw[_CRC_BYTES:]
-    if zlib.crc32(data).to_bytes(_CRC_BYTES, "little") != raw[:_CRC_BYTES]:
-        return None
-    try:
-        return msgspec.msgpack.decode(data, type=_Kept)
-    except msgspec.DecodeError:
-        return None

@@ -11,6 +11,7 @@ from drivers.settings import StaleBy, TagSettings, TimeBase
 from gateway.processing.windows import MAX_OPEN
 
 if TYPE_CHECKING:
+    from gateway.processing.formulas import Formulas
     from gateway.settings import GatewaySettings
 
 _LONGEST_NAME = 64
@@ -33,10 +34,19 @@ def processing_mistakes(settings: GatewaySettings, tables: Mapping[str, TagTable
             if device.driver == "modbus":
                 for where, what, hint in _timeless_mistakes(tag):
                     yield (*here, *where), what, hint
+    formulas = None
     if settings.calculated:
-        yield from _calculated_mistakes(settings, tables)
+        from gateway.processing.formulas import Formulas  # its parser costs memory: only for gateways that calculate
+        from gateway.processing.known import derived_names
+
+        formulas = Formulas(settings.calculated, tables, derived_names(settings.derived))
+        yield from _calculated_mistakes(settings, formulas)
+        kinds = {formula.place: Kind.BOOL if formula.operand.is_bool else Kind.FLOAT for formula in formulas.ordered}
+        for place in range(len(settings.calculated)):
+            if place not in formulas.late:
+                yield from _reported_mistakes(settings, place, kinds.get(place))
     if settings.derived:
-        yield from _derived_mistakes(settings, tables)
+        yield from _derived_mistakes(settings, tables, formulas)
     yield from _repeated_derived(settings)
 
 
@@ -81,9 +91,7 @@ def _timeless_mistakes(tag: TagSettings) -> Iterator[Mistake]:
         yield ("aggregates", "time"), "a Modbus device sends no timestamps", "write time: acquired"
 
 
-def _calculated_mistakes(settings: GatewaySettings, tables: Mapping[str, TagTable]) -> Iterator[Mistake]:
-    from gateway.processing.formulas import Formulas  # its parser costs memory: only for gateways that calculate
-
+def _calculated_mistakes(settings: GatewaySettings, formulas: Formulas) -> Iterator[Mistake]:
     names = [device.name for device in settings.devices]
     for place, one in enumerate(settings.calculated):
         if one.device not in names:
@@ -96,37 +104,34 @@ def _calculated_mistakes(settings: GatewaySettings, tables: Mapping[str, TagTabl
             )
         if one.stale_after_s is not None:
             yield ("calculated", place, "stale_after_s"), "what is calculated is as old as what it is made of", None
-    formulas = Formulas(settings.calculated, tables)
     yield from formulas.mistakes
-    kinds = {formula.place: Kind.BOOL if formula.operand.is_bool else Kind.FLOAT for formula in formulas.ordered}
-    for place, one in enumerate(settings.calculated):
-        for where, what, hint in tag_mistakes(one, kinds.get(place)):
-            yield ("calculated", place, *where), what, hint
 
 
-def _derived_mistakes(settings: GatewaySettings, tables: Mapping[str, TagTable]) -> Iterator[Mistake]:
-    from gateway.derived.outline import Known, Outline, outline_mistakes
-    from gateway.processing.formulas import Formulas
+def _derived_mistakes(settings: GatewaySettings, tables: Mapping[str, TagTable], formulas: Formulas | None) -> Iterator[Mistake]:
+    """Of derived tags, and of calculated ones that read them."""
+    from gateway.derived.outline import Outline, outline_mistakes
+    from gateway.processing.known import known_tags
 
-    formulas = Formulas(settings.calculated, tables).ordered
-    known = {}
-    for name, table in tables.items():
-        own = sorted((one for one in formulas if one.settings.device == name), key=lambda formula: formula.place)
-        kinds = [Kind.BOOL if one.operand.is_bool else Kind.FLOAT for one in own]
-        units = [one.operand.unit for one in own]
-        names = [one.settings.name for one in own]
-        known[name] = Known((*table.names, *names), (*table.kinds, *kinds), (*table.units, *units))
-    devices = [device.name for device in settings.devices]
-    yield from outline_mistakes(settings.derived, devices, Outline(settings.derived, known))
+    known = known_tags(tables, settings.calculated, formulas)
+    outline = Outline(settings.derived, known, settings.calculated, formulas.late if formulas is not None else {})
+    yield from outline_mistakes(settings.derived, [device.name for device in settings.devices], outline)
     for place, one in enumerate(settings.derived):
         if one.kind == "oee" and not settings.calendar.shifts:
             yield ("derived", place, "kind"), "OEE is reckoned over planned time, and there is none", "add calendar: shifts:"
+    for place, late in outline.late.items():
+        assert late.operand is not None
+        yield from _reported_mistakes(settings, place, Kind.BOOL if late.operand.is_bool else Kind.FLOAT)
+
+
+def _reported_mistakes(settings: GatewaySettings, place: int, kind: Kind | None) -> Iterator[Mistake]:
+    for where, what, hint in tag_mistakes(settings.calculated[place], kind):
+        yield ("calculated", place, *where), what, hint
 
 
 def _repeated_derived(settings: GatewaySettings) -> Iterator[Mistake]:
     """Names that a calculated tag, a derived one or an aggregate shares with another tag of its device."""
     if settings.derived:
-        from gateway.derived.outline import names_of
+        from gateway.derived.results import names_of
     for index, device in enumerate(settings.devices):
         taken = {tag.name for tag in device.tags}
         for place, one in enumerate(settings.calculated):

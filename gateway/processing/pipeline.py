@@ -1,20 +1,22 @@
 """The way of one device's readings from the driver to what is stored, where the settings ask for more than the filter.
 
-driver -> stale values are marked -> calculated tags are added -> derived ones -> windows count -> swinging doors, or the filter
+driver -> stale values are marked -> calculated tags are added -> derived ones, with calculated ones that read them
+-> windows count -> swinging doors, or the filter
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from drivers.model import Frame, TagTable, select
+from drivers.model import Frame, Kind, TagTable, select
 from gateway.filter import Filter
 from gateway.processing.calculation import Calculation, LastValues
+from gateway.processing.journal import Tag
 from gateway.processing.stale import StaleWatch
 from gateway.processing.swinging import SwingingDoors
 from gateway.processing.windows import Windows
@@ -28,8 +30,18 @@ class Deriving(Protocol):
     turns: int
     """How often something happened that must be kept at once."""
 
+    @property
+    def calculated(self) -> Sequence[Frame]:
+        """At the last look: calculated tags that read derived ones."""
+
     def frames(self, acquired_ns: int, now_s: float) -> list[Frame]:
         """Everything that is derived now; `now_s`: monotonic."""
+
+    def collect(self, tags: Collection[int], kinds: Sequence[Kind]) -> None:
+        """These are what production rules count, as far as they are derived; `kinds`: of the device's table."""
+
+    def collected(self, acquired_ns: int) -> list[Frame]:
+        """What they count of the look that frames() has just taken."""
 
     def accept(self) -> None:
         """See Report."""
@@ -40,12 +52,14 @@ class Deriving(Protocol):
     def next_ns(self) -> int | None:
         """When something becomes true though nothing comes, by the wall clock."""
 
-    def memories(self) -> tuple[int, list[tuple[str, str, bytes, list[str]]]]:
-        """When it was last looked, and what must outlive the process: name, settings, memory and texts of each tag."""
+    @property
+    def tags(self) -> Sequence[tuple[str, bytes]]:
+        """(n,) their names, and the digests of their settings."""
 
-    def resume(
-        self, looked_ns: int, memories: Sequence[tuple[str, str, bytes, Sequence[str]]], now_ns: int, now_s: float
-    ) -> list[str]:
+    def memories(self) -> tuple[int, float, list[bytes]]:
+        """When it was last looked, how long after the origin of all moments that was, and what must outlive the process, (n,)."""
+
+    def resume(self, looked_ns: int, since_s: float, memories: Sequence[Tag], now_ns: int, now_s: float) -> list[str]:
         """Go on from what memories() gave in a process that has ended; the names of tags whose memory can't be read."""
 
 
@@ -103,11 +117,14 @@ class Pipeline:
         self._door_places = _places(n, stages.door_tags)
         self._counted = [_Counted(windows, _places(n, windows.tags)) for windows in stages.windows]
         self._routes: dict[int, _Route] = {}
+        self._apart: dict[tuple[int, ...], list[npt.NDArray[np.int32]]] = {}
+        """Arrays of tags, kept so that no other takes their places in memory, of which none has a tag of another."""
         self._repeats: list[Frame] | None = None
         self._repeated: list[Frame] = []
         self._made: list[Frame] = []
         self._closed: list[Frame] = []
         self._looked: list[Frame] = []
+        self._collected: list[Frame] = []
         self.derived: list[Frame] = []
         """See Report."""
 
@@ -131,11 +148,14 @@ class Pipeline:
         """See Report."""
         if frames is self._repeats:
             picked = [*self._made, *self._closed, *self._filter.pick(self._looked), *self._filter.pick(self._repeated)]
-            self.derived = [*self._closed, *self._looked]
+            self.derived = [*self._closed, *self._collected]
             self._repeats, self._repeated, self._made, self._closed, self._looked = None, [], [], [], []
+            self._collected = []
             return picked
         picked = []
         self.derived = []
+        if not self.stages.windows and self.stages.doors is None:
+            return self._filter.pick([frame for frame, _ in self._derive(frames)])
         for frame, is_derived in self._derive(frames):
             picked += self._filter.pick([frame]) if is_derived else self._compress(frame)
         return picked
@@ -167,6 +187,9 @@ class Pipeline:
             self._closed += windows.pass_time(now_ns)
         derivation = self.stages.derivation
         self._looked = [] if derivation is None else derivation.frames(now_ns, self._monotonic())
+        self._collected = [] if derivation is None else derivation.collected(now_ns)
+        if derivation is not None and self._looked:
+            self._looked += [select(frame, self._door_places[frame.tags] < 0) for frame in derivation.calculated]
         if self._looked:  # what was looked at just now must not be followed by what it was before
             newer = np.concatenate([frame.tags for frame in self._looked])
             self._repeated = [select(frame, ~np.isin(frame.tags, newer)) for frame in self._repeated]
@@ -188,14 +211,29 @@ class Pipeline:
         if stages.stale is not None:
             now_s = self._monotonic()
             frames = [stages.stale.mark(frame, now_s) for frame in frames]
-        for batch in [frames] if stages.derivation is None else _looks(frames):
+        for batch in [frames] if stages.derivation is None or self._is_one_look(frames) else _looks(frames):
             for frame in (*batch, *self._calculate(batch)):
                 yield frame, False
             if stages.derivation is not None:
                 looked = stages.derivation.frames(batch[-1].acquired_ns, self._monotonic())
-                self.derived += looked
+                self.derived += stages.derivation.collected(batch[-1].acquired_ns)
+                self.derived += stages.derivation.calculated
                 for frame in looked:
                     yield frame, True
+                for frame in stages.derivation.calculated:
+                    yield frame, False
+
+    def _is_one_look(self, frames: Sequence[Frame]) -> bool:
+        """Whether it is known that no tag comes twice."""
+        key = tuple([id(frame.tags) for frame in frames])
+        if key in self._apart:
+            return True
+        if any(frame.tags.flags.writeable for frame in frames) or sum(1 for _ in _looks(frames)) != 1:
+            return False
+        if len(self._apart) == _MOST_ROUTES:
+            self._apart.clear()
+        self._apart[key] = [frame.tags for frame in frames]
+        return True
 
     def _calculate(self, frames: Sequence[Frame]) -> list[Frame]:
         """Note the readings as the newest; what is calculated of them."""

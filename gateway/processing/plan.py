@@ -21,7 +21,7 @@ from gateway.processing.windows import Window, Windows
 
 if TYPE_CHECKING:
     from gateway.derived.plan import Registers
-    from gateway.processing.formulas import Formula
+    from gateway.processing.formulas import Formula, Formulas
     from gateway.settings import GatewaySettings
 
 _NS = 1_000_000_000
@@ -71,7 +71,9 @@ def plan_reports(
     Args:
         tables: the drivers' tags by device.
     """
-    formulas = _formulas(settings, tables)
+    made = _formulas(settings, tables)
+    formulas = [] if made is None else made.ordered
+    calculated = {formula.place: formula.operand for formula in formulas}
     drafts: dict[str, _Draft] = {}
     for device in settings.devices:
         table = tables[device.name]
@@ -84,16 +86,17 @@ def plan_reports(
             list(table.units),
             [tag.priority for tag in device.tags],
         )
-        for formula in sorted(formulas, key=lambda formula: formula.place):
-            if formula.settings.device == device.name:
-                draft.tags.append(formula.settings)
-                draft.names.append(formula.settings.name)
-                draft.kinds.append(Kind.BOOL if formula.operand.is_bool else Kind.FLOAT)
-                draft.units.append(formula.operand.unit)
-                draft.priorities.append(formula.settings.priority)
+        for place, one in enumerate(settings.calculated):
+            if one.device == device.name:
+                operand = calculated.get(place)  # of one that reads derived tags it is found out with these
+                draft.tags.append(one)
+                draft.names.append(one.name)
+                draft.kinds.append(Kind.BOOL if operand is not None and operand.is_bool else Kind.FLOAT)
+                draft.units.append(None if operand is None else operand.unit)
+                draft.priorities.append(one.priority)
         drafts[device.name] = draft
     read = {reference.device for formula in formulas for reference in formula.references.values()}
-    derive = _Deriving(settings, drafts) if settings.derived else None
+    derive = _Deriving(settings, tables, drafts, made) if settings.derived else None
     read |= set() if derive is None else derive.read
     sizes = {name: len(draft.names) for name, draft in drafts.items()} | ({} if derive is None else derive.registers.sizes)
     last = {name: LastValues(sizes[name]) for name in drafts if name in read}
@@ -113,16 +116,27 @@ def plan_reports(
 class _Deriving:
     """The derived tags; the drafts grow by those that are reported."""
 
-    def __init__(self, settings: GatewaySettings, drafts: Mapping[str, _Draft]) -> None:
-        from gateway.derived.outline import Known, Outline
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        tables: Mapping[str, TagTable],
+        drafts: Mapping[str, _Draft],
+        formulas: Formulas | None,
+    ) -> None:
+        from gateway.derived.outline import Outline
         from gateway.derived.plan import Registers, read_devices
+        from gateway.processing.known import known_tags
 
-        known = {name: Known(tuple(draft.names), tuple(draft.kinds), tuple(draft.units)) for name, draft in drafts.items()}
+        known = known_tags(tables, settings.calculated, formulas)
         self._settings = settings
-        self._outline = Outline(settings.derived, known)
+        self._outline = Outline(settings.derived, known, settings.calculated, formulas.late if formulas is not None else {})
         self.registers: Registers = Registers(self._outline, known)
         self.read = read_devices(self._outline)
         for name, draft in drafts.items():
+            for index, place in known[name].late.items():
+                operand = self._outline.late[place].operand
+                assert operand is not None
+                draft.kinds[index], draft.units[index] = Kind.BOOL if operand.is_bool else Kind.FLOAT, operand.unit
             for one in self.registers.reported[name]:
                 draft.tags.append(one.settings)
                 draft.names.append(one.name)
@@ -155,12 +169,13 @@ def make_filter(table: TagTable, tags: Sequence[TagSettings], heartbeat_s: float
     return Filter(table, deadbands, heartbeats_ns, relative if relative.any() else None)
 
 
-def _formulas(settings: GatewaySettings, tables: Mapping[str, TagTable]) -> list[Formula]:
+def _formulas(settings: GatewaySettings, tables: Mapping[str, TagTable]) -> Formulas | None:
     if not settings.calculated:
-        return []
+        return None
     from gateway.processing.formulas import Formulas
+    from gateway.processing.known import derived_names
 
-    return Formulas(settings.calculated, tables).ordered
+    return Formulas(settings.calculated, tables, derived_names(settings.derived))
 
 
 def _reported(
@@ -187,7 +202,7 @@ def _reported(
         windows=windows,
         stale=_stale(draft) if is_watched else None,
         last=own_last,
-        calculation=_calculation(draft.device, len(own.names), formulas, last) if formulas else None,
+        calculation=_calculation(draft.device, formulas, last) if formulas else None,
         derivation=derivation,
     )
     return Reporting(table, Pipeline(table, report, stages, monotonic), priorities)
@@ -230,9 +245,8 @@ def _stale(draft: _Draft) -> StaleWatch:
     return StaleWatch(after_s, by_value)
 
 
-def _calculation(device: str, first: int, formulas: Sequence[Formula], last: Mapping[str, LastValues]) -> Calculation:
-    """`first`: the index of the device's first calculated tag; `formulas`: in the order in which they can be calculated."""
-    places = sorted(formula.place for formula in formulas)
+def _calculation(device: str, formulas: Sequence[Formula], last: Mapping[str, LastValues]) -> Calculation:
+    """`formulas`: in the order in which they can be calculated."""
     calculated = []
     for formula in formulas:
         inputs: dict[str, Input | int] = {
@@ -241,7 +255,7 @@ def _calculation(device: str, first: int, formulas: Sequence[Formula], last: Map
             else Input(last[reference.device], reference.tag)
             for name, reference in formula.references.items()
         }
-        calculated.append(Calculated(first + places.index(formula.place), formula.operand.is_bool, formula.steps, inputs))
+        calculated.append(Calculated(formula.tag, formula.operand.is_bool, formula.steps, inputs))
     return Calculation(device, calculated)
 
 

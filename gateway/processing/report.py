@@ -13,7 +13,7 @@ class Report(Protocol):
 
     @property
     def derived(self) -> Sequence[Frame]:
-        """What the last pick() calculated or summed up, reported or not."""
+        """What the last pick() calculated or summed up, reported or not; of what is derived, what production rules count."""
 
     def pick(self, frames: Sequence[Frame]) -> list[Frame]:
         """What of `frames`, and what was made of them, is to be stored, per tag in order. Then accept() or take_back()."""

@@ -14,7 +14,10 @@ class CalculatedSettings(TagSettings):
     device: Name
     """The device whose tag it becomes; it is calculated when this device is read."""
     expression: str = Field(min_length=1)
-    """E.g. voltage * current / 1000, if(speed > 5, 1, 0); tags of the device by name, of others as device.tag (last values)."""
+    """E.g. voltage * current / 1000, if(speed > 5, 1, 0); tags of the device by name, of others as device.tag (last values).
+
+    Calculated and derived tags too, as long as none is made of itself.
+    """
 
 
 class ClockSettings(Settings):

@@ -1,4 +1,4 @@
-"""What a production rule may collect of a device: what is read, what is calculated, and what windows make of either."""
+"""What a production rule may collect of a device: what is read, calculated or derived, and what windows make of the former."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class Collectable(NamedTuple):
     tag: str
     measurement: str | None
     """GS1 measurement type, where the settings name one."""
+    is_derived: bool = False
 
 
 def collectables(settings: GatewaySettings, device: DeviceSettings) -> dict[str, Collectable]:
@@ -31,4 +32,14 @@ def collectables(settings: GatewaySettings, device: DeviceSettings) -> dict[str,
         for function in tag.aggregates.functions if tag.aggregates is not None else ():
             name = f"{tag.name}.{function}"
             found.setdefault(name, Collectable(device.name, name, tag.measurement if function in _MEASURED else None))
+    for name in _derived(settings, device):
+        found.setdefault(name, Collectable(device.name, name, None, is_derived=True))
     return found
+
+
+def _derived(settings: GatewaySettings, device: DeviceSettings) -> list[str]:
+    if not settings.derived:
+        return []
+    from gateway.derived.results import names_of
+
+    return [name for one in settings.derived if one.device == device.name for name in names_of(one, only_reported=True)]

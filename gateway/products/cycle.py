@@ -35,6 +35,15 @@ class Summary(msgspec.Struct, frozen=True):
         return (self.total + self.carry) / self.count
 
 
+class Said(msgspec.Struct, frozen=True):
+    """A text over the cycle so far, such as a machine's state."""
+
+    count: int
+    last: str
+    first_ns: int
+    last_ns: int
+
+
 class Cycle(msgspec.Struct, frozen=True):
     """What has been gathered since the last product."""
 
@@ -43,6 +52,8 @@ class Cycle(msgspec.Struct, frozen=True):
     counted_ns: dict[str, int] = {}
     """Device time of each tag's newest counted reading, kept over products: after a reconnection a device repeats its last
     reading, which must not count twice."""
+    texts: dict[str, Said] = {}
+    """As `tags`, of those that are texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +78,10 @@ def add_readings(cycle: Cycle, frames: Sequence[Frame], collected: Mapping[int, 
     """
     tags = dict(cycle.tags)
     counted_ns = dict(cycle.counted_ns)
+    texts = cycle.texts
     for frame in frames:
         if isinstance(frame.values, list):
+            texts = _with_texts(texts, frame, collected)
             continue
         usable = (frame.status & _BAD == 0).tolist()
         sources = None if frame.source_ns is None else frame.source_ns.tolist()
@@ -85,12 +98,24 @@ def add_readings(cycle: Cycle, frames: Sequence[Frame], collected: Mapping[int, 
                     continue
                 counted_ns[wanted.name] = source_ns
             tags[wanted.name] = _with_reading(tags.get(wanted.name), value, source_ns or frame.acquired_ns)
-    return Cycle(tags, counted_ns)
+    return Cycle(tags, counted_ns, texts)
 
 
 def next_cycle(cycle: Cycle) -> Cycle:
     """An empty cycle that still knows which readings have been counted."""
     return Cycle({}, cycle.counted_ns)
+
+
+def _with_texts(texts: dict[str, Said], frame: Frame, collected: Mapping[int, Collected]) -> dict[str, Said]:
+    found = dict(texts)
+    for place, tag in enumerate(frame.tags.tolist()):
+        wanted, text = collected.get(tag), frame.values[place]
+        if wanted is None or frame.status[place] & _BAD or not isinstance(text, str):
+            continue
+        before = found.get(wanted.name)
+        first_ns = frame.acquired_ns if before is None else before.first_ns
+        found[wanted.name] = Said(1 if before is None else before.count + 1, text, first_ns, frame.acquired_ns)
+    return found
 
 
 def _with_reading(before: Summary | None, value: Number, at_ns: int) -> Summary:

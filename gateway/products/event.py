@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +13,7 @@ import msgspec
 from drivers.model import Kind
 from epcis.documents import MUMIAN_CONTEXT
 from epcis.event_hash import event_id
-from gateway.products.cycle import Collected, Summary
+from gateway.products.cycle import Collected, Cycle, Said, Summary
 
 _MS = 1_000_000
 
@@ -51,11 +51,11 @@ def iso_time(ns: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03d}Z"
 
 
-def product_event(part: Part, reported: Sequence[Reported], tags: Mapping[str, Summary]) -> bytes:
+def product_event(part: Part, reported: Sequence[Reported], cycle: Cycle) -> bytes:
     """The event of a part, as JSON, with the CBV event hash as its id. It is read by epcis.documents.MUMIAN_CONTEXT.
 
     Args:
-        tags: the readings of the cycle by collected name; a tag without usable readings is left out.
+        cycle: the readings by collected name; a tag without usable readings is left out.
     """
     event: dict[str, Any] = {
         "type": "ObjectEvent",
@@ -69,7 +69,8 @@ def product_event(part: Part, reported: Sequence[Reported], tags: Mapping[str, S
     }
     if part.order:
         event["bizTransactionList"] = [{"type": "prodorder", "bizTransaction": f"urn:mumian:order:{_urn_safe(part.order)}"}]
-    elements = [_sensor_element(part.gateway, tag, tags[tag.collected.name]) for tag in reported if tag.collected.name in tags]
+    found: dict[str, Summary | Said] = {**cycle.tags, **cycle.texts}
+    elements = [_sensor_element(part.gateway, tag, found[tag.collected.name]) for tag in reported if tag.collected.name in found]
     if elements:
         event["sensorElementList"] = elements
     event["mumian:part"] = part.key
@@ -78,14 +79,15 @@ def product_event(part: Part, reported: Sequence[Reported], tags: Mapping[str, S
     return msgspec.json.encode(event)
 
 
-def _sensor_element(gateway: str, tag: Reported, summary: Summary) -> dict[str, Any]:
-    report: dict[str, Any] = {
-        "type": tag.measurement or f"urn:mumian:tag:{tag.collected.tag}",
-        "value": summary.last,
-        "minValue": summary.least,
-        "meanValue": summary.mean,
-        "maxValue": summary.greatest,
-    }
+def _sensor_element(gateway: str, tag: Reported, summary: Summary | Said) -> dict[str, Any]:
+    report: dict[str, Any] = {"type": tag.measurement or f"urn:mumian:tag:{tag.collected.tag}"}
+    if isinstance(summary, Said):
+        report["stringValue"] = summary.last
+    else:
+        report["value"] = summary.last
+        report["minValue"] = summary.least
+        report["meanValue"] = summary.mean
+        report["maxValue"] = summary.greatest
     if tag.unit:
         report["uom"] = tag.unit
     report["mumian:tag"] = tag.collected.tag

@@ -192,7 +192,7 @@ class Rule:
         self.is_starved = False
         identifier = f"{self.pool.prefix}/{suffix}"
         part = Part(self.spec.gateway, self.spec.device, self.spec.name, identifier, key, self._order, self._complete_ns)
-        payload = product_event(part, self.spec.reported, draft.cycle.tags)
+        payload = product_event(part, self.spec.reported, draft.cycle)
         draft.suffix = suffix
         draft.entries.append(Entry(RecordKind.PRODUCT, payload, 0))
         draft.standing = Standing(Phase.ASSIGNED, key, identifier, self.standing.made + 1)

@@ -18,7 +18,7 @@ from idnode.affairs import CURSOR, UNDELIVERED, Cursor, Subscription, Undelivere
 from idnode.announcing.post import NotDelivered
 from idnode.announcing.signature import HEADER, sign
 from idnode.settings import WebhookSettings
-from idnode.store.base import Stale, StoreFailed, StoreFull
+from idnode.store.base import Stale, StoreAway, StoreFailed, StoreFull
 from idnode.store.business import SUBSCRIPTION, Announcement, Business, Entry, Put, Step, Trim
 
 AUTHOR = "node"
@@ -29,6 +29,7 @@ IN_A_ROW = 100
 """Announcements of one subscription in one round, so that others have their turn."""
 PAUSE_S = 1.0
 FULL_PAUSE_S = 60.0
+"""When nothing can be written."""
 _PAGE = 500
 
 
@@ -68,7 +69,7 @@ class Announcer:
         while True:
             try:
                 moved = await self.serve_all()
-            except StoreFull:
+            except (StoreFull, StoreAway):
                 await asyncio.sleep(FULL_PAUSE_S)
             except StoreFailed:
                 return  # the server ends by it

@@ -2,17 +2,16 @@
 
 Reads answer from what is committed. A store that holds it on this machine answers within microseconds and without suspending,
 so that a hot route may step such a coroutine in place; another one suspends. What changes something returns when the change
-survives a power cut; concurrent changes share a commit. Nothing is
-overwritten: a changed record leaves its old version behind, with who and when. Everything is keyed by identifier or
-by the enterprise that owns its prefix, so that a store may be spread over machines by prefix without a transaction
-that spans two.
+survives a power cut; concurrent changes share a commit. Nothing is overwritten: a changed record leaves its old version behind,
+with who and when. Everything is keyed by identifier or by the enterprise that owns its prefix, so that a store may be spread
+over machines by prefix without a transaction that spans two.
 
-Whoever keeps answers watches the store: it is told the keys of all that changes before the change returns to who made it, and
-what other processes changed before refresh() returns.
+Whoever keeps answers watches: it is told what changes before who made the change, or before refresh() returns.
 
 StoreError
 ├── StoreBusy           another process owns the file: exit, code 3
 ├── StoreFull           no space: nothing was changed; the same call may succeed later
+├── StoreAway           a database can't be reached: what was asked for may be done or not; the same call may succeed later
 ├── StoreFailed         the disk reported an error, or what is on it can't be read: nothing more is accepted; exit, code 4
 └── StoreRefused        what was asked doesn't fit what is stored; nothing was changed
     ├── AlreadyThere
@@ -48,7 +47,7 @@ PAGE = 100
 
 
 class StoreError(Exception):
-    """The root; raised only through its subclasses."""
+    """The root; only its subclasses are raised."""
 
 
 class StoreBusy(StoreError):
@@ -57,6 +56,10 @@ class StoreBusy(StoreError):
 
 class StoreFull(StoreError):
     """No space left."""
+
+
+class StoreAway(StoreError):
+    """The database can't be reached now. A change may have been made or not; asked again, what is idempotent tells."""
 
 
 class StoreFailed(StoreError):
@@ -179,10 +182,7 @@ class Records(Protocol):
     """What is kept under identifiers."""
 
     async def register(self, registrations: Sequence[Registration], author: str, at_ms: int) -> list[Registered]:
-        """Register identifiers, each by itself: one that is there stays as it is, one beyond its enterprise's quota is left out.
-
-        Some thousand at once are cheapest.
-        """
+        """Register identifiers, each by itself; one that is there stays, one beyond its quota is left out. By the thousand."""
 
     async def change(
         self, identifier: Identifier, change: Change, author: str, at_ms: int, if_version: int | None = None

@@ -11,13 +11,13 @@ from urllib.parse import quote
 
 from idnode.store.base import StoreBusy, StoreFailed
 from idnode.store.carrying import carry_over
-from idnode.store.writer import translate
+from idnode.store.writer import MOVED, MOVED_ID, translate
 
 APPLICATION_ID = 0x4D4D4944
 """In the file's header: MMID. What has another isn't ours."""
 
 PAGE_BYTES = 8192
-"""Of a new file: a page holds seven records of a kilobyte, of 4096 bytes three (D40)."""
+"""Of a new file: a page holds seven records of a kilobyte, of 4096 bytes three (D33)."""
 
 LARGEST_LOG = 67_108_864
 """Bytes that the write-ahead log keeps on disk when it has been written into the file; a backup may have made it larger."""
@@ -88,6 +88,8 @@ def open_reader(path: Path) -> sqlite3.Connection:
     """A connection that can't write, for the event loop's own thread."""
     connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, cached_statements=256)
     connection.execute("PRAGMA query_only = ON")
+    # The inner pages of the index of some million keys, so that a look-up reads one page or two from the system.
+    connection.execute("PRAGMA cache_size = -16384")
     return connection
 
 
@@ -95,6 +97,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     (mark,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if mark == MOVED_ID:
+        raise StoreFailed(f"{path}: {MOVED}")
     if mark != APPLICATION_ID and tables:
         raise StoreFailed(f"{path} is another program's database")
     steps = migrations()

@@ -17,6 +17,7 @@ from idnode.enterprise import Lease, LeaseOrder, Pool
 from idnode.event import Capture, CaptureReport
 from idnode.identifier import Identifier
 from idnode.job import Advance, Job, Row
+from idnode.operations.histogram import Histogram
 from idnode.record import Change, Record, Registered, Registration
 from idnode.store import business_rows, event_rows, job_rows, owner_rows, record_rows, template_rows
 from idnode.store.base import StoreFailed
@@ -34,6 +35,11 @@ class SqliteStore(SqliteReads):
         super().__init__(reader)
         self._writer = Writer(writer, self._committed)
         self._lock: int | None = descriptor
+
+    @property
+    def commits(self) -> Histogram:
+        """How long commits took."""
+        return self._writer.commits
 
     async def write(self, steps: Sequence[Step], author: str, at_ms: int) -> None:
         """See the contract."""
@@ -103,6 +109,18 @@ class SqliteStore(SqliteReads):
         # Who can't read any more finds that out by itself; its watchers have been told that anything may have changed.
         with suppress(StoreFailed):
             self.refresh()
+
+    async def hold(self, seconds: float) -> None:
+        """See Movable."""
+        await self._writer.hold(seconds)
+
+    async def release(self) -> None:
+        """See Movable."""
+        self._writer.release()
+
+    async def leave(self) -> None:
+        """See Movable."""
+        await self._writer.leave()
 
     async def wait_failure(self) -> StoreFailed:
         """See the contract."""

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from idnode.operations.histogram import Histogram
 from idnode.store import feed
-from idnode.store.base import StoreFailed, StoreFull, StoreRefused
+from idnode.store.base import StoreAway, StoreFailed, StoreFull, StoreRefused
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]
 """Reads and writes within a transaction that it neither begins nor ends; raises StoreRefused to have its changes undone."""
+MOVED = "the store has moved: start the node with its new settings"
+MOVED_ID = 0x4D4D4956
+"""The application id of a file that is no longer the store: MMIV."""
 LARGEST_BATCH = 512
 LARGEST_KEYS = 5000
 """Identifiers beyond which a batch takes no more: who registers one waits for no more than two such of bulk."""
@@ -43,6 +48,13 @@ class Writer:
         self._pump: asyncio.Task[None] | None = None
         self._failure: StoreFailed | None = None
         self._failed = asyncio.Event()
+        self.commits = Histogram()
+        """How long each commit took, the way to the thread and back included."""
+        self._turn = asyncio.Lock()
+        """Whose it is to write: the pump's, or of whoever holds it back."""
+        self._hold: asyncio.TimerHandle | None = None
+        self._is_held = False
+        self._moved = False
 
     async def run(self, operation: Operation[T], keys: Collection[str] | None = ()) -> T:
         """Do `operation` in a transaction and return its result when it is durable.
@@ -57,11 +69,71 @@ class Writer:
         """
         if self._failure is not None:
             raise StoreFailed(str(self._failure))
+        if self._moved:
+            raise StoreAway(MOVED)
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Request(operation, keys, future))
         if self._pump is None or self._pump.done():
             self._pump = asyncio.create_task(self._work(), name="idnode-writer")
         return await future
+
+    async def hold(self, seconds: float) -> None:
+        """Let everybody wait who writes, until release(), for so long at most; returns when nothing is being written.
+
+        Raises:
+            StoreAway: it is held by another, or has moved.
+        """
+        if self._is_asked or self._moved:
+            raise StoreAway(MOVED if self._moved else "writing is held back already")
+        self._hold = asyncio.get_running_loop().call_later(seconds, self.release)
+        try:
+            await self._turn.acquire()
+        except asyncio.CancelledError:
+            self.release()
+            raise
+        self._is_held = True
+        if not self._is_asked:  # released while the last batch was being committed
+            self._let_go()
+
+    @property
+    def _is_asked(self) -> bool:
+        """Whether somebody holds writing back, or waits to."""
+        return self._hold is not None
+
+    def release(self) -> None:
+        """Go on writing."""
+        if self._hold is not None:
+            self._hold.cancel()
+            self._hold = None
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            self._turn.release()
+
+    async def leave(self) -> None:
+        """Never write again, neither here nor in another process: the store has moved. Reads go on.
+
+        Raises:
+            StoreAway: writing isn't held back, or no longer.
+            StoreFailed
+        """
+        if self._hold is None or not self._is_held:
+            raise StoreAway("writing isn't held back")
+        self._hold.cancel()
+        self._moved = True
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, mark_moved, self._connection)
+        except sqlite3.Error as error:
+            self._moved = False
+            self.release()
+            raise self._translated(error) from error
+        waiting, self._waiting = self._waiting, []
+        for request in waiting:
+            if not request.future.done():
+                request.future.set_exception(StoreAway(MOVED))
+        self.release()
 
     async def wait_failure(self) -> StoreFailed:
         """Wait until the disk has failed."""
@@ -71,6 +143,7 @@ class Writer:
 
     async def finish(self) -> None:
         """Wait until all that was asked for so far is committed."""
+        self.release()
         if self._pump is not None:
             await self._pump
 
@@ -83,8 +156,11 @@ class Writer:
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
-            batch = self._next_batch()
-            outcomes = await loop.run_in_executor(self._thread, self._commit, batch)
+            async with self._turn:
+                batch = self._next_batch()
+                began = time.perf_counter()
+                outcomes = await loop.run_in_executor(self._thread, self._commit, batch)
+                self.commits.observe(time.perf_counter() - began)
             if self._failure is not None:
                 self._failed.set()
             try:
@@ -164,3 +240,8 @@ def translate(error: Exception) -> Exception:
     if name == "SQLITE_FULL":
         return StoreFull("the disk is full")
     return StoreFailed(f"{error} ({name})" if name else str(error))
+
+
+def mark_moved(connection: sqlite3.Connection) -> None:
+    """Mark a file as one that is no longer the store: nobody opens it to write any more."""
+    connection.execute(f"PRAGMA application_id = {MOVED_ID}")

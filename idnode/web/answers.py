@@ -19,6 +19,8 @@ SECURITY: Headers = (
 CLOSED_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 """On every answer that isn't a page."""
 OPEN_TO_ALL_SITES = (b"access-control-allow-origin", b"*")
+_BODILESS = (204, 304)
+"""These have no Content-Length (RFC 9110, 8.6)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +31,25 @@ class Answer:
     body: bytes
     media_type: bytes
     headers: Headers = ()
+    key: str | None = None
+    """The identifier that it hangs on, where everybody gets the same until that changes."""
+    owner: str = ""
+    """The prefix that it is counted under."""
+
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """All header fields in their order, the security headers added."""
+        content: Headers = ()
+        if self.status not in _BODILESS:
+            length = (b"content-length", str(len(self.body)).encode())
+            content = ((b"content-type", self.media_type), length) if self.body else (length,)
+        for name, _ in self.headers:
+            if name == b"content-security-policy":
+                return [*content, *SECURITY, *self.headers]
+        return [*content, *SECURITY, CLOSED_POLICY, *self.headers]
 
     async def send(self, send: Send, *, head: bool = False) -> None:
-        """Send it, its security headers added; for HEAD without the body."""
-        policy = () if any(name == b"content-security-policy" for name, _ in self.headers) else (CLOSED_POLICY,)
-        length = str(len(self.body)).encode()
-        content = (
-            ((b"content-type", self.media_type), (b"content-length", length)) if self.body else ((b"content-length", length),)
-        )
-        headers = [*content, *SECURITY, *policy, *self.headers]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        """Send it; for HEAD without the body."""
+        await send({"type": "http.response.start", "status": self.status, "headers": self.fields()})
         await send({"type": "http.response.body", "body": b"" if head else self.body})
 
 

@@ -8,7 +8,6 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.types import ASGIApp
 
 from idnode.store.base import StoreError
 from idnode.web import (
@@ -18,13 +17,15 @@ from idnode.web import (
     events,
     identifiers,
     keys,
+    moving,
+    operations,
     people,
     prefixes,
     subscriptions,
+    templates,
     usage,
 )
 from idnode.web.front import Front
-from idnode.web.models import HealthAnswer
 from idnode.web.node import Node, store_problem
 from idnode.web.openapi import describe
 from idnode.web.problems import MEDIA_TYPE, Problem, not_found, unprocessable
@@ -36,7 +37,24 @@ Besides what is listed here, every identifier has its own address, `/{prefix}/{s
 the Handle JSON API at `/api/handles/{prefix}/{suffix}`."""
 
 
-def make_app(node: Node) -> ASGIApp:
+PARTS = (
+    applications,
+    enterprises,
+    keys,
+    prefixes,
+    subscriptions,
+    usage,
+    identifiers,
+    templates,
+    events,
+    moving,
+    people,
+    documentation,
+    operations,
+)
+
+
+def make_app(node: Node) -> Front:
     """The whole node as one ASGI application."""
     application = FastAPI(
         title=node.settings.name.en,
@@ -48,18 +66,11 @@ def make_app(node: Node) -> ASGIApp:
         dependencies=[Depends(permit)],
     )
     application.state.node = node
-    parts = (applications, enterprises, keys, prefixes, subscriptions, usage, identifiers, events, people, documentation)
-    for part in parts:
+    for part in PARTS:
         application.include_router(part.router)
-    application.add_api_route("/healthz", _health, response_model=HealthAnswer, tags=["node"])
     application.openapi = lambda: describe(application)  # type: ignore[method-assign]
     _add_error_answers(application)
     return Front(node, application)
-
-
-async def _health() -> HealthAnswer:
-    """The node answers."""
-    return HealthAnswer(status="ok")
 
 
 def _add_error_answers(application: FastAPI) -> None:

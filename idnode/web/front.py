@@ -7,27 +7,39 @@ else, every write too, goes to the application. The front also sees to it that e
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote_to_bytes
 
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from idnode.identifier import InvalidIdentifier, parse_encoded
+from epcis.timestamps import to_epoch_ms
+from idnode.access import ANYBODY, Caller
+from idnode.enterprise import Visibility
+from idnode.identifier import PATH_STARTS, Identifier, InvalidIdentifier, parse_encoded
+from idnode.operations.limits import caller_key
+from idnode.operations.meter import REFUSED
+from idnode.resolver import Resolution, Resolver, Verdict
 from idnode.store.base import StoreError
 from idnode.web.answers import CLOSED_POLICY, OPEN_TO_ALL_SITES, SECURITY, Answer, problem_answer
+from idnode.web.freshness import REVALIDATE, etag, is_unchanged, lifetime, tagged, unchanged
 from idnode.web.handle_json import ResponseCode, handle_answer
 from idnode.web.handle_json import refusal as handle_refusal
-from idnode.web.negotiation import Face, choose_face
-from idnode.web.node import Node, store_problem
+from idnode.web.manner import Manner, manner_of
+from idnode.web.negotiation import Face
+from idnode.web.node import COUNTED, Node, store_problem
 from idnode.web.page import bad_identifier_page, resolution_page
 from idnode.web.pages.language import choose_language
-from idnode.web.problems import Problem, bad_request
-from idnode.web.resolution_json import resolution_json
+from idnode.web.problems import Problem, bad_request, too_many
+from idnode.web.resolution_json import refusal, resolution_json
 
 HANDLES = b"/api/handles/"
-PREFIXES = (b"/88.", b"/86.")
+PREFIXES = tuple(f"/{start}".encode() for start in PATH_STARTS)
+_HOT = (HANDLES, *PREFIXES)
 _READS = "GET, HEAD, OPTIONS"
 _PREFLIGHT = Answer(
     HTTPStatus.NO_CONTENT,
@@ -37,112 +49,190 @@ _PREFLIGHT = Answer(
         OPEN_TO_ALL_SITES,
         (b"allow", _READS.encode()),
         (b"access-control-allow-methods", _READS.encode()),
-        (b"access-control-allow-headers", b"Authorization, Accept"),
+        (b"access-control-allow-headers", b"Authorization, Accept, If-None-Match"),
         (b"access-control-max-age", b"86400"),
     ),
 )
 
 
-_Route = Callable[[Scope], Awaitable[Answer]]
+class Keeper(Protocol):
+    """Whoever keeps answers for the next who asks (idnode.web.hot)."""
+
+    def mark(self) -> int:
+        """To be asked before a resolution begins."""
+
+    def keep(self, mark: int, target: bytes, manner: Manner, answer: Answer) -> None:
+        """An answer was made; `target`: path and query."""
 
 
 class Front:
-    """An ASGI application before the application."""
+    """An ASGI application before the application; and the hot routes' answers for whoever has a request in another form."""
 
     def __init__(self, node: Node, application: ASGIApp) -> None:
         self._node = node
         self._application = application
+        self.keeper: Keeper | None = None
+        """Is offered the answers that are made here, where there is one."""
+
+    def beside(self, store: Any) -> Front:
+        """The same node's, with its resolutions from a store of this kind."""
+        resolver = Resolver(store, self._node.resolver.base_url)
+        return Front(dataclasses.replace(self._node, store=store, resolver=resolver), self._application)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI; only http gets past."""
         if scope["type"] != "http":
             raise RuntimeError(f"no {scope['type']} here")  # the server is run without websockets and lifespan
+        began = time.perf_counter()
         path: bytes = scope["raw_path"]
-        if path.startswith(HANDLES):
-            await self._respond(scope, send, self._handle)
-        elif path.startswith(PREFIXES):
-            await self._respond(scope, send, self._resolution)
+        wait_s = self._node.panel.limits.wait_s(caller_key(scope["client"][0] if scope["client"] else None), began)
+        if wait_s:
+            await problem_answer(too_many(wait_s)).send(send, head=scope["method"] == "HEAD")
+            self._observe(scope, REFUSED, "", HTTPStatus.TOO_MANY_REQUESTS, began)
+        elif not is_hot(path):
+            status, owner = [0], [""]
+            try:
+                await self._application({**scope, COUNTED: owner}, receive, _guarded(send, status))
+            finally:
+                self._observe(scope, "api", owner[0], status[0] or 500, began)
         else:
-            await self._application(scope, receive, _guarded(send))
+            await self._resolved(scope, send, began)
 
-    async def _respond(self, scope: Scope, send: Send, route: _Route) -> None:
-        method = scope["method"]
+    async def _resolved(self, scope: Scope, send: Send, began: float) -> None:
+        path: bytes = scope["raw_path"]
+        method, manner = scope["method"], manner_of(scope["headers"])
         if method == "OPTIONS":
             answer = _PREFLIGHT
         elif method in ("GET", "HEAD"):
-            answer = await _answered(route, scope)
+            answer = await self._answer(path, scope["query_string"], manner)
         else:
             refused = Problem(HTTPStatus.METHOD_NOT_ALLOWED, f"{method} is not for this address", headers={"Allow": _READS})
             answer = problem_answer(refused)
+        wait_s = self._node.panel.limits.prefix_wait_s(answer.owner, began)
+        if wait_s:
+            answer = dataclasses.replace(problem_answer(too_many(wait_s)), owner=answer.owner)
         await answer.send(send, head=method == "HEAD")
+        self._observe(scope, REFUSED if wait_s else face_of(path, manner), answer.owner, int(answer.status), began)
 
-    async def _handle(self, scope: Scope) -> Answer:
-        encoded = scope["raw_path"][len(HANDLES) :]
-        asked = unquote_to_bytes(encoded).decode("utf-8", "replace")
+    def _observe(self, scope: Scope, face: str, owner: str, status: int, began: float) -> None:
+        took_s = time.perf_counter() - began
+        self._node.meter.observe(face, owner, status, took_s)
+        slow = self._node.panel.slow
+        if took_s > slow.slow_s:
+            slow.note(face, scope["method"], scope["raw_path"], status, took_s, self._node.now_ms())
+
+    async def _answer(self, path: bytes, query: bytes, manner: Manner) -> Answer:
+        keeper = self.keeper
+        mark = 0 if keeper is None else keeper.mark()
+        answer = await self.whole(path, query, manner)
+        if keeper is not None:
+            keeper.keep(mark, path + b"?" + query if query else path, manner, answer)
+        return unchanged(answer) if is_unchanged(answer, manner.if_none_match) else answer
+
+    async def whole(self, path: bytes, query: bytes, manner: Manner) -> Answer:
+        """What GET gives a client that has no answer yet, and HEAD the head of. `path` is raw and is_hot()."""
+        try:
+            if path.startswith(HANDLES):
+                return await self._handle(path[len(HANDLES) :], query, manner)
+            if manner.face is Face.PAGE:
+                return await self._page(path[1:], query, manner)
+            return await self._resolution(path[1:], query, manner)
+        except Problem as problem:
+            return problem_answer(problem)
+        except StoreError as error:
+            return problem_answer(store_problem(error))
+
+    async def _handle(self, encoded: bytes, query: bytes, manner: Manner) -> Answer:
+        asked = (unquote_to_bytes(encoded) if b"%" in encoded else encoded).decode("utf-8", "replace")
         try:
             identifier = parse_encoded(encoded)
         except InvalidIdentifier as error:
             return handle_refusal(ResponseCode.INVALID_HANDLE, asked, str(error))
-        caller = await self._node.caller(_header(scope, b"authorization"))
-        resolution = await self._node.resolver.resolve(identifier, caller)
-        self._node.count(resolution)
-        return handle_answer(resolution, asked, _query(scope))
+        fields = _fields(query)
+        caller, resolution = await self._resolve(identifier, fields, manner)
+        return _kept(handle_answer(resolution, asked, fields, anonymous=caller is ANYBODY), resolution, caller)
 
-    async def _resolution(self, scope: Scope) -> Answer:
-        if choose_face(_header(scope, b"accept")) is Face.PAGE:
-            return await self._page(scope)
+    async def _resolution(self, encoded: bytes, query: bytes, manner: Manner) -> Answer:
         try:
-            identifier = parse_encoded(scope["raw_path"][1:])
+            identifier = parse_encoded(encoded)
         except InvalidIdentifier as error:
             raise bad_request(str(error)) from error
-        resolution = await self._node.resolver.resolve(identifier, await self._node.caller(_header(scope, b"authorization")))
-        self._node.count(resolution)
-        body = msgspec.json.encode(resolution_json(resolution, self._node.resolver))
-        return Answer(HTTPStatus.OK, body, b"application/json", (OPEN_TO_ALL_SITES, (b"vary", b"Accept, Accept-Language")))
+        caller, resolution = await self._resolve(identifier, _fields(query), manner)
+        vary = (b"vary", b"Accept, Accept-Language, Authorization")
+        if resolution.verdict is not Verdict.FOUND:
+            refused = problem_answer(refusal(resolution))
+            answer = dataclasses.replace(refused, headers=(*refused.headers, *REVALIDATE, vary))
+        else:
+            body = msgspec.json.encode(resolution_json(resolution, self._node.resolver))
+            kept = lifetime(resolution.values, anonymous=caller is ANYBODY)
+            headers = (OPEN_TO_ALL_SITES, vary, *kept, (b"etag", etag(body)))
+            answer = Answer(HTTPStatus.OK, body, b"application/json", headers)
+        return _kept(answer, resolution, caller)
 
-    async def _page(self, scope: Scope) -> Answer:
-        language = choose_language(_header(scope, b"accept-language"), _query(scope).get("lang", [None])[-1])
-        encoded: bytes = scope["raw_path"][1:]
+    async def _page(self, encoded: bytes, query: bytes, manner: Manner) -> Answer:
+        fields = _fields(query)
+        language = choose_language(manner.accept_language, fields.get("lang", [None])[-1])
         try:
             identifier = parse_encoded(encoded)
         except InvalidIdentifier:
             return bad_identifier_page(self._node, unquote_to_bytes(encoded).decode("utf-8", "replace"), language)
-        caller = await self._node.caller(_header(scope, b"authorization"))
-        resolution = await self._node.resolver.resolve(identifier, caller)
-        self._node.count(resolution)
-        return await resolution_page(self._node, resolution, language)
+        caller, resolution = await self._resolve(identifier, fields, manner)
+        page = await resolution_page(self._node, resolution, language)
+        return _kept(tagged(page) if page.status == HTTPStatus.OK else page, resolution, caller)
+
+    async def _resolve(
+        self, identifier: Identifier, fields: Mapping[str, Sequence[str]], manner: Manner
+    ) -> tuple[Caller, Resolution]:
+        caller = await self._node.caller(manner.authorization)
+        return caller, await self._node.resolver.resolve(identifier, caller, _moment(fields))
 
 
-async def _answered(route: _Route, scope: Scope) -> Answer:
+def is_hot(path: bytes) -> bool:
+    """Whether a raw path is one of the hot routes'."""
+    return path.startswith(_HOT)
+
+
+def face_of(path: bytes, manner: Manner) -> str:
+    """How requests of this kind are called in metrics."""
+    return "handle" if path.startswith(HANDLES) else manner.face.value
+
+
+def _kept(answer: Answer, resolution: Resolution, caller: Caller) -> Answer:
+    """The answer, marked with what it hangs on: the identifier alone, where the enterprise is public and nobody said who asks."""
+    enterprise = resolution.enterprise
+    if enterprise is None:
+        return answer
+    common = caller is ANYBODY and enterprise.visibility is Visibility.PUBLIC
+    key = resolution.identifier.key if common else None
+    return Answer(answer.status, answer.body, answer.media_type, answer.headers, key, resolution.prefix)
+
+
+def _moment(fields: Mapping[str, Sequence[str]]) -> int | None:
+    """The moment as of which the caller wants to know, in milliseconds since the epoch; None is now."""
+    given = fields.get("as-of")
+    if given is None:
+        return None
     try:
-        return await route(scope)
-    except Problem as problem:
-        return problem_answer(problem)
-    except StoreError as error:
-        return problem_answer(store_problem(error))
+        return to_epoch_ms(given[-1])
+    except ValueError as error:
+        raise bad_request("as-of is a moment such as 2026-01-01T08:00:00Z (encode a + as %2B)") from error
 
 
-def _header(scope: Scope, name: bytes) -> str | None:
-    """The header's value, those of repeated lines joined; None when it isn't there."""
-    values = [value.decode("latin-1") for key, value in scope["headers"] if key == name]
-    return ", ".join(values) if values else None
-
-
-def _query(scope: Scope) -> Mapping[str, Sequence[str]]:
-    text = scope["query_string"].decode("latin-1")
-    if not text:
+def _fields(query: bytes) -> Mapping[str, Sequence[str]]:
+    if not query:
         return {}
     try:
-        return parse_qs(text, keep_blank_values=True, max_num_fields=100)
+        return parse_qs(query.decode("latin-1"), keep_blank_values=True, max_num_fields=100)
     except ValueError as error:
         raise bad_request("the query has more than 100 fields") from error
 
 
-def _guarded(send: Send) -> Send:
-    """Adds the security headers that an answer of the application doesn't bear."""
+def _guarded(send: Send, status: list[int]) -> Send:
+    """Adds the security headers that an answer of the application doesn't bear; notes its status."""
 
     async def guarded(message: Message) -> None:
         if message["type"] == "http.response.start":
+            status[0] = message["status"]
             present = {name for name, _ in message["headers"]}
             extra = [(name, value) for name, value in (*SECURITY, CLOSED_POLICY) if name not in present]
             message = {**message, "headers": [*message["headers"], *extra]}

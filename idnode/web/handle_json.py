@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
+from http import HTTPStatus
 
 import msgspec
 
 from idnode.record import HandleValue
 from idnode.resolver import Resolution, Verdict, matching
-from idnode.web.answers import OPEN_TO_ALL_SITES, Answer
+from idnode.web.answers import OPEN_TO_ALL_SITES, Answer, Headers
+from idnode.web.freshness import REVALIDATE, etag, lifetime
 
 
 class ResponseCode(IntEnum):
@@ -42,30 +45,40 @@ _REFUSALS = {
     Verdict.UNKNOWN: ResponseCode.HANDLE_NOT_FOUND,
     Verdict.ANONYMOUS: ResponseCode.AUTHENTICATION_NEEDED,
     Verdict.FORBIDDEN: ResponseCode.INSUFFICIENT_PERMISSIONS,
-    Verdict.SUSPENDED: ResponseCode.NOT_RESPONSIBLE,
+    Verdict.BARRED: ResponseCode.NOT_RESPONSIBLE,
+    Verdict.WITHDRAWN: ResponseCode.VALUES_NOT_FOUND,
 }
+_VARY = (b"vary", b"Authorization")
 _LARGEST_INDEX = 2**31 - 1
 _INDEX = re.compile(r"[0-9]{1,10}", re.ASCII)
 """int() refuses thousands of digits."""
 
 
-def handle_answer(resolution: Resolution, asked: str, query: Mapping[str, Sequence[str]]) -> Answer:
+def handle_answer(resolution: Resolution, asked: str, query: Mapping[str, Sequence[str]], *, anonymous: bool) -> Answer:
     """Answer a resolution.
 
     Args:
         asked: the handle as the client wrote it, which clients compare with.
         query: `index` and `type` choose values; `pretty` indents. Others are ignored, as Handle servers do.
+        anonymous: nobody said who asks, so that anyone may keep the answer.
     """
     pretty = _is_on(query.get("pretty"))
     if resolution.verdict is not Verdict.FOUND:
-        message = resolution.enterprise.bar(0) if resolution.verdict is Verdict.SUSPENDED and resolution.enterprise else None
+        message = resolution.enterprise.bar(0) if resolution.verdict is Verdict.BARRED and resolution.enterprise else None
         return refusal(_REFUSALS[resolution.verdict], asked, message, pretty=pretty)
+    if not query:
+        return _found(resolution.values, asked, pretty=False, anonymous=anonymous)
     indexes = query.get("index", ())
     if not all(_INDEX.fullmatch(index) and 0 < int(index) <= _LARGEST_INDEX for index in indexes):
         return refusal(ResponseCode.ERROR, asked, "index is a positive integer", pretty=pretty)
     values = matching(resolution.values, frozenset(map(int, indexes)), query.get("type", ()))
+    return _found(values, asked, pretty=pretty, anonymous=anonymous)
+
+
+def _found(values: Sequence[HandleValue], asked: str, *, pretty: bool, anonymous: bool) -> Answer:
     code = ResponseCode.SUCCESS if values else ResponseCode.VALUES_NOT_FOUND
-    return _answer(code, {"handle": asked, "values": [value_json(value) for value in values]}, pretty=pretty)
+    content = {"handle": asked, "values": [value_json(value) for value in values]}
+    return _answer(code, content, pretty=pretty, kept=lifetime(values, anonymous=anonymous))
 
 
 def refusal(code: ResponseCode, asked: str, message: str | None = None, *, pretty: bool = False) -> Answer:
@@ -83,15 +96,23 @@ def value_json(value: HandleValue) -> dict[str, object]:
         "type": value.type,
         "data": {"format": value.data.format, "value": value.data.value},
         "ttl": value.ttl_s,
-        "timestamp": f"{datetime.fromtimestamp(value.timestamp_ms // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "timestamp": _moment(value.timestamp_ms // 1000),
     }
 
 
-def _answer(code: ResponseCode, content: dict[str, object], *, pretty: bool) -> Answer:
+@functools.lru_cache(maxsize=1024)
+def _moment(epoch_s: int) -> str:
+    """The values of one record, and of those that came with it, mostly have the same."""
+    return f"{datetime.fromtimestamp(epoch_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _answer(code: ResponseCode, content: Mapping[str, object], *, pretty: bool, kept: Headers = REVALIDATE) -> Answer:
     whole = {"responseCode": int(code), **content}
     body = json.dumps(whole, ensure_ascii=False, indent=2).encode() if pretty else msgspec.json.encode(whole)
-    challenge = ((b"www-authenticate", b"Bearer"),) if code is ResponseCode.AUTHENTICATION_NEEDED else ()
-    return Answer(_STATUS[code], body, b"application/json;charset=UTF-8", (OPEN_TO_ALL_SITES, *challenge))
+    more: Headers = ((b"www-authenticate", b"Bearer"),) if code is ResponseCode.AUTHENTICATION_NEEDED else ()
+    if _STATUS[code] == HTTPStatus.OK:
+        more = ((b"etag", etag(body)),)
+    return Answer(_STATUS[code], body, b"application/json;charset=UTF-8", (OPEN_TO_ALL_SITES, _VARY, *kept, *more))
 
 
 def _is_on(values: Sequence[str] | None) -> bool:

@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
+from msgspec import UNSET
 from pydantic import ValidationError
 from starlette.responses import Response
 
 from epcis.timestamps import from_epoch_ms
 from idnode.access import Caller, Kind
-from idnode.enterprise import Enterprise
 from idnode.identifier import Identifier, InvalidIdentifier, parse_identifier
-from idnode.record import Change, Registered, Registration, State
+from idnode.links import WrongLink
+from idnode.record import Change, Link, Record, Registered, Registration, State
+from idnode.resolver import owner_of
+from idnode.store.base import Outdated
+from idnode.template import Mistake
+from idnode.template_use import Inspector
 from idnode.web.bodies import mistakes, parsed, read_json
 from idnode.web.json_response import JsonResponse
-from idnode.web.models import BatchAnswer, BatchOrder, Outcome, RegistrationOrder, ValuesOrder
-from idnode.web.node import Node
+from idnode.web.models import BatchAnswer, BatchOrder, Outcome, RegistrationOrder, StateOrder, ValuesOrder
+from idnode.web.node import COUNTED, Node
 from idnode.web.once import IdempotencyKey, IfMatch, check_match, etag
 from idnode.web.openapi import takes
 from idnode.web.paging import Paged
-from idnode.web.problems import barred, exists, forbidden, not_found, over_quota, unauthenticated, unprocessable
+from idnode.web.problems import Problem, barred, exists, forbidden, not_found, over_quota, unauthenticated, unprocessable
 from idnode.web.requests import AnyCaller, KnownCaller, NodeOf, identifier_in, owner_key
 from idnode.web.resolution_json import resolution_json
 
 router = APIRouter(prefix="/v1/identifiers", tags=["identifiers"])
+Error = tuple[str, str]
+"""JSON pointer into the body, what is wrong."""
 _HERE = "/v1/identifiers/"
+_TRIES = 5
+"""Of a change, while others change the same record."""
 _STATUSES: Mapping[Registered, Literal["created", "repeated", "exists", "over-quota"]] = {
     Registered.CREATED: "created",
     Registered.REPEATED: "repeated",
@@ -52,8 +62,11 @@ async def register(request: Request, node: NodeOf, caller: KnownCaller, idempote
     if isinstance(content, dict) and "registrations" in content:
         return JsonResponse(await _register_batch(node, caller, parsed(BatchOrder, content)))
     order = parsed(RegistrationOrder, content)
-    identifier = await _writable(node, caller, order.handle)
-    (became,) = await node.store.register([Registration(identifier, order.as_values())], caller.author, node.now_ms())
+    identifier, prefix = await _writable(node, caller, order.handle)
+    registration, errors = await _registration(Inspector(node.store), prefix, identifier, order)
+    if errors:
+        raise _refused(errors)
+    (became,) = await node.store.register([registration], caller.author, node.now_ms())
     if became is Registered.OVER_QUOTA:
         raise over_quota(f"{identifier} is one more than its enterprise may have")
     if became is not Registered.CREATED and (became is not Registered.REPEATED or idempotency_key is None):
@@ -65,8 +78,9 @@ async def register(request: Request, node: NodeOf, caller: KnownCaller, idempote
 async def _register_batch(node: Node, caller: Caller, order: BatchOrder) -> dict[str, object]:
     outcomes: list[Outcome | None] = []
     good: list[Registration] = []
+    inspector = Inspector(node.store)
     for content in order.registrations:
-        registration = await _read(node, caller, content)
+        registration = await _read(node, inspector, caller, content)
         if isinstance(registration, Registration):
             good.append(registration)
             outcomes.append(None)
@@ -81,59 +95,128 @@ def _outcome(registration: Registration, became: Registered) -> Outcome:
     return Outcome(handle=str(registration.identifier), status=_STATUSES[became])
 
 
-async def _read(node: Node, caller: Caller, content: object) -> Registration | Outcome:
+async def _read(node: Node, inspector: Inspector, caller: Caller, content: object) -> Registration | Outcome:
     handle = content.get("handle") if isinstance(content, dict) else None
     named = handle if isinstance(handle, str) else None
     try:
         order = RegistrationOrder.model_validate(content)
         identifier = parse_identifier(order.handle)
     except ValidationError as error:
-        return Outcome(handle=named, status="invalid", detail="; ".join(f"{at}: {why}" for at, why in mistakes(error)[:3]))
+        return Outcome(handle=named, status="invalid", detail=_told(mistakes(error)))
     except InvalidIdentifier as error:
         return Outcome(handle=named, status="invalid", detail=str(error))
-    if not await _may_write(node, caller, identifier):
+    prefix, owner = await owner_of(node.store, identifier)
+    if owner is None or not caller.may_register(owner):
         return Outcome(handle=named, status="forbidden", detail=f"{identifier.prefix} is not open to this token")
-    return Registration(identifier, order.as_values())
+    registration, errors = await _registration(inspector, prefix, identifier, order)
+    return Outcome(handle=named, status="invalid", detail=_told(errors)) if errors else registration
 
 
-async def _writable(node: Node, caller: Caller, handle: str) -> Identifier:
+async def _registration(
+    inspector: Inspector, prefix: str, identifier: Identifier, order: RegistrationOrder
+) -> tuple[Registration, list[Error]]:
+    """The registration, and what is wrong with its links and, by the prefix's template that it names, its values."""
+    links, errors = _links(order)
+    use, values = order.as_use(), order.as_values()
+    errors += _pointed(order, await inspector.mistakes(prefix, use, values))
+    return Registration(identifier, values, links or (), use), errors
+
+
+def _links(order: ValuesOrder) -> tuple[tuple[Link, ...] | None, list[Error]]:
+    try:
+        return order.as_links(), []
+    except WrongLink as error:
+        return None, [("/typed_links", str(error))]
+
+
+def _pointed(order: ValuesOrder, found: Iterable[Mistake]) -> list[Error]:
+    """(JSON pointer, what is wrong): at the value of that index, where there is one."""
+    places = {value.index: f"/values/{place}" for place, value in enumerate(order.values)}
+    return [
+        ("/template", each.reason) if each.index is None else (places.get(each.index, "/values"), f"{each.index}: {each.reason}")
+        for each in found
+    ]
+
+
+def _told(errors: Sequence[Error]) -> str:
+    return "; ".join(f"{pointer}: {why}" for pointer, why in errors[:3])
+
+
+def _refused(errors: Sequence[Error]) -> Problem:
+    return unprocessable(_told(errors), errors[:20])
+
+
+async def _writable(node: Node, caller: Caller, handle: str) -> tuple[Identifier, str]:
+    """What a body names, and the owned prefix under which it is, when this caller may register there."""
     try:
         identifier = parse_identifier(handle)
     except InvalidIdentifier as error:
         raise unprocessable(f"/handle: {error}", [("/handle", str(error))]) from error
-    if not await _may_write(node, caller, identifier):
+    prefix, owner = await owner_of(node.store, identifier)
+    if owner is None or not caller.may_register(owner):
         raise forbidden(f"{identifier.prefix} is not open to this token")
-    return identifier
+    return identifier, prefix
 
 
-async def _may_write(node: Node, caller: Caller, identifier: Identifier) -> bool:
-    owner = await _owner(node, identifier)
-    return owner is not None and caller.may_register(owner)
-
-
-async def _owner(node: Node, identifier: Identifier) -> Enterprise | None:
-    for key in identifier.owners():
-        found = await node.store.enterprise_of(key)
-        if found is not None:
-            return found
-    return None
+async def _changeable(node: Node, caller: Caller, identifier: Identifier) -> str:
+    """The owned prefix under which an identifier is, when this caller may change what is registered there."""
+    prefix, owner = await owner_of(node.store, identifier)
+    if owner is None or not caller.may_change(owner):
+        raise forbidden(f"{identifier.prefix} is not open to this token")
+    return prefix
 
 
 @router.put("/{prefix}/{suffix:path}", openapi_extra=takes(ValuesOrder), response_model=None)
 async def replace(request: Request, node: NodeOf, caller: KnownCaller, if_match: IfMatch = None) -> Response:
-    """Give a registered identifier new values. The old ones are kept as an earlier version."""
+    """Give a registered identifier new values, links or another template. What was is kept as an earlier version."""
     identifier = identifier_in(request, _HERE)
-    owner = await _owner(node, identifier)
-    if owner is None or not caller.may_change(owner):
-        raise forbidden(f"{identifier.prefix} is not open to this token")
+    prefix = await _changeable(node, caller, identifier)
     order = parsed(ValuesOrder, await read_json(request, node.settings.capture))
-    now = await node.store.record(identifier)
-    if now is not None:
-        check_match(if_match, now.version)
-    version = None if now is None or if_match is None else now.version
-    made = await node.store.change(identifier, Change(values=order.as_values()), caller.author, node.now_ms(), version)
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(Outdated):
+            made = await _change(node, caller, prefix, identifier, order, if_match)
+            break
+    else:
+        made = await _change(node, caller, prefix, identifier, order, if_match)
     body = resolution_json(await node.resolver.resolve(identifier, caller), node.resolver)
     return JsonResponse(body, headers=etag(made.version))
+
+
+@router.patch("/{prefix}/{suffix:path}", openapi_extra=takes(StateOrder), response_model=None)
+async def move(request: Request, node: NodeOf, caller: KnownCaller, if_match: IfMatch = None) -> Response:
+    """Suspend an identifier, give it free again, or retire it for ever. Its values stay, for the house to see."""
+    identifier = identifier_in(request, _HERE)
+    await _changeable(node, caller, identifier)
+    order = parsed(StateOrder, await read_json(request, node.settings.capture))
+    change, version = Change(state=order.state, reason=order.reason), None
+    if if_match is not None and (record := await node.store.record(identifier)) is not None:
+        check_match(if_match, record.version)
+        version = record.version
+    made = await node.store.change(identifier, change, caller.author, node.now_ms(), version)
+    body = resolution_json(await node.resolver.resolve(identifier, caller), node.resolver)
+    return JsonResponse(body, headers=etag(made.version))
+
+
+async def _change(
+    node: Node, caller: Caller, prefix: str, identifier: Identifier, order: ValuesOrder, if_match: str | None
+) -> Record:
+    """Change the version that was read: values are held against the template that it names.
+
+    Raises:
+        Outdated: somebody changed it meanwhile.
+    """
+    record = await node.store.record(identifier)
+    if record is not None:
+        check_match(if_match, record.version)
+    kept = None if record is None else record.template
+    use = order.as_use() if order.names_template else kept
+    links, errors = _links(order)
+    errors += _pointed(order, await Inspector(node.store).mistakes(prefix, use, order.as_values(), kept))
+    if errors:
+        raise _refused(errors)
+    change = Change(values=order.as_values(), links=UNSET if links is None else links, template=use)
+    version = None if record is None else record.version
+    return await node.store.change(identifier, change, caller.author, node.now_ms(), version)
 
 
 @router.get("/{prefix}/{suffix:path}", response_model=None)
@@ -141,9 +224,10 @@ async def get(request: Request, node: NodeOf, caller: AnyCaller) -> Response:
     """What an identifier means, as JSON."""
     identifier = identifier_in(request, _HERE)
     resolution = await node.resolver.resolve(identifier, caller)
-    node.count(resolution)
     body = resolution_json(resolution, node.resolver)
-    return JsonResponse(body, headers=etag(resolution.record.version) if resolution.record is not None else None)
+    assert resolution.record is not None  # else there is no body
+    request.scope[COUNTED][0] = resolution.prefix
+    return JsonResponse(body, headers=etag(resolution.record.version))
 
 
 @router.get("", response_model=None)

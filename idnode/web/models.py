@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 from config.settings import Name
-from idnode.record import DEFAULT_PERMISSIONS, DEFAULT_TTL_S, MOST_VALUES, TEXT_FORMATS, Data, Format, HandleValue
+from idnode.links import MOST_LINKS, normal_links
+from idnode.record import (
+    DEFAULT_PERMISSIONS,
+    DEFAULT_TTL_S,
+    MOST_VALUES,
+    TEXT_FORMATS,
+    Data,
+    Format,
+    HandleValue,
+    Link,
+    State,
+    TemplateUse,
+)
 
 MOST_REGISTRATIONS = 2000
 """In one batch, as second-level nodes limit it."""
 MOST_LEASED = 10_000
+TemplateName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 
 
@@ -65,10 +79,34 @@ class ValueBody(Body):
 Values = Annotated[list[ValueBody], Field(max_length=MOST_VALUES)]
 
 
+class LinkBody(Body):
+    """Where more is found. docs/identifiers.md has the rules."""
+
+    relation: str
+    """A GS1 link type, such as gs1:pip, or a URI."""
+    href: Annotated[str, StringConstraints(max_length=2048)]
+    title: str
+    languages: list[str] = []
+    """zh, zh-CN, ..."""
+    media_type: str | None = None
+    context: list[str] = []
+
+
+class TemplateBody(Body):
+    """A version of a template, by which values are checked."""
+
+    name: TemplateName
+    version: int = Field(ge=1, le=2**31 - 1)
+
+
 class ValuesOrder(Body):
     """The values that an identifier is to have."""
 
     values: Values
+    typed_links: Annotated[list[LinkBody], Field(max_length=MOST_LINKS)] | None = None
+    """Its links. A change without them leaves those that are there."""
+    template: TemplateBody | None = None
+    """The template that the values keep to. A change without it is held against the one that is there; null takes it away."""
 
     @model_validator(mode="after")
     def _indexes_differ(self) -> ValuesOrder:
@@ -80,6 +118,38 @@ class ValuesOrder(Body):
     def as_values(self) -> tuple[HandleValue, ...]:
         """In the domain's form."""
         return tuple(value.as_value() for value in self.values)
+
+    def as_links(self) -> tuple[Link, ...] | None:
+        """In the domain's normal form; None where none are given.
+
+        Raises:
+            WrongLink
+        """
+        if self.typed_links is None:
+            return None
+        given = (
+            Link(each.relation, each.href, each.title, tuple(each.languages), each.media_type, tuple(each.context))
+            for each in self.typed_links
+        )
+        return normal_links(tuple(given))
+
+    @property
+    def names_template(self) -> bool:
+        """Whether the body says anything of a template; null is that there is none."""
+        return "template" in self.model_fields_set
+
+    def as_use(self) -> TemplateUse | None:
+        """In the domain's form."""
+        return None if self.template is None else TemplateUse(self.template.name, self.template.version)
+
+
+class StateOrder(Body):
+    """Another state of an identifier."""
+
+    state: Annotated[State, Field(strict=False)]
+    """active: from reserved or suspended. suspended: others are told so, and no values. retired: for ever."""
+    reason: ShortText | None = None
+    """Why, for all who ask."""
 
 
 class RegistrationOrder(ValuesOrder):
@@ -126,6 +196,33 @@ class LeaseAnswer(BaseModel):
     prefix: str
     suffixes: list[str]
     expires: str | None = None
+
+
+class ReadyAnswer(BaseModel):
+    """Whether requests should be sent to this node."""
+
+    ready: bool
+    reasons: list[str]
+    """Why not."""
+
+
+class StatisticsRow(BaseModel):
+    """Answers of one kind on one day."""
+
+    day: date
+    """UTC."""
+    prefix: str
+    """Empty where no enterprise's was asked for; `other` beyond the prefixes that are counted by themselves."""
+    face: str
+    """handle, page, json, api; refused: by a rate limit."""
+    status: int
+    count: int
+
+
+class StatisticsAnswer(BaseModel):
+    """What was counted; up to a few seconds behind."""
+
+    counts: list[StatisticsRow]
 
 
 class HealthAnswer(BaseModel):

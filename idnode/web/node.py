@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from idnode.access import BadToken, Caller, identify
 from idnode.affairs import USE
-from idnode.resolutions import Resolutions
-from idnode.resolver import Resolution, Resolver, Verdict
+from idnode.operations.meter import Meter
+from idnode.operations.report import Panel
+from idnode.resolver import Resolver
 from idnode.settings import IdnodeSettings
 from idnode.store.base import (
     CommissionedTwice,
@@ -21,10 +23,13 @@ from idnode.store.base import (
     StoreError,
     StoreFull,
     StoreRefused,
+    TemplateRefused,
 )
 from idnode.store.business import Put
 from idnode.web.problems import Problem, exists, not_found, outdated, over_quota, unauthenticated
 
+COUNTED = "idnode.counted"
+"""In the scope of a request to the application: a list of one, the prefix for which its answer counts as a resolution."""
 _HOUR_MS = 3_600_000
 
 
@@ -39,27 +44,32 @@ class Node:
     """Digest of the administrator's token."""
     now_ms: Callable[[], int]
     """The clock: milliseconds since the epoch, UTC."""
-
+    panel: Panel = field(default_factory=Panel)
     uses: dict[str, int] = field(default_factory=dict)
     """By Token.key, the hour of its last use that this process has noted."""
+    noting: set[asyncio.Task[None]] = field(default_factory=set)
+    """Uses that are being written."""
 
-    resolutions: Resolutions = field(default_factory=Resolutions)
+    @property
+    def meter(self) -> Meter:
+        """Counts what this process answers."""
+        return self.panel.meter
 
-    def count(self, resolution: Resolution) -> None:
-        """Count a resolution that is answered, for the usage of whose it is."""
-        if resolution.verdict is Verdict.FOUND and resolution.enterprise is not None:
-            self.resolutions.add(resolution.enterprise.id, self.now_ms())
-
-    async def note_use(self, caller: Caller) -> None:
-        """Remember that a key was used, to the hour."""
+    def note_use(self, caller: Caller) -> None:
+        """Remember that a key was used, to the hour. Nobody waits for that: reads go on while writing is held."""
         hour = self.now_ms() // _HOUR_MS
         if caller.key and self.uses.get(caller.key) != hour:
             self.uses[caller.key] = hour
-            put = Put(USE, caller.key, str(hour * _HOUR_MS).encode(), kept=False)
-            try:
-                await self.store.write((put,), caller.author, self.now_ms())
-            except StoreFull:
-                del self.uses[caller.key]  # to be noted with a later use: reading needs no room
+            task = asyncio.create_task(self._write_use(caller, hour))
+            self.noting.add(task)
+            task.add_done_callback(self.noting.discard)
+
+    async def _write_use(self, caller: Caller, hour: int) -> None:
+        put = Put(USE, caller.key, str(hour * _HOUR_MS).encode(), kept=False)
+        try:
+            await self.store.write((put,), caller.author, self.now_ms())
+        except StoreError:
+            self.uses.pop(caller.key, None)  # to be noted with a later use
 
     async def caller(self, authorization: str | None) -> Caller:
         """Who is asking.
@@ -79,6 +89,9 @@ def store_problem(error: StoreError) -> Problem:
         case CommissionedTwice():
             pointer = f"/epcisBody/eventList/{error.place}"
             return Problem(HTTPStatus.CONFLICT, str(error), "urn:mumian:problem:commissioned-twice", [(pointer, str(error))])
+        case TemplateRefused():
+            errors = [("", each.reason if each.index is None else f"{each.index}: {each.reason}") for each in error.mistakes[:20]]
+            return Problem(HTTPStatus.CONFLICT, str(error), "urn:mumian:problem:template-refused", errors)
         case NotThere():
             return not_found(str(error))
         case OverQuota():

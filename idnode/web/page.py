@@ -8,7 +8,7 @@ from http import HTTPStatus
 from zoneinfo import ZoneInfo
 
 from idnode.product import UNTOLD, Reading, making
-from idnode.record import TEXT_FORMATS
+from idnode.record import TEXT_FORMATS, State
 from idnode.resolver import Resolution, Verdict
 from idnode.web.answers import Answer
 from idnode.web.node import Node
@@ -30,9 +30,13 @@ async def resolution_page(node: Node, resolution: Resolution, language: Language
             return page(rendering.render_product(await _product(node, resolution), language), language)
         case Verdict.UNKNOWN:
             return page(rendering.render_not_found(handle, language, name), language, HTTPStatus.NOT_FOUND)
-        case Verdict.SUSPENDED if resolution.enterprise is not None:
-            text = rendering.render_suspended(handle, resolution.enterprise.notice, language, name)
+        case Verdict.BARRED if resolution.enterprise is not None:
+            text = rendering.render_barred(handle, resolution.enterprise.notice, language, name)
             return page(text, language, HTTPStatus.FORBIDDEN)
+        case Verdict.WITHDRAWN if resolution.record is not None:
+            for_ever = resolution.record.state is State.RETIRED
+            text = rendering.render_withdrawn(handle, language, name, resolution.record.reason, for_ever=for_ever)
+            return page(text, language, HTTPStatus.GONE if for_ever else HTTPStatus.FORBIDDEN)
         case _:
             return page(rendering.render_forbidden(handle, language, name), language, HTTPStatus.FORBIDDEN)
 

@@ -93,6 +93,12 @@ def too_large(detail: str) -> Problem:
     return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, "epcisException:CaptureLimitExceededException")
 
 
+def too_many(wait_s: int) -> Problem:
+    """429: the same may be asked later."""
+    detail = f"that is more than this node answers one caller, or for one prefix; ask again in {wait_s} s"
+    return Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, headers={"Retry-After": str(wait_s)})
+
+
 def exists(detail: str) -> Problem:
     """409: it contradicts what is stored."""
     return Problem(HTTPStatus.CONFLICT, detail, "epcisException:ResourceAlreadyExistsException")

@@ -13,9 +13,10 @@ from fastapi.security import HTTPBearer
 from idnode.access import Caller, Kind
 from idnode.enterprise import Enterprise
 from idnode.identifier import Identifier, InvalidIdentifier, parse_encoded
+from idnode.settings import MetricsFor
 from idnode.web.node import Node
 from idnode.web.problems import barred, forbidden, not_found, unauthenticated, unprocessable
-from idnode.web.rights import is_of_house, named_roles, right_of
+from idnode.web.rights import ANYBODY, METRICS, is_of_house, named_roles, right_of
 
 _bearer = HTTPBearer(auto_error=False, description="A token of an enterprise, or the administrator's.")
 
@@ -37,6 +38,8 @@ async def permit(request: Request, caller: Annotated[Caller, Depends(caller_of)]
     route = request.scope.get("route")
     path = getattr(route, "path", "").replace(":path", "")
     right = right_of(request.method, path)
+    if path == METRICS and (await node_of(request)).settings.operations.metrics is MetricsFor.ANYONE:
+        right = ANYBODY
     if not right.admits(caller):
         if caller.kind is Kind.ANYBODY:
             raise unauthenticated()
@@ -52,7 +55,7 @@ async def permit(request: Request, caller: Annotated[Caller, Depends(caller_of)]
             mine = named == caller.enterprise
         if not mine:
             raise forbidden(f"{named[:200]} is not open to this token")
-    await (await node_of(request)).note_use(caller)
+    (await node_of(request)).note_use(caller)
     if caller.barred and request.method not in ("GET", "HEAD", "OPTIONS"):
         raise barred(caller.barred)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from urllib.parse import quote
 
 from epcis.timestamps import from_epoch_ms
 from idnode.enterprise import Enterprise
-from idnode.record import HandleValue
+from idnode.record import HandleValue, Link, State
 from idnode.resolver import Resolution, Resolver, Verdict
 from idnode.web.problems import Problem, barred, forbidden, not_found, unauthenticated
 
@@ -32,8 +33,12 @@ def resolution_json(resolution: Resolution, resolver: Resolver) -> dict[str, obj
         "identifier": str(identifier),
         "enterprise": enterprise_json(enterprise),
         "version": record.version,
+        "state": record.state,
+        "reason": record.reason,
         "since": from_epoch_ms(record.since_ms),
         "values": [_value(value) for value in resolution.values],
+        "typed_links": [_link(link) for link in record.links],
+        "template": record.template and {"name": record.template.name, "version": record.template.version},
         "links": links,
     }
 
@@ -55,10 +60,33 @@ def refusal(resolution: Resolution) -> Problem:
             return unauthenticated()
         case Verdict.FORBIDDEN:
             return forbidden(f"{resolution.identifier.prefix} is not open to this token")
-        case Verdict.SUSPENDED if resolution.enterprise is not None:
+        case Verdict.BARRED if resolution.enterprise is not None:
             return barred(resolution.enterprise.bar(0))
+        case Verdict.WITHDRAWN:
+            return withdrawn(resolution)
         case _:
             return not_found(f"{resolution.identifier} is not registered")
+
+
+def withdrawn(resolution: Resolution) -> Problem:
+    """410 for what is retired, which stays so; 403 for what is suspended, which may come back."""
+    record = resolution.record
+    assert record is not None  # the verdict is WITHDRAWN
+    why = f": {record.reason}" if record.reason else ""
+    detail = f"{resolution.identifier} is {record.state} since {from_epoch_ms(record.since_ms)}{why}"
+    status = HTTPStatus.GONE if record.state is State.RETIRED else HTTPStatus.FORBIDDEN
+    return Problem(status, detail, f"urn:mumian:problem:{record.state}")
+
+
+def _link(link: Link) -> dict[str, object]:
+    return {
+        "relation": link.relation,
+        "href": link.href,
+        "title": link.title,
+        "languages": link.languages,
+        "media_type": link.media_type,
+        "context": link.context,
+    }
 
 
 def _value(value: HandleValue) -> dict[str, object]:

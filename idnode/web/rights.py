@@ -33,12 +33,15 @@ class Right:
 
 _HOUSE = frozenset(Role) - NODE_ROLES
 _WRITES = (Role.OWNER, Role.GATEWAY, Role.REGISTRAR)
+_MODELS = (Role.OWNER, Role.REGISTRAR)
 
 
 def _of(*roles: Role, own: Own = "") -> Right:
     return Right(frozenset({Role.ADMIN, *roles}), own=own)
 
 
+METRICS = "/metrics"
+"""Is ANYBODY's where the settings say so."""
 ANYBODY = Right(frozenset(Role), anybody=True)
 _ADMIN = _of()
 _SEES_ALL = _of(Role.REVIEWER, Role.AUDITOR)
@@ -50,6 +53,12 @@ _SECRET_VIEW = _of(Role.AUDITOR, Role.OWNER, own="enterprise")
 
 RIGHTS: Mapping[tuple[str, str], Right] = {
     ("GET", "/healthz"): ANYBODY,
+    ("GET", "/readyz"): ANYBODY,
+    ("GET", METRICS): _of(Role.AUDITOR),
+    ("GET", "/v1/statistics"): _of(Role.AUDITOR, *_HOUSE),
+    ("POST", "/v1/store/hold"): _ADMIN,
+    ("POST", "/v1/store/release"): _ADMIN,
+    ("POST", "/v1/store/leave"): _ADMIN,
     ("POST", "/v1/applications"): ANYBODY,
     ("GET", "/v1/applications"): _SEES_ALL,
     ("GET", "/v1/applications/{application}"): ANYBODY,
@@ -91,6 +100,13 @@ RIGHTS: Mapping[tuple[str, str], Right] = {
     ("POST", "/v1/identifiers"): _of(*_WRITES),
     ("GET", "/v1/identifiers/{prefix}/{suffix}"): ANYBODY,
     ("PUT", "/v1/identifiers/{prefix}/{suffix}"): _of(*_WRITES),
+    ("PATCH", "/v1/identifiers/{prefix}/{suffix}"): _of(*_WRITES),
+    ("POST", "/v1/templates"): _of(*_MODELS),
+    ("GET", "/v1/templates"): ANYBODY,
+    ("GET", "/v1/templates/{prefix}/{name}/{version}"): ANYBODY,
+    ("POST", "/v1/templates/{prefix}/{name}/{version}/publish"): _of(*_MODELS, own="prefix"),
+    ("POST", "/v1/templates/{prefix}/{name}/{version}/withdraw"): _of(*_MODELS, own="prefix"),
+    ("POST", "/v1/templates/{prefix}/{name}/items/{index}/disable"): _of(*_MODELS, own="prefix"),
     ("OPTIONS", "/capture"): ANYBODY,
     ("POST", "/capture"): Right(frozenset({Role.GATEWAY})),
     ("GET", "/capture/{key}"): _of(Role.AUDITOR, *_HOUSE),

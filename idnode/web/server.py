@@ -1,39 +1,45 @@
-"""`mumian idnode serve`: one process, one event loop, until it is told to stop."""
+"""`mumian idnode serve`: one process with one event loop, or several and one over them, until they are told to stop."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-import signal
 import socket
+import sqlite3
 import sys
 import time
-from collections.abc import Iterator
 
-import uvicorn
 import uvloop
 
 from idnode.access import BadTokenFile, read_admin_token
-from idnode.announcing.announcer import Announcer
-from idnode.announcing.post import Poster
+from idnode.duties import duties
+from idnode.operations.books import Books, kept
+from idnode.operations.notify import notify_ready
+from idnode.operations.report import Report, commits_of
+from idnode.operations.statistics import Statistics, Tally, path_beside
 from idnode.resolver import Resolver
 from idnode.settings import IdnodeSettings
 from idnode.store.base import Store, StoreBusy, StoreFailed
-from idnode.store.sqlite import open_store
-from idnode.web.app import make_app
+from idnode.store.opening import open_configured
+from idnode.web.listening import CannotListen, allow_descriptors, listen, url_of
 from idnode.web.node import Node
+from idnode.web.serving import Server
+from idnode.web.tls import BadCertificate, certificate_files
+from idnode.workers.start import Start
+from idnode.workers.supervisor import Supervisor, WorkerFailed
 
 EXIT_OK = 0
 EXIT_SETTINGS = 2
-"""Something in the settings can't be used here: the token file is open to others."""
+"""Something in the settings can't be used here: a token or key that is open to others, a certificate that is none."""
 EXIT_BUSY = 3
 """Another process owns the store."""
 EXIT_STORAGE = 4
 """The storage failed, at the start or later."""
 EXIT_ADDRESS = 5
 """It can't listen on the address."""
-_GRACE_S = 5
+EXIT_WORKER = 6
+"""A worker didn't get to its work."""
 
 
 def serve(settings: IdnodeSettings) -> int:
@@ -44,112 +50,83 @@ def serve(settings: IdnodeSettings) -> int:
     """
     try:
         admin = read_admin_token(settings.admin_token_file)
-        listener = _listen(settings)
-    except BadTokenFile as error:
+        is_secure = certificate_files(settings, _now_ms()) is not None
+        listeners = listen(settings)
+        allow_descriptors(settings)
+    except (BadTokenFile, BadCertificate) as error:
         return _fail(EXIT_SETTINGS, error)
-    except _CannotListen as error:
+    except CannotListen as error:
         return _fail(EXIT_ADDRESS, error)
-    with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(settings, admin, listener))
+    with contextlib.ExitStack() as stack:
+        for listener in listeners:
+            stack.enter_context(listener)
+        runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
+        return runner.run(_serve(settings, admin, listeners, url_of(listeners[0], secure=is_secure)))
 
 
-class _CannotListen(Exception):
-    pass
-
-
-def _listen(settings: IdnodeSettings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+async def _serve(settings: IdnodeSettings, admin: bytes, listeners: list[socket.socket], url: str) -> int:
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        listener.close()
-        raise _CannotListen(f"can't listen on {settings.listen}: {error.strerror}") from error
-    return listener
-
-
-async def _serve(settings: IdnodeSettings, admin: bytes, listener: socket.socket) -> int:
-    try:
-        store = open_store(settings.store.path)
+        store = await open_configured(settings.store)
     except StoreBusy as error:
         return _fail(EXIT_BUSY, error)
     except StoreFailed as error:
         return _fail(EXIT_STORAGE, error)
     try:
-        return await _answer(settings, admin, listener, store)
+        statistics = Statistics(path_beside(settings.store.path))
+    except sqlite3.Error as error:
+        await store.close()
+        return _fail(EXIT_STORAGE, StoreFailed(f"{path_beside(settings.store.path)}: {error}"))
+    try:
+        async with duties(store, settings.webhooks, _now_ms) as resolutions:
+            books = Books(statistics, resolutions.add)
+            if settings.workers == 1:
+                return await _answer(settings, admin, listeners[0], url, store, books)
+            return await _supervise(settings, admin, listeners, url, store, books)
     finally:
+        statistics.close()
         await store.close()
 
 
-async def _answer(settings: IdnodeSettings, admin: bytes, listener: socket.socket, store: Store) -> int:
-    host, port = listener.getsockname()[:2]
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    node = Node(settings, store, Resolver(store, settings.public_url or url), admin, lambda: time.time_ns() // 1_000_000)
-    config = uvicorn.Config(
-        make_app(node),
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=_GRACE_S,
-    )
-    server = _Server(config, url)
+async def _answer(settings: IdnodeSettings, admin: bytes, listener: socket.socket, url: str, store: Store, books: Books) -> int:
+    node = Node(settings, store, Resolver(store, settings.public_url or url), admin, _now_ms)
+    server = Server(node, lambda: _tell(url), in_place=settings.store.postgres is None)
+
+    async def reports() -> list[Report]:
+        own = server.report("node")
+        own.commits = commits_of(store)
+        return [own]
+
+    node.panel.reports, node.panel.counts = reports, books.counts
     watch = asyncio.create_task(store.wait_failure())
     watch.add_done_callback(lambda _: server.stop())
-    webhooks = settings.webhooks
-    announcer = Announcer(store, Poster(webhooks.allowed_hosts, webhooks.timeout_s), webhooks, node.now_ms)
-    beside = [asyncio.create_task(announcer.run()), asyncio.create_task(node.resolutions.run(store, node.now_ms))]
-    for task in beside:
-        task.add_done_callback(_tell_end)
     try:
-        await server.serve([listener])
+        async with kept(Tally(node.meter), books.add, _now_ms):
+            await server.serve([listener])
     finally:
-        for task in beside:
-            task.cancel()
-        await asyncio.gather(*beside, return_exceptions=True)
         failed = watch.done() and not watch.cancelled()
         watch.cancel()
     return _fail(EXIT_STORAGE, watch.result()) if failed else EXIT_OK
 
 
-def _tell_end(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        print(f"mumian idnode: stopped announcing or counting: {error!r}", file=sys.stderr, flush=True)
+async def _supervise(
+    settings: IdnodeSettings, admin: bytes, listeners: list[socket.socket], url: str, store: Store, books: Books
+) -> int:
+    told, database = settings.model_dump_json(), str(settings.store.path)
+    supervisor = Supervisor(store, books, listeners, lambda slot: Start(told, database, admin, url, slot))
+    try:
+        failure = await supervisor.run(lambda: _tell(url))
+    except WorkerFailed as error:
+        return _fail(EXIT_WORKER, error)
+    return EXIT_OK if failure is None else _fail(EXIT_STORAGE, failure)
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server, which says when it is ready and ends with the exit code rather than with the signal."""
+def _tell(url: str) -> None:
+    print(json.dumps({"url": url}), flush=True)
+    notify_ready()
 
-    def __init__(self, config: uvicorn.Config, url: str) -> None:
-        super().__init__(config)
-        self._url = url
 
-    def stop(self) -> None:
-        """Take no more connections, finish what is under way, return from serve()."""
-        self.should_exit = True
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """See uvicorn."""
-        await super().startup(sockets)
-        print(json.dumps({"url": self._url}), flush=True)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """See uvicorn, which would raise the signal again and so end the process by it."""
-        loop = asyncio.get_running_loop()
-        caught = (signal.SIGTERM, signal.SIGINT)
-        for number in caught:
-            loop.add_signal_handler(number, self.stop)
-        try:
-            yield
-        finally:
-            for number in caught:
-                loop.remove_signal_handler(number)
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _fail(code: int, error: Exception) -> int:

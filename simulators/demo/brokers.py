@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from iotcore import Broker
+
+from simulators.demo.ports import free_port
 
 _LISTENER = """
 [v{version}.1]
@@ -31,19 +32,6 @@ max_outgoing_packet_count = 200
 max_segment_size = 10485760
 max_segment_count = 10
 """
-
-
-def free_port(preferred: int) -> int:
-    """`preferred` when nobody has it on loopback, else any free port."""
-    for port in (preferred, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise OSError("no free port on 127.0.0.1")
 
 
 DEMO_PORTS = (1883, 1884)

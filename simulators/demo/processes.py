@@ -18,7 +18,7 @@ class ChildFailed(Exception):
 
 
 class Child:
-    """A `mumian` command in a process of its own, whose log goes to a file."""
+    """A `mumian` command in a process of its own, whose log goes to a file. It ends when we do, even if we are killed."""
 
     def __init__(self, name: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
         self.name = name
@@ -26,8 +26,8 @@ class Child:
         self._lines: queue.Queue[str | None] = queue.Queue()
         with log.open("ab") as sink:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "mumian", *arguments],
-                stdin=subprocess.DEVNULL,
+                [sys.executable, "-m", "simulators.demo.tether", *arguments],
+                stdin=subprocess.PIPE,  # the tether: nobody else has its other end
                 stdout=subprocess.PIPE,
                 stderr=sink,
                 text=True,
@@ -79,8 +79,9 @@ class Child:
                 self._process.kill()
         code = self._process.wait()
         self._reader.join()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
         return code
 
     def kill(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from simulators.demo.brokers import free_port
+from simulators.demo.ports import free_port
 
 
 @dataclass(frozen=True, slots=True)

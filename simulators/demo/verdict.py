@@ -15,7 +15,8 @@ from simulators.demo.products import (
     served_by_bench,
 )
 from simulators.demo.registration import events, node_client, resolves
-from simulators.verification import Verdict, verify
+from simulators.verdict import Verdict
+from simulators.verification import verify
 
 _BENCH = "bench"
 

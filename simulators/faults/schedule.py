@@ -11,13 +11,14 @@ from simulators.faults.script import (
     AnyRequestFault,
     DeviceFault,
     FaultKind,
+    RequestFault,
     TimedFault,
 )
 from simulators.modbus.framing import FramingKind
 from simulators.plant.noise import uniform
 
 _S = 1_000_000_000
-_CHANNEL = 1000
+CHANNEL = 1000
 """Channels of the seed from here on belong to faults, one each; the plant's physics use those below."""
 _DRAWS = 1024
 """Numbers that one fault may draw for one request."""
@@ -30,15 +31,16 @@ Dice = Callable[[int], float]
 class Strike:
     """A fault that is due for a request."""
 
-    fault: AnyRequestFault
+    fault: Any
+    """A RequestFault."""
     dice: Dice
 
 
 @dataclass(slots=True)
-class _Line:
+class Line:
     """One fault of the script, and how far it has come."""
 
-    fault: AnyRequestFault
+    fault: RequestFault
     channel: int
     is_added: bool = False
     """Beyond the script."""
@@ -63,16 +65,16 @@ class Schedule:
     def __init__(self, script: Sequence[Any], device: str, seed: int) -> None:
         """`script`: the whole of it; a fault's place there is its channel of the seed."""
         self._seed = seed
-        self._channels = itertools.count(_CHANNEL + len(script))
+        self._channels = itertools.count(CHANNEL + len(script))
         self._lines = [
-            _Line(fault, _CHANNEL + place)
+            Line(fault, CHANNEL + place)
             for place, fault in enumerate(script)
             if fault.device == device and isinstance(fault, AnyRequestFault)
         ]
 
     def add(self, fault: AnyRequestFault) -> None:
         """One more, behind the others; with a channel that no fault had before."""
-        self._lines.append(_Line(fault, next(self._channels), is_added=True))
+        self._lines.append(Line(fault, next(self._channels), is_added=True))
 
     def withdraw(self) -> None:
         """Take away all that were added."""
@@ -86,7 +88,8 @@ class Schedule:
             has_data: whether the device has an answer with readings; a byte count can only be wrong in such a one.
         """
         for line in self._lines:
-            if in_force(line.fault, elapsed_ns) and _applies(line.fault.kind, framing, has_data):
+            fault: Any = line.fault
+            if in_force(fault, elapsed_ns) and _applies(fault.kind, framing, has_data):
                 strike = line.take(self._seed)
                 if strike is not None:
                     return strike

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from benchmarks import layouts
-from benchmarks.register import CONTENT_BYTES, measure, registrations
+from benchmarks.register import measure
+from benchmarks.register_postgres import measure_postgres
+from benchmarks.registration import CONTENT_BYTES, registrations
 from idnode.store.content import encode_registration
 
 
@@ -17,6 +22,15 @@ async def test_the_benchmark_counts_what_it_registers(tmp_path: Path) -> None:
     found = await measure(tmp_path, 1, 200, 100)
     assert found["identifiers"] == 310
     keys = ("register_bulk_rps", "register_single_rps", "plain_insert_rps", "bytes_per_identifier", "read_us")
+    assert all(found[key] > 0 for key in keys)
+
+
+@pytest.mark.services
+@pytest.mark.long
+def test_the_benchmark_measures_postgresql_too(require_service: Callable[[str], str]) -> None:
+    require_service("postgres")
+    found = measure_postgres(1, 200, 100)
+    keys = ("register_bulk_rps", "register_single_rps", "plain_copy_rps", "plain_insert_rps", "bytes_per_identifier", "read_us")
     assert all(found[key] > 0 for key in keys)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from drivers.model import Frame, Kind
 from drivers.registry import compile_plan
+from gateway.processing.journal import Tag
 from gateway.processing.pipeline import Pipeline
 from gateway.processing.plan import plan_reports
 from gateway.settings import GatewaySettings
@@ -69,12 +70,15 @@ class Bench:
         assert isinstance(report, Pipeline)
         self.report = report
 
-    def memories(self) -> tuple[int, list[tuple[str, str, bytes, list[str]]]]:
+    def memories(self) -> tuple[int, float, list[Tag]]:
         """What would be kept."""
-        assert self.report.stages.derivation is not None
-        return self.report.stages.derivation.memories()
+        derivation = self.report.stages.derivation
+        assert derivation is not None
+        looked_ns, since_s, memories = derivation.memories()
+        pairs = zip(derivation.tags, memories, strict=True)
+        return looked_ns, since_s, [Tag(name, settings, memory) for (name, settings), memory in pairs]
 
-    def resume(self, memories: tuple[int, Sequence[tuple[str, str, bytes, Sequence[str]]]]) -> None:
+    def resume(self, memories: tuple[int, float, Sequence[Tag]]) -> None:
         """Go on from it."""
         assert self.report.stages.derivation is not None
         self.report.stages.derivation.resume(*memories, self.wall_ns, self.now_s)

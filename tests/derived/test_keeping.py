@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import Any
 
 import msgspec
@@ -10,13 +9,15 @@ import pytest
 
 from gateway.assembly import Surroundings, assemble
 from gateway.intake import Intake
-from gateway.outbox.base import RecordKind
+from gateway.outbox.base import OutboxFull, RecordKind
 from gateway.outbox.codec import decode_record, decode_table, table_key
 from gateway.outbox.memory import MemoryOutbox
+from gateway.processing.journal import sealed
 from gateway.processing.keeping import key_of
 from gateway.settings import GatewaySettings
 from tests.gateway.fakes import FakeClock, Uniform, frame
 
+WHOLE = f"{key_of('saw')}/whole"
 TELEMETRY = frozenset({RecordKind.TELEMETRY})
 
 
@@ -107,15 +108,66 @@ async def test_a_device_of_which_nothing_is_derived_any_more_leaves_no_note() ->
 async def test_a_memory_of_another_version_is_said_and_the_tag_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
     process = Process()
     intake = await process.start()
-    for raw in (10, 12):
-        await process.poll(intake, raw, 1)
-    note = process.outbox.note(key_of("saw"))
+    await process.poll(intake, 10, 1)
+    note = process.outbox.note(WHOLE)
     assert note
-    kept = msgspec.msgpack.decode(note[4:])
-    kept["derived"] = [[name, text, data[8:] if name == "parts" else data, more] for name, text, data, more in kept["derived"]]
-    data = msgspec.msgpack.encode(kept)
-    await process.outbox.append([], {key_of("saw"): zlib.crc32(data).to_bytes(4, "little") + data})
+    generation, tags = msgspec.msgpack.decode(note[4:])
+    assert [name for name, _, _ in tags] == ["parts", "stops"]
+    tags[0][2] = tags[0][2][8:]
+    await process.outbox.append([], {WHOLE: sealed(msgspec.msgpack.encode([generation, tags]))})
     intake = await process.start()
     assert "what was kept of parts of saw is another version's" in caplog.text
     await process.poll(intake, 20, 1)
     assert process.last()["parts"] == 0
+
+
+async def test_what_is_kept_grows_by_what_has_changed_and_is_never_more_than_twice_the_whole() -> None:
+    process = Process()
+    intake = await process.start()
+    sizes: list[int] = []
+    wholes: set[bytes] = set()
+    for second in range(60):
+        before = dict(process.outbox._notes)
+        await process.poll(intake, 10 + second, int(second % 20 < 10))
+        kept = {key: note for key, note in process.outbox._notes.items() if key.startswith("kept/saw/")}
+        sizes.append(sum(map(len, kept.values())))
+        assert len([key for key, note in kept.items() if note and before.get(key) != note]) == 1
+        wholes.add(kept[WHOLE])
+    assert max(sizes) <= 2 * max(map(len, wholes)) + len(wholes)
+    assert 1 < len(wholes) < 60 / 2
+    intake = await process.start()
+    await process.poll(intake, 100, 1, after_s=5)
+    assert (process.last()["parts"], process.last()["stops"]) == (90, 0)
+    assert process.last()["stops.long"] == 3
+
+
+async def test_a_memory_that_the_disk_altered_is_said_and_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
+    for key in (WHOLE, f"{key_of('saw')}/1"):
+        caplog.clear()
+        process = Process()
+        intake = await process.start()
+        for raw in (10, 12):
+            await process.poll(intake, raw, 1)
+        note = process.outbox.note(key)
+        assert note, key
+        await process.outbox.append([], {key: note[:-1] + bytes((note[-1] ^ 1,))})
+        intake = await process.start()
+        assert "what was kept of the derived tags of saw is damaged: they begin anew" in caplog.text
+        await process.poll(intake, 20, 1)
+        assert process.last()["parts"] == 0
+
+
+async def test_an_append_that_fails_leaves_no_hole_in_what_is_kept() -> None:
+    process = Process()
+    intake = await process.start()
+    for raw in (10, 12, 13):
+        await process.poll(intake, raw, 1)
+    intake._storage.give_up()
+    process.outbox.refusal = OutboxFull("no space")
+    with pytest.raises(OutboxFull):
+        await process.poll(intake, 14, 0)
+    process.outbox.refusal = None
+    await process.poll(intake, 15, 1)
+    intake = await process.start()
+    await process.poll(intake, 16, 1)
+    assert (process.last()["parts"], process.last()["stops"]) == (6, 0)

@@ -172,9 +172,9 @@ def test_everything_goes_on_after_a_restart_and_the_time_between_is_unknown() ->
 def test_what_the_settings_changed_begins_anew_and_the_rest_goes_on() -> None:
     plant = Plant(6 * 3600 - 60)
     plant.run(3660)
-    (looked_ns, kept) = plant.memories()
+    looked_ns, since_s, kept = plant.memories()
     plant.restart()
-    plant.resume((looked_ns, [(name, "other" if name == "bad" else text, *rest) for name, text, *rest in kept]))  # type: ignore[misc]
+    plant.resume((looked_ns, since_s, [tag._replace(settings=b"other") if tag.name == "bad" else tag for tag in kept]))
     plant.run(100)
     assert plant.last("parts")[0] == plant.ran_s // 100
     assert plant.last("bad")[0] == 0

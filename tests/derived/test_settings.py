@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 
 from config.documents import load
 from config.problems import ConfigError
+from gateway.cli import check
 from gateway.settings import GatewaySettings
 
 GOOD = """\
@@ -109,3 +111,24 @@ def test_a_state_is_read_by_its_parts(tmp_path: Path) -> None:
     text = GOOD + "  - {device: press, name: twice, kind: debounce, input: state}\n"
     with pytest.raises(ConfigError, match=r"tag 'state' is a text: write state\.running"):
         read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where"),
+    [
+        ("input: clamp", "input: meter", ":21: derived[1].unit: the thresholds are in A, the input is in KWH"),
+        ("running: runs", "running: clamp > meter", ":22: derived[2].running: column 7: > of AMP and KWH: the units differ"),
+        ("input: raw, bits", "input: clamp, bits", ":23: derived[3].input: parts are counted, and this is in AMP"),
+        ("energy: meter", "energy: clamp", ":24: derived[4].energy: AMP is no unit of energy"),
+        ("count: parts, ideal", "count: meter, ideal", ":25: derived[5].count: parts are counted, and this is in KWH"),
+    ],
+)
+def test_check_refuses_a_unit_that_does_not_fit_and_names_file_line_and_field(
+    tmp_path: Path, old: str, new: str, where: str
+) -> None:
+    path = tmp_path / "gateway.yaml"
+    assert old in GOOD
+    path.write_text(GOOD.replace(old, new), "utf-8")
+    out = io.StringIO()
+    assert check(path, out) == 2
+    assert f"{path}{where}" in out.getvalue()

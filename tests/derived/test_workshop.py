@@ -5,6 +5,7 @@ Of two hours, or of SHIFT_HOURS as the environment says: `make hour` takes eight
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -127,19 +128,33 @@ def ns(seconds: float) -> int:
 LAMPS = {"running": "green", "fault": "red", "idle": "yellow"}
 
 
+def first_seen_s(shift: Shift, state: str, at_s: float) -> float:
+    """By the truth: the first poll from `at_s` on at which the state's lamp was lit; of a state without one, the first poll."""
+    poll_s = shift.told("green")[0].at_s
+    poll_s += math.ceil((at_s - poll_s) / POLL_S) * POLL_S
+    while state in LAMPS and not getattr(shift.machine.at(ns(poll_s)), LAMPS[state]):
+        poll_s += POLL_S
+    return poll_s
+
+
+def lateness_s(shift: Shift) -> list[tuple[str, float]]:
+    """Each state that was told, and how long after it truly began it was seen."""
+    pairs = zip(shift.told("state"), shift.facts("state"), strict=False)
+    return [(str(one.value), (one.begin_s or 0.0) - at_s) for one, (at_s, _) in pairs]
+
+
 def test_every_state_is_told_once_and_began_within_one_poll_of_when_it_could_be_seen(shift: Shift) -> None:
     true, told = shift.facts("state"), [(one.begin_s, one.value) for one in shift.told("state")]
     assert len(true) > 6 * HOURS
     assert [value for _, value in told] == [value for _, value in true][: len(told)]
     assert len(true) - len(told) <= 1  # the last one may not have stayed long enough
-    late = []
     for (begin, state), (at, _) in zip(told, true, strict=False):
         assert begin is not None
-        lamp = LAMPS.get(str(state))
-        lit = [one.at_s for one in shift.told(lamp) if one.value and one.at_s >= at] if lamp else [at]
-        assert -0.001 <= begin - lit[0] <= (0.001 if lamp else POLL_S + 0.01)
-        late.append(begin - at)
-    assert max(late) <= 3 * POLL_S  # a lamp that flickers or blinks may be dark when it is looked at first
+        assert begin == pytest.approx(first_seen_s(shift, str(state), at), abs=0.01)
+        if state not in ("running", "fault"):  # the lamps of these may be dark when they are looked at first
+            assert -0.001 <= begin - at <= POLL_S + 0.01
+    late = [seconds for _, seconds in lateness_s(shift)]
+    assert max(late) <= 3 * POLL_S
     assert sum(seconds <= POLL_S + 0.01 for seconds in late) > 0.7 * len(late)
 
 
@@ -174,10 +189,12 @@ def test_the_shifts_oee_is_that_of_the_truth(shift: Shift) -> None:
     rest = [BEGIN_S + 60 * minute for minute in BREAK_MIN]
     spans = [(BEGIN_S, rest[0]), (rest[1], BEGIN_S + HOURS * 3600)]
     planned_s = HOURS * 3600 - (rest[1] - rest[0])
-    changes = len(shift.told("state"))
+    late = lateness_s(shift)
     true = {state: sum(shift.machine.spent_s(state, ns(a), ns(b)) for a, b in spans) for state in Truth}
     for state, seconds in true.items():
-        assert shift.last(f"oee.{state.word}_s", begin).value == pytest.approx(seconds, abs=POLL_S * changes)
+        ends = [later for (word, _), (_, later) in pairwise(late) if word == state.word]
+        off_s = sum(ends) + sum(seconds_ for word, seconds_ in late if word == state.word)  # of its begins and ends
+        assert shift.last(f"oee.{state.word}_s", begin).value == pytest.approx(seconds, abs=off_s + 0.1)
     assert shift.last("oee.planned_s", begin).value == pytest.approx(planned_s)
     assert shift.last("oee.unknown_s", begin).value == pytest.approx(0, abs=0.1)
     parts = shift.machine.parts(ns(BEGIN_S), ns(BEGIN_S + HOURS * 3600))

@@ -36,7 +36,7 @@ def settings(port: int, **other: Any) -> OpcuaSettings:
             "endpoint": f"opc.tcp://127.0.0.1:{port}",
             "security": "none",
             "publishing_interval_ms": 50,
-            "timeout_ms": 500,
+            "timeout_ms": 2000,
             "keepalive_s": 0.5,
             "tags": tags,
             **other,

@@ -200,11 +200,37 @@ async def test_an_overflow_before_the_first_reading_of_a_tag_is_no_hole(bench: B
     # As if it had been there without a reading until now.
     other.driver._continuity._key[other.plan.tags.names.index("count")] = -1
     await bench.server.put(("level", 2.0, at(2)), ("count", 2, at(2)), status=0x0480)
-    seen: list[tuple[str, object]] = []
-    while len(seen) < 2:
-        seen += [(name, value) for name, value, _, _ in await other.take()]
-    assert sorted(seen) == [("count", 2.0), ("level", 2.0)]
+    seen: list[tuple[str, int]] = []
+    while len(seen) < 3:
+        seen += [(name, status & 0xFFFF_0000) for name, _, status, _ in await other.take()]
+    assert seen[0] == ("level", Status.BAD_DATA_LOST)
+    assert sorted(seen[1:]) == [("count", 0), ("level", 0)]
     await other.driver.close()
+
+
+async def test_what_an_overflow_lost_without_history_is_told_each_time_and_history_is_asked_once(bench: Bench) -> None:
+    await bench.driver.close()
+    other = Bench(bench.server, bench.wire, tags=[LEVEL, COUNT])
+    await other.subscribe()
+    await settle(other)
+    found: list[tuple[object, int]] = []
+    for step in (2, 3):
+        await bench.server.put(("level", float(step), at(step)), status=0x0480)
+        while not found or found[-1][0] != step:
+            taken = await other.take()
+            found += [(value if status < 0x8000_0000 else None, status & 0xFFFF_0000) for _, value, status, _ in taken]
+    assert found == [(None, Status.BAD_DATA_LOST), (2.0, 0), (None, Status.BAD_DATA_LOST), (3.0, 0)]
+    assert other.driver.counts["gaps"] == 2
+    await other.driver.close()
+
+
+async def test_what_an_overflow_lost_behind_a_reading_without_a_time_is_told(bench: Bench) -> None:
+    await bench.server.keep_history("level")
+    # From where on should history be read?
+    bench.driver._continuity._source_ns[bench.plan.tags.names.index("level")] = 0
+    await bench.server.put(("level", 2.0, at(2)), status=0x0480)
+    found = [status & 0xFFFF_0000 for _, _, status, _ in await bench.take() + await bench.take()]
+    assert found == [Status.BAD_DATA_LOST, 0]
 
 
 async def test_an_event_is_told_once_over_a_break_and_what_may_be_lost_is_a_gap(bench: Bench) -> None:

@@ -165,6 +165,21 @@ async def test_a_server_that_bears_not_even_one_refuses(bench: Bench, monkeypatc
         await bench.subscribe()
 
 
+async def test_a_server_that_bears_a_single_node_is_connected_and_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = InternalSession.read
+
+    async def read_one(session: Any, params: Any) -> Any:
+        if len(params.NodesToRead) > 1:
+            raise ua.uaerrors.BadTooManyOperations
+        return await read(session, params)
+
+    monkeypatch.setattr(InternalSession, "read", read_one)
+    await bench.driver.connect()
+    frames = await bench.driver.read(bench.plan.scans[0].plan)
+    assert sum(len(frame.tags) for frame in frames) == len(bench.plan.tags.names)
+    assert bench.driver.learnt["max_nodes_per_read"] == 1
+
+
 async def test_fewer_results_than_asked_for_are_misbehaviour(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     create, read = InternalSession.create_monitored_items, InternalSession.read
 
@@ -227,7 +242,7 @@ async def test_what_the_driver_counts_is_told(bench: Bench) -> None:
     await bench.server.put(("level", 8.0, None), status=0x0480)
     await bench.take()
     assert isinstance(bench.driver, Counting)
-    assert bench.driver.counts == {"overflows": 1, "republished": 0, "unset_clock": 0, "filled": 0, "gaps": 0}
+    assert bench.driver.counts == {"overflows": 1, "republished": 0, "unset_clock": 0, "filled": 0, "gaps": 1}
 
 
 def test_a_plan_says_what_differs() -> None:

@@ -117,6 +117,18 @@ def test_what_only_secures_has_no_use_on_an_open_connection(key: str, value: str
     assert (where, hint) == ((key,), "set security: sign_and_encrypt")
 
 
+def test_a_server_that_dials_in_is_expected_at_an_address() -> None:
+    assert server(listen="[::1]:4841").listening == ("::1", 4841)
+    assert server().listening is None
+    assert [where for where, _, _ in server(listen="127.0.0.1:65536").mistakes()] == [("listen",)]
+    assert [where for where, _, _ in server(server_uri="urn:plc").mistakes()] == [("server_uri",)]
+    given = {"listen": "127.0.0.1:4841", "server_uri": "urn:plc"}
+    assert list(server(**given).mistakes()) == []
+    assert [where for where, _, _ in server(**given, backup_endpoints=["opc.tcp://b"]).mistakes()] == [("server_uri",)]
+    with pytest.raises(ValidationError, match="host:port"):
+        server(listen="4841")
+
+
 def test_a_user_is_a_name_or_a_certificate() -> None:
     other = {"user": "gw", "password_file": "pw", "user_certificate_file": "u.der", "user_key_file": "u.pem"}
     assert [where for where, _, _ in server(**other).mistakes()] == [("user",)]

@@ -19,7 +19,8 @@ from simulators.demo.products import ProductVerdict, is_commissioning, judge_pro
 from simulators.demo.registration import events, load_json, node_client
 from simulators.demo.run import Chain, start_chain, start_gateway, stop_in_order
 from simulators.demo.site import Site
-from simulators.verification import Verdict, verify
+from simulators.verdict import Verdict
+from simulators.verification import verify
 from tests.services import Mosquitto
 
 KILLS = 20

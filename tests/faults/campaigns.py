@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.faults import clocks, injection, links, power, registered, salvaging, sending
+from tests.faults import clocks, injection, links, power, registered, registered_postgres, salvaging, sending
 from tests.faults.damage import RECORDS, spoil
 from tests.faults.injection import Fault, Outcome, meet
 from tests.faults.ledger import Ledger
@@ -86,6 +86,17 @@ def idnode_store(plan: Plan) -> Iterator[Row]:
         yield registered.campaign(plan.scratch, name, act, faults, plan.jobs)
 
 
+def idnode_postgres(plan: Plan) -> Iterator[Row]:
+    """The idnode's store in PostgreSQL: SIGKILL to who registers, at the Nth call; to the server, all of it, while he does."""
+    yield from registered_postgres.campaigns(
+        plan.scratch,
+        list(registered_postgres.kills_in_turn(plan.count(300))),
+        list(registered_postgres.kills_at_random(plan.count(300), plan.draw(7))),
+        list(registered_postgres.server_kills(plan.count(40))),
+        plan.jobs,
+    )
+
+
 def flips(plan: Plan) -> Iterator[Row]:
     """Single bits and cuts of a closed file. Acknowledged are the records stored; what a gap tells isn't lost."""
     verdict = asyncio.run(spoil(plan.scratch, plan.count(2000), plan.draw(5)))
@@ -110,6 +121,7 @@ CAMPAIGNS: Mapping[str, Callable[[Plan], Iterator[Row]]] = {
     "gateway-kills": gateway_kills,
     "errors": errors,
     "idnode-store": idnode_store,
+    "idnode-postgres": idnode_postgres,
     "flips": flips,
     "black-holes": black_holes,
     "clock": clock_steps,

@@ -33,13 +33,19 @@ def meet(folder: Path, fault: Fault, rounds: int = ROUNDS) -> Verdict:
     """Run the scenario into a fault, open its store again, compare, and let the job come to its end."""
     folder.mkdir(parents=True)
     ending = run(fault, folder, [str(folder), str(rounds)], _SCENARIO, EXPECTED)
-    ledger, rows = Ledger(), 0
-    for line in ending.output.splitlines(keepends=True):
-        what, _, number, *_ = line.split(" ")
-        rows = int(number) if what == "J" and line.endswith("\n") else rows
-    ledger.read("".join(line for line in ending.output.splitlines(keepends=True) if line.startswith("A ")))
+    ledger, rows = said(ending.output)
     findings = asyncio.run(_judge(folder, ledger, rows, rounds))
     return _verdict(folder, fault, ending, ledger, findings)
+
+
+def said(output: str) -> tuple[Ledger, int]:
+    """What a run acknowledged: versions, and rows of the job."""
+    ledger, rows = Ledger(), 0
+    for line in output.splitlines(keepends=True):
+        what, _, number, *_ = line.split(" ")
+        rows = int(number) if what == "J" and line.endswith("\n") else rows
+    ledger.read("".join(line for line in output.splitlines(keepends=True) if line.startswith("A ")))
+    return ledger, rows
 
 
 def carry(folder: Path, fault: Fault) -> Verdict:
@@ -62,7 +68,11 @@ def _verdict(folder: Path, fault: Fault, ending: Ending, ledger: Ledger, finding
 
 
 async def _judge(folder: Path, ledger: Ledger, rows: int, rounds: int) -> list[str]:
-    store = open_store(folder / "idnode.db")
+    return await judge(open_store(folder / "idnode.db"), ledger, rows, rounds)
+
+
+async def judge(store: Store, ledger: Ledger, rows: int, rounds: int) -> list[str]:
+    """Compare a store with what was acknowledged, let the job come to its end, and close the store."""
     findings = [finding for prefix in (PREFIX, JOB_PREFIX) async for finding in _read(store, prefix, ledger)]
     job = await store.job(JOB)
     done = 0 if job is None else job.rows

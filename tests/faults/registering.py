@@ -1,8 +1,8 @@
 """A fixed scenario for a process that is to be killed: open the idnode's store, register, change, load a job, capture, close.
 
-python -m tests.faults.registering FOLDER ROUNDS [--step N]. Prints "A key version text" when a version is safe, "J - rows
-created" when rows of the job are. With --step it only opens the store, which carries over what schema 1 kept, N identifiers at a
-time. A disk that stays full ends it with StoreFull.
+python -m tests.faults.registering PLACE ROUNDS [--step N], where PLACE is a folder or a database, postgresql://... Prints
+"A key version text" when a version is safe, "J - rows created" when rows of the job are. With --step it only opens the store,
+which carries over what schema 1 kept, N identifiers at a time. A disk that stays full ends it with StoreFull.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from idnode.identifier import Identifier
 from idnode.job import Row
 from idnode.record import Change, Registration, text_value
 from idnode.store import carrying
-from idnode.store.base import AlreadyThere, StoreFull
-from idnode.store.sqlite import SqliteStore, open_store
+from idnode.store.base import AlreadyThere, Store, StoreFull
+from idnode.store.postgres.store import Place, PostgresStore
+from idnode.store.sqlite import open_store
 
 PREFIX = "88.100.1"
 JOB_PREFIX = "88.100.2"
@@ -67,7 +68,7 @@ async def patiently(act: Callable[[], Awaitable[T]]) -> T:
     raise AssertionError
 
 
-async def live(store: SqliteStore, name: str) -> None:
+async def live(store: Store, name: str) -> None:
     """One identifier: registered, changed twice."""
     new = made(PREFIX, name)
     await patiently(lambda: store.register([new], "a", 1))
@@ -78,7 +79,7 @@ async def live(store: SqliteStore, name: str) -> None:
         say("A", new.identifier.key, version, body(name, version))
 
 
-async def make(store: SqliteStore, name: str) -> None:
+async def make(store: Store, name: str) -> None:
     """One identifier that comes by an event."""
     new = made(PREFIX, name)
     digest = sha256(name.encode()).digest()
@@ -88,7 +89,7 @@ async def make(store: SqliteStore, name: str) -> None:
     say("A", new.identifier.key, 1, body(name, 1))
 
 
-async def load(store: SqliteStore, number: int) -> None:
+async def load(store: Store, number: int) -> None:
     """The next piece of the job, with one row that was in the piece before."""
     first = max(0, number * PIECE - 1)
     rows = [job_row(row) for row in range(first, (number + 1) * PIECE)]
@@ -96,9 +97,17 @@ async def load(store: SqliteStore, number: int) -> None:
     say("J", "-", job.rows, job.created)
 
 
-async def run(folder: Path, rounds: int) -> None:
-    store = open_store(folder / "idnode.db")
+def opened(place: str) -> Store:
+    """The store of a folder, or of a database's address."""
+    if place.startswith("postgresql:"):
+        return PostgresStore(Place(place))
+    store = open_store(Path(place) / "idnode.db")
     store._writer._connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
+    return store
+
+
+async def run(place: str, rounds: int) -> None:
+    store = opened(place)
     try:
         for key in ("a", "b"):
             await patiently(lambda key=key: add(store, key))  # type: ignore[misc]
@@ -110,7 +119,7 @@ async def run(folder: Path, rounds: int) -> None:
         await store.close()
 
 
-async def add(store: SqliteStore, key: str) -> None:
+async def add(store: Store, key: str) -> None:
     try:
         await store.add_enterprise(key, Name(key, key), Visibility.PUBLIC, "88.100", "admin", 1)
     except AlreadyThere:
@@ -125,11 +134,11 @@ async def carry(folder: Path, step: int) -> None:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("place")
     parser.add_argument("rounds", type=int)
     parser.add_argument("--step", type=int, default=0)
     arguments = parser.parse_args()
-    asyncio.run(carry(arguments.folder, arguments.step) if arguments.step else run(arguments.folder, arguments.rounds))
+    asyncio.run(carry(Path(arguments.place), arguments.step) if arguments.step else run(arguments.place, arguments.rounds))
 
 
 if __name__ == "__main__":

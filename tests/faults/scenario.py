@@ -12,9 +12,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gateway.outbox import sqlite
 from gateway.outbox.base import Entry, OutboxFull, RecordKind
 from gateway.outbox.codec import is_gap
+from gateway.outbox.gathering import Gathering
 from gateway.outbox.sqlite import SqliteOutbox
 
 CARRIERS = {"broker": frozenset({RecordKind.TELEMETRY}), "node": frozenset({RecordKind.PRODUCT})}
@@ -59,8 +59,7 @@ async def deliver(outbox: SqliteOutbox, limit: int) -> int:
 
 async def run(folder: Path, rounds: int, life: int = 0, pragmas: Sequence[str] = ()) -> None:
     """`life`: makes the texts of this process its own; `pragmas`: for the connection that writes, e.g. synchronous=OFF."""
-    sqlite.GATHER_S = 0.0
-    outbox = SqliteOutbox(folder / "outbox.db", CARRIERS)
+    outbox = SqliteOutbox(folder / "outbox.db", CARRIERS, gathering=Gathering(0.0))
     await outbox.open()
     assert outbox._raw is not None
     for pragma in pragmas:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,10 @@ _INSTALL_S = 400
 
 
 def modules() -> Path:
-    """Folder of the packages, installed when they are not there. Where they can't be, the test is skipped; in CI it fails."""
+    """Folder of the packages, installed when they are not there. Where they can't be, the test fails.
+
+    .ci/run tries the installation first (python -m tests.foreign), and says aloud when it can't be.
+    """
     npm = require_service("npm")
     require_service("node")
     mark = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()[:16]
@@ -40,7 +44,7 @@ def modules() -> Path:
         if done.returncode:
             shutil.rmtree(beside)
             reason = f"npm can't install node-opcua: {done.stderr[-500:]}"
-            pytest.fail(reason, pytrace=False) if os.environ.get("CI") else pytest.skip(reason)
+            pytest.fail(reason, pytrace=False)
         with contextlib.suppress(OSError):  # Somebody else was faster.
             beside.rename(target)
         shutil.rmtree(beside, ignore_errors=True)
@@ -84,6 +88,16 @@ class NodeServer:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         self.port = self._answer()["port"]
+
+    def freeze(self) -> None:
+        """Let it say nothing more, its sockets open."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """End it as a power cut would."""

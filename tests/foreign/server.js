@@ -8,6 +8,12 @@ const load = createRequire(`${options.modules}/`);
 const ua = load("node-opcua");
 
 const SECURE = [ua.SecurityPolicy.Basic256Sha256, ua.SecurityPolicy.Aes128_Sha256_RsaOaep, ua.SecurityPolicy.Aes256_Sha256_RsaPss];
+const LIMITS = {
+  maxNodesPerRead: "i=11705",
+  maxNodesPerBrowse: "i=11710",
+  maxMonitoredItemsPerCall: "i=11714",
+  maxNodesPerHistoryReadData: "i=12165",
+};
 const say = (answer) => process.stdout.write(`@${JSON.stringify(answer)}\n`);
 
 let server;
@@ -24,6 +30,31 @@ const add = (name, dataType, value, more = {}) => {
     dataType,
     value: { dataType: ua.DataType[dataType], value },
     ...more,
+  });
+};
+
+// Read only after so many ms; a subscription's sampling waits for it, too.
+const addSlow = (name, ms) => {
+  variables[name] = own.addVariable({
+    organizedBy: folder,
+    browseName: name,
+    nodeId: `s=${name}`,
+    dataType: "Double",
+    value: {
+      timestamped_get: (answer) =>
+        setTimeout(
+          () =>
+            answer(
+              null,
+              new ua.DataValue({
+                value: { dataType: ua.DataType.Double, value: ms },
+                sourceTimestamp: new Date(),
+                statusCode: ua.StatusCodes.Good,
+              }),
+            ),
+          ms,
+        ),
+    },
   });
 };
 
@@ -104,6 +135,26 @@ const commands = {
     const { port } = server.endpoints[0];
     await server.shutdown(0);
     await start(port);
+    return {};
+  },
+  slow: ({ name, ms }) => (addSlow(name, ms), {}),
+  // The variable is of another type from now on.
+  retype: ({ name, type, value }) => (space.deleteNode(variables[name]), add(name, type, value), {}),
+  // It says that it bears `said` nodes in a request, and bears `borne`.
+  lie: ({ said, borne }) => {
+    const limits = server.engine.serverCapabilities.operationLimits;
+    for (const [name, node] of Object.entries(LIMITS)) {
+      limits[name] = borne;
+      const value = { dataType: ua.DataType.UInt32, value: said };
+      space.findNode(node).bindVariable({ get: () => new ua.Variant(value) }, true);
+    }
+    return {};
+  },
+  // Ends like a power cut in the midst of the next Browse.
+  die: () => {
+    server.on("request", (request) => {
+      if (request.schema.name === "BrowseRequest") process.kill(process.pid, "SIGKILL");
+    });
     return {};
   },
   // Answers when a message with the present value of `kept` waits for an acknowledgement.

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
+import statistics
+import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+import psutil
 import pytest
 
 from drivers.errors import DeviceUnreachable, DriverError
@@ -26,6 +30,7 @@ START_MS = (int(time.time()) // 1000 + 1) * 1_000_000
 _TURNS = itertools.count()
 """Each test has its own stretch of the server's history."""
 BACK_S = 5.0
+MOST_GROWTH_MB = 2.0
 
 
 class Line:
@@ -180,8 +185,11 @@ async def test_messages_that_the_server_forgot_are_filled_from_history_or_told_a
     assert line.server.tell("count") == {"sessions": 1, "subscriptions": 1}
 
 
-async def test_fifty_restarts_of_the_server_with_data_back_in_time(line: Line) -> None:
+async def test_fifty_restarts_of_the_server_with_data_back_in_time_and_memory_flat(
+    line: Line, record_property: Callable[[str, object], None]
+) -> None:
     loop = asyncio.get_running_loop()
+    resident: list[int] = []
     for step in range(2, 52):
         line.server.tell("restart")
         began = loop.time()
@@ -191,6 +199,12 @@ async def test_fifty_restarts_of_the_server_with_data_back_in_time(line: Line) -
         await line.through("level", step)
         assert loop.time() - began < BACK_S
         assert line.server.tell("count") == {"sessions": 1, "subscriptions": 1}
+        gc.collect()
+        resident.append(psutil.Process().memory_info().rss)
+    early, late = (statistics.median(part) / 1e6 for part in (resident[5:15], resident[-10:]))
+    record_property("resident_mb", [round(early, 1), round(late, 1)])
+    sys.stdout.write(f"\nresident: {early:.1f} MB after 10 restarts, {late:.1f} MB after 50\n")
+    assert late - early < MOST_GROWTH_MB
 
 
 async def test_a_node_that_was_deleted_is_bad_alone(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:

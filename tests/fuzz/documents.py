@@ -12,6 +12,7 @@ from epcis.validation import document_flaws
 from idnode.capture import Malformed, Opened, TooManyEvents, open_document
 from idnode.event import ErrorBehaviour
 from idnode.identifier import InvalidIdentifier, parse_encoded, parse_identifier, parse_uri, read_identifier
+from idnode.pattern import BadPattern, Pattern
 from idnode.strict_json import NotJson, loads
 from idnode.web.negotiation import Face, choose_face
 from tests.fuzz.draw import Draw, Written
@@ -123,8 +124,31 @@ def run_identifier(data: bytes) -> None:
 
 def identifier_seeds() -> list[bytes]:
     """One in each spelling."""
-    spellings = (b"88.100.1/P-1", b"hdl:88.100.1/%E6%9C%A8%20x", b"https://id.example/86.1/a?b#c", b"88.100.1/%2F%25")
+    spellings = (
+        *(b"88.100.1/P-1", b"hdl:88.100.1/%E6%9C%A8%20x", b"https://id.example/86.1/a?b#c", b"88.100.1/%2F%25", b"0.NA/88.100"),
+        *(b"]C1010950600013435210A%/B\x1d21(1)", b"(01)09506000134352(17)261231(235)x", b"gs1:8010/95060A%2F1/8011/7"),
+        *(b"9506000134352", b"urn:epc:id:sgtin:9506000.013435.A%2FB", b"https://h/x/01/9506000134352/21/%28"),
+        *(b"urn:oid:1.2.156.3088", b"vaa:VAA1/01/2-3", b"ecode:3aB"),
+    )
     return [Written().number(which, 3).data + text for which in range(4) for text in spellings]
+
+
+def run_pattern(data: bytes) -> None:
+    """A template's pattern and a text: refused with the reason, or an answer, whatever they are."""
+    draw = Draw(data)
+    pattern, text = draw.piece(255).decode("utf-8", "replace"), draw.rest().decode("utf-8", "replace")
+    try:
+        found = Pattern(pattern)
+    except BadPattern as error:
+        assert str(error)
+        return
+    assert found.fits(text) is found.fits(text)
+
+
+def pattern_seeds() -> list[bytes]:
+    """One of each construction."""
+    pairs = (("^[A-Z]{2}-\\d{4,}$", "AB-12345"), ("(a|bc)*?d", "abcd"), ("(?:[^\\]x-]|\\.)+.?", "..y"), ("((a*)*){0,3}", "aaa"))
+    return [Written().piece(pattern.encode(), 255).data + text.encode() for pattern, text in pairs]
 
 
 def run_words(data: bytes) -> None:

@@ -28,6 +28,7 @@ from idnode.resolver import Resolution, Verdict
 from idnode.store.content import decode_content, encode_registration
 from idnode.store.outcome import first_version, outcome
 from idnode.strict_json import NotJson, loads
+from idnode.template_rules import mistakes as template_mistakes
 from idnode.web.bodies import mistakes
 from idnode.web.business_models import (
     ApplicationOrder,
@@ -39,6 +40,7 @@ from idnode.web.business_models import (
 )
 from idnode.web.handle_json import handle_answer
 from idnode.web.models import BatchOrder, LeaseRequest, RegistrationOrder
+from idnode.web.template_models import TemplateOrder, answer_of
 from tests.fuzz.draw import Draw, Written
 
 ORDERS: tuple[type[BaseModel], ...] = (
@@ -51,6 +53,7 @@ ORDERS: tuple[type[BaseModel], ...] = (
     ApplicationOrder,
     PrefixOrder,
     SubscriptionOrder,
+    TemplateOrder,
 )
 PREFIX = "88.100.1"
 _FOUND = Resolution(
@@ -78,6 +81,10 @@ def run_order(data: bytes) -> None:
         assert all(what and (not where or where.startswith("/")) for where, what in found)
         json.dumps(found, ensure_ascii=False).encode()
         return
+    if isinstance(order, TemplateOrder):
+        draft = order.as_template(PREFIX, 1)
+        assert (draft.name, len(draft.items), answer_of(draft).items) == (order.name, len(order.items), order.items)
+        assert all(each.reason for each in template_mistakes(draft))
     if isinstance(order, RegistrationOrder):
         values = order.as_values()
         made = Registration(Identifier(PREFIX, "P-1"), values)
@@ -96,6 +103,8 @@ def order_seeds() -> list[bytes]:
         {"index": 2, "type": "PART", "data": "7"},
         {"index": 3, "type": "X", "data": {"format": "hex", "value": "0a"}, "ttl": 5},
     ]
+    name = {"zh": "泵", "en": "Pump"}
+    item = {"index": 2000, "type": "FLOW", "name": name, "kind": "decimal", "least": "0.5", "unit": "MQH", "places": 2}
     bodies = (
         {"handle": "88.100.1/P-1", "values": values},
         {"registrations": [{"handle": "88.100.1/P-1", "values": values}, 5]},
@@ -106,6 +115,7 @@ def order_seeds() -> list[bytes]:
         {"id": "acme", "name": {"zh": "木棉", "en": "Acme"}, "contacts": [{"name": "Lin", "email": "lin@h"}]},
         {"prefix": "gs1:9506000", "reason": "its own"},
         {"url": "https://h/x", "topics": ["registered"]},
+        {"prefix": "88.100.1", "name": "pump", "title": name, "items": [item, {**item, "kind": "text", "pattern": "[a-z]+"}]},
     )
     return [Written().number(place, len(ORDERS) - 1).data + json.dumps(body).encode() for place, body in enumerate(bodies)]
 
@@ -113,7 +123,7 @@ def order_seeds() -> list[bytes]:
 def run_query(data: bytes) -> None:
     """The query of a handle request: an answer in JSON, whatever is asked for."""
     query = parse_qs(data.decode("latin-1"), keep_blank_values=True)
-    answer = handle_answer(_FOUND, "88.100.1/P-1", query)
+    answer = handle_answer(_FOUND, "88.100.1/P-1", query, anonymous=True)
     assert answer.status in (200, 400)
     assert json.loads(answer.body)["handle"] == "88.100.1/P-1"
 

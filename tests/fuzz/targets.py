@@ -10,7 +10,18 @@ from functools import partial
 from typing import NamedTuple
 
 from simulators.modbus.framing import FramingKind
-from tests.fuzz import dialling, documents, exchanges, modbus_answers, modbus_values, opcua_answers, settings_files, simulator
+from tests.fuzz import (
+    dialling,
+    documents,
+    exchanges,
+    modbus_answers,
+    modbus_values,
+    opcua_answers,
+    opcua_callers,
+    opcua_structures,
+    settings_files,
+    simulator,
+)
 
 
 class Target(NamedTuple):
@@ -32,6 +43,9 @@ TARGETS: dict[str, Target] = {
     "modbus_services": Target(modbus_answers.run_services, modbus_answers.service_seeds),
     "modbus_values": Target(modbus_values.run_image, modbus_values.image_seeds, 600),
     "opcua_answers": Target(opcua_answers.run_answer, opcua_answers.answer_seeds),
+    "opcua_structures": Target(opcua_structures.run_structures, opcua_structures.structure_seeds, 600),
+    "opcua_chunks": Target(opcua_callers.run_chunks, opcua_callers.chunk_seeds),
+    "opcua_hello": Target(opcua_callers.run_hello, opcua_callers.hello_seeds),
     "dialling_in": Target(dialling.run_door, dialling.door_seeds),
     **{
         f"simulated_{kind.value}": Target(partial(simulator.run_requests, kind), partial(simulator.request_seeds, kind))
@@ -44,6 +58,7 @@ TARGETS: dict[str, Target] = {
     "settings_file": Target(settings_files.run_settings, settings_files.settings_seeds, 8192),
     "epcis_document": Target(documents.run_document, documents.document_seeds, 8192),
     "identifier": Target(documents.run_identifier, documents.identifier_seeds, 4096),
+    "template_pattern": Target(documents.run_pattern, documents.pattern_seeds, 1024),
     "node_order": Target(exchanges.run_order, exchanges.order_seeds),
     "handle_query": Target(exchanges.run_query, exchanges.query_seeds, 8192),
     "node_answer": Target(exchanges.run_answer, exchanges.answer_seeds),

@@ -16,10 +16,11 @@ import pytest
 
 from config.documents import load
 from gateway import app
-from gateway.app import ExitCode, gather_s, run
+from gateway.app import ExitCode, run, tune
 from gateway.log import Log, LogFormat, one_line, write_to_stderr
 from gateway.outbox.base import OutboxFull, RecordKind
 from gateway.outbox.codec import decode_record, decode_table, table_key
+from gateway.outbox.gathering import Gathering
 from gateway.outbox.sqlite import SqliteOutbox
 from gateway.report import status_path
 from gateway.scheduler import Timetable
@@ -306,13 +307,24 @@ def test_a_line_names_what_it_is_about(capsys: pytest.CaptureFixture[str], log_f
 
 
 @pytest.mark.parametrize(
-    ("periods_ms", "expected_s"), [((1000, 100), 0.004), ((1000, 10), 0.0025), ((60_000,), 0.004), ((), None)]
+    ("periods_ms", "longest_s", "has_pauses"),
+    [
+        ((1000, 100), 0.004, True),
+        ((1000, 10), 0.0025, True),
+        ((60_000,), 0.004, True),
+        ((), 0.005, True),
+        ((100,) * 100, 0.004, True),
+        ((20,) * 50, 0.004, False),
+        ((100,) * 100 + (1000,), 0.004, False),
+    ],
 )
-def test_commits_gather_for_a_quarter_of_the_shortest_period_at_most(
-    periods_ms: tuple[int, ...], expected_s: float | None
+def test_commits_gather_for_a_quarter_of_the_shortest_period_at_most_and_less_where_polls_leave_pauses(
+    periods_ms: tuple[int, ...], longest_s: float, has_pauses: bool
 ) -> None:
     class Polled:
         def __init__(self, period_ms: int) -> None:
             self.timetable = Timetable([period_ms / 1000])
 
-    assert gather_s([Polled(period_ms) for period_ms in periods_ms]) == expected_s  # type: ignore[misc]
+    gathering = Gathering()
+    tune(gathering, [Polled(period_ms) for period_ms in periods_ms])  # type: ignore[misc]
+    assert (gathering.longest_s, gathering.has_pauses) == (longest_s, has_pauses)

@@ -45,7 +45,7 @@ async def test_info_tells_the_books_and_the_cursors_beside_a_running_gateway(
     assert main(["gateway", "outbox", "info", str(path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["epoch"], found["produced"], found["stored"], found["quarantined"]) == (outbox.epoch, 4, 4, 1)
-    assert found["sinks"] == {"broker": {"cursor": 2, "beyond": "none", "depth": 2}}
+    assert found["sinks"] == {"broker": {"cursor": 2, "beyond": [], "depth": 2}}
     assert found["stored_by_kind"] == {"telemetry": 3, "product": 1}
     assert found["oldest_age_s"] >= found["newest_age_s"] >= 0
     assert main(["gateway", "outbox", "info", str(path)]) == 0
@@ -67,7 +67,7 @@ async def test_info_names_the_configured_sinks_before_their_first_acknowledgemen
         "utf-8",
     )
     assert main(["gateway", "outbox", "info", "--config", str(config), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["sinks"] == {"plant": {"cursor": 0, "beyond": "none", "depth": 2}}
+    assert json.loads(capsys.readouterr().out)["sinks"] == {"plant": {"cursor": 0, "beyond": [], "depth": 2}}
     assert main(["gateway", "outbox", "info", str(tmp_path / "outbox.db")]) == 0
     assert "sinks: none has acknowledged anything; --config tells which there are" in capsys.readouterr().out
 

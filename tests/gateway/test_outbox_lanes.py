@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from gateway.outbox import inspection, sqlite
 from gateway.outbox.batch import books_of, seal
 from gateway.outbox.bounds import Limits
 from gateway.outbox.codec import checksum
+from gateway.outbox.gathering import Gathering
 from gateway.outbox.mark import Mark, write_mark
 from gateway.outbox.schema import APPLICATION_ID, STEPS, VERSION
 from gateway.outbox.sqlite import SqliteOutbox
@@ -24,7 +26,7 @@ from tests.contracts.outbox_lanes import LanesContract, commit, seqs
 
 @pytest.fixture(autouse=True)
 def _prompt_acknowledgements(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "GATHER_S", 0.0)
+    monkeypatch.setattr(sqlite, "Gathering", partial(Gathering, 0.0))
 
 
 @pytest.fixture
@@ -150,7 +152,7 @@ async def test_info_tells_what_lies_beyond_and_replay_takes_it_back(path: Path, 
     await outbox.acknowledge("broker", 8, 5)
     await outbox.close()
     assert main(["gateway", "outbox", "info", str(path), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["sinks"] == {"broker": {"cursor": 2, "beyond": "6-8", "depth": 4}}
+    assert json.loads(capsys.readouterr().out)["sinks"] == {"broker": {"cursor": 2, "beyond": [[6, 8]], "depth": 4}}
     assert main(["gateway", "outbox", "replay", str(path), "--sink", "broker", "--seq", "7"]) == 0
     assert "broker gets 2 records again, from seq 7" in capsys.readouterr().out
     outbox = await opened(path)

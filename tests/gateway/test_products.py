@@ -77,21 +77,21 @@ def test_times_are_utc_with_milliseconds() -> None:
 
 
 def test_a_part_without_an_order_or_readings_has_an_event_all_the_same() -> None:
-    event = json.loads(product_event(Part("works", "bench", "pump", "88.1/A", "7", None, START_NS), [], {}))
+    event = json.loads(product_event(Part("works", "bench", "pump", "88.1/A", "7", None, START_NS), [], Cycle()))
     assert "bizTransactionList" not in event
     assert "sensorElementList" not in event
     assert event["mumian:part"] == "7"
 
 
 def test_an_order_number_with_odd_characters_stays_a_urn() -> None:
-    event = json.loads(product_event(Part("works", "bench", "pump", "88.1/A", "7", "订单 7/8", START_NS), [], {}))
+    event = json.loads(product_event(Part("works", "bench", "pump", "88.1/A", "7", "订单 7/8", START_NS), [], Cycle()))
     assert event["bizTransactionList"][0]["bizTransaction"] == "urn:mumian:order:%E8%AE%A2%E5%8D%95%207%2F8"
 
 
 def test_the_same_part_at_another_time_is_another_event() -> None:
     ids = set()
     for at_ns in (START_NS, START_NS, START_NS + 1_000_000):
-        ids.add(json.loads(product_event(Part("works", "bench", "pump", "88.1/A", "7", None, at_ns), [], {}))["eventID"])
+        ids.add(json.loads(product_event(Part("works", "bench", "pump", "88.1/A", "7", None, at_ns), [], Cycle()))["eventID"])
     assert len(ids) == 2
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from gateway.outbox import sqlite
 from gateway.outbox.base import Outbox, OutboxFailed, OutboxFull, RecordKind
 from gateway.outbox.bounds import Limits
 from gateway.outbox.codec import is_gap
+from gateway.outbox.gathering import Gathering
 from gateway.outbox.sqlite import SqliteOutbox
 from tests.contracts.outbox_contract import (
     BOTH,
@@ -34,7 +36,7 @@ from tests.services import require_service
 
 @pytest.fixture(autouse=True)
 def _prompt_acknowledgements(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "GATHER_S", 0.0)
+    monkeypatch.setattr(sqlite, "Gathering", partial(Gathering, 0.0))
 
 
 class TestSqliteOutbox(DurableOutboxContract):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ import pytest
 from idnode.access import digest_of
 from idnode.resolver import Resolver
 from idnode.settings import CaptureSettings, IdnodeSettings, NodeName
+from idnode.store.base import Store
 from idnode.store.sqlite import open_store
 from idnode.web.app import make_app
 from idnode.web.node import Node
@@ -71,8 +73,9 @@ async def move_in(client: httpx.AsyncClient, tokens: dict[str, str]) -> None:
             tokens[role if public else f"{key}_{role}"] = token.json()["token"]
 
 
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
+@contextlib.asynccontextmanager
+async def housed(store: Store) -> AsyncIterator[House]:
+    """A node over that store, moved into; the store is closed behind it."""
     settings = IdnodeSettings(
         node_prefix="88.100",
         name=NodeName(zh="木棉标识节点", en="Mumian Identifier Node"),
@@ -80,13 +83,18 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         capture=CaptureSettings(most_bytes=20_000, most_events=5, body_timeout_s=5),
     )
     clock = [1_790_000_000_123]
-    store = open_store(tmp_path / "house" / "idnode.db")
     node = Node(settings, store, Resolver(store, BASE), digest_of(ADMIN), lambda: clock[0])
     async with httpx.AsyncClient(transport=httpx.ASGITransport(make_app(node)), base_url=BASE) as client:
         made = House(client, node, clock, {"admin": ADMIN})
         await move_in(client, made.tokens)
         yield made
     await store.close()
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    async with housed(open_store(tmp_path / "house" / "idnode.db")) as made:
+        yield made
 
 
 @dataclass

@@ -255,6 +255,7 @@ async def test_an_owner_makes_keys_for_its_house_and_ends_them(town: Town) -> No
     secret = made.json()["token"]
     assert made.status_code == 201
     assert (await town.register("A", secret)).status_code == 201
+    await asyncio.gather(*town.node.noting)
     listed = {each["label"]: each for each in (await town.ask("GET", path, OWNER)).json()}
     assert secret not in str(listed)
     assert (listed["line-1"]["role"], listed["line-1"]["author"]) == ("gateway", "pumpworks:owner")

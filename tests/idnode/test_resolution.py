@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from epcis.documents import document
+from idnode.identifier import read_identifier
 from idnode.web.negotiation import Face, choose_face
 from tests.epcis.test_event_hash import ORDERS, PRODUCT_EVENT
 
@@ -217,6 +218,26 @@ class TestPage:
         answer = await product.client.get("/lookup", params={"id": typed, "lang": "en"})
         assert answer.status_code == 303
         assert (await product.client.get(answer.headers["location"])).headers["content-language"] == "en"
+
+    @pytest.mark.parametrize(
+        ("typed", "path"),
+        [
+            ("]C1010950600013435210A/B\x1d211", "/01/09506000134352/10/A%2FB/21/1"),
+            ("9506000134352", "/01/09506000134352"),
+            ("1.2.156.3088.1", "/oid:1.2.156.3088.1"),
+            ("VAA1/2", "/vaa:VAA1/2"),
+            ("ecode:1000110036", "/ecode:1000110036"),
+            ("0.na/88.100.1", "/0.NA/88.100.1"),
+        ],
+    )
+    async def test_what_is_of_another_scheme_has_its_address_too(self, house: House, typed: str, path: str) -> None:
+        answer = await house.client.get("/lookup", params={"id": typed, "lang": "en"})
+        assert answer.status_code == 303
+        for address in (answer.headers["location"], path):
+            page = await house.client.get(address, headers={"Accept": "text/html"})
+            assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+            told = await house.client.get(address, headers={"Accept": "application/json"})
+            assert (told.status_code, told.json()["detail"]) == (404, f"{read_identifier(typed)} is not registered")
 
     async def test_the_lookup_box_leads_nowhere_else(self, house: House) -> None:
         for typed in ("//evil.test/x", "https://evil.test/x", "javascript:alert(1)", "\r\nSet-Cookie: a=b"):

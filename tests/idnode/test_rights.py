@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from fastapi.routing import APIRoute
 
 from idnode.enterprise import NODE_ROLES, Role
-from idnode.web.rights import RIGHTS, Right
+from idnode.web.app import PARTS
+from idnode.web.rights import PAGES, RIGHTS, Right
 
 from .town import Town, founded, secret_of
 
@@ -21,6 +23,9 @@ PARAMETERS = {
     "subscription": "none",
     "lease": "none",
     "key": "none",
+    "name": "none",
+    "version": "1",
+    "index": "2000",
 }
 _METHODS = ("get", "post", "put", "patch", "delete", "options")
 CALLERS: dict[str, tuple[Role | None, str]] = {
@@ -51,6 +56,14 @@ def may(right: Right, role: Role | None, enterprise: str) -> bool:
     if right.anybody:
         return True
     return role in right.roles and (not right.own or enterprise in ("", "pumpworks"))
+
+
+def test_every_route_of_the_application_is_in_the_table_or_a_page() -> None:
+    served = [route for part in PARTS for route in part.router.routes if isinstance(route, APIRoute)]
+    assert len(served) == sum(len(part.router.routes) for part in PARTS)
+    routes = {(method, route.path.replace(":path", "")) for route in served for method in route.methods or () if method != "HEAD"}
+    assert {each for each in routes if each[1] not in PAGES} == set(RIGHTS)
+    assert {path for _, path in routes} >= PAGES
 
 
 async def test_each_role_gets_through_where_the_table_says_and_nowhere_else(town: Town) -> None:

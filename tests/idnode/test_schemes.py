@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -219,3 +221,13 @@ def test_a_vaa_code_knows_no_case(identifier: Identifier) -> None:
 def test_an_ecode_knows_case(identifier: Identifier) -> None:
     swapped = identifier.key.removeprefix("ecode:").swapcase()
     assert (parse_identifier(f"ecode:{swapped}") == identifier) == (swapped == identifier.key.removeprefix("ecode:"))
+
+
+def test_the_pages_table_of_what_is_read_is_true() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "identifiers.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([^`]+)` \| `([^`]+)` \|$", page, re.MULTILINE)
+    assert len(rows) > 10
+    assert [read_identifier(text.replace("<FNC1>", "\x1d")).key for text, _ in rows] == [key for _, key in rows]
+    forms = re.findall(r"^\| (?:Handle|0\.NA|GS1|OID|VAA|Ecode)[^|]*\| `([^`]+)` \|", page, re.MULTILINE)
+    assert [parse_identifier(form).key for form in forms] == forms
+    assert len(forms) == len(Scheme) + 1

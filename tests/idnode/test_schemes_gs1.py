@@ -126,6 +126,9 @@ def test_the_symbology_says_how_a_scan_is_read(scan: str, key: str) -> None:
     [
         ("https://example.com/01/09506000134352/21/88.100.1", "gs1:01/09506000134352/21/88.100.1"),
         ("https://example.com/88.100.1/01/09506000134352", "88.100.1/01/09506000134352"),
+        ("https://example.com/vaa:VAA1/01/09506000134352", "vaa:VAA1/01/09506000134352"),
+        ("https://example.com/v1/identifiers/oid:1.2.156", "oid:1.2.156"),
+        ("https://example.com/gs1/01/09506000134352", "gs1:01/09506000134352"),
         ("https://example.com/00/01/09506000134352", "gs1:01/09506000134352"),
         ("https://example.com/01/09506000134352/10/00/21/01", "gs1:01/09506000134352/10/00/21/01"),
     ],

@@ -90,7 +90,7 @@ async def test_a_store_that_cannot_be_read_is_said(servers: Servers) -> None:
 
 
 async def test_when_the_disk_fails_nothing_more_is_acknowledged_and_it_ends(servers: Servers) -> None:
-    server = servers.start(largest_file_bytes=1_000_000)
+    server = servers.start(largest_file_bytes=1_200_000)
     tokens = {"admin": server.admin}
     acknowledged = 0
     async with httpx.AsyncClient(base_url=server.url) as client:
@@ -166,3 +166,11 @@ class TestAdminToken:
         (tmp_path / "file").touch()
         with pytest.raises(BadTokenFile, match="file"):
             read_admin_token(tmp_path / "file" / "admin.token")
+
+
+async def test_it_may_open_as_many_files_as_it_takes_connections(servers: Servers) -> None:
+    server = servers.start(connections={"most": 3000})
+    (line,) = [each for each in Path(f"/proc/{server.process.pid}/limits").read_text().splitlines() if "open files" in each]
+    soft, hard = map(int, line.split()[3:5])
+    assert soft >= min(3100, hard)
+    assert server.stop() == 0

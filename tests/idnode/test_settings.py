@@ -51,7 +51,10 @@ def test_the_network_has_to_be_asked_for(tmp_path: Path, listen: str) -> None:
     assert problem.field == "listen"
     assert problem.line > 0
     assert "exposure: network" in str(problem)
-    assert load(written(tmp_path, listen=listen, exposure="network"), IdnodeSettings).listen == listen
+    with pytest.raises(ConfigError, match="network_without_tls"):
+        load(written(tmp_path, listen=listen, exposure="network"), IdnodeSettings)
+    for more in ({"exposure": "network_without_tls"}, {"exposure": "network", "tls": {"mode": "self_made"}}):
+        assert load(written(tmp_path, listen=listen, **more), IdnodeSettings).listen == listen
 
 
 @pytest.mark.parametrize(
@@ -89,3 +92,39 @@ def test_three_mistakes_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refusal:
         load(path, IdnodeSettings)
     assert {problem.field for problem in refusal.value.problems} == {"listen", "time_zone", "public_url"}
+
+
+def test_a_store_is_a_file_or_a_database(tmp_path: Path) -> None:
+    place = "postgresql://node@db1:5432,db2:5433/idnode?sslmode=verify-full"
+    store = load(
+        written(tmp_path, store={"postgres": place, "password_file": "pw", "read_only": ["db2:5433"]}), IdnodeSettings
+    ).store
+    assert (store.postgres, store.password_file, store.read_only) == (place, tmp_path / "pw", ["db2:5433"])
+    with pytest.raises(ConfigError) as refusal:
+        load(written(tmp_path, store={"postgres": place, "path": "idnode.db"}), IdnodeSettings)
+    (problem,) = refusal.value.problems
+    assert (problem.field, "not both" in str(problem)) == ("store.path", True)
+    assert problem.line > 0
+
+
+@pytest.mark.parametrize(
+    ("field", "store"),
+    [
+        ("store.postgres", {"postgres": "postgresql://node:secret@db/idnode"}),
+        ("store.postgres", {"postgres": "postgresql://node@db/idnode?password=secret"}),
+        ("store.postgres", {"postgres": "mysql://node@db/idnode"}),
+        ("store.postgres", {"postgres": "postgresql://db/idnode"}),
+        ("store.postgres", {"postgres": "postgresql://node@db"}),
+        ("store.postgres", {"postgres": "postgresql://node@db:99999/idnode"}),
+        ("store.read_only.1", {"postgres": "postgresql://node@db/idnode", "read_only": ["db:5432", "db2:99999"]}),
+        ("store.read_only.0", {"postgres": "postgresql://node@db/idnode", "read_only": ["db2"]}),
+        ("store.read_only", {"read_only": ["db2:5432"]}),
+        ("store.password_file", {"password_file": "pw"}),
+    ],
+)
+def test_a_database_is_named_rightly(tmp_path: Path, field: str, store: dict[str, object]) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        load(written(tmp_path, store=store), IdnodeSettings)
+    (problem,) = refusal.value.problems
+    assert problem.field.replace("[", ".").replace("]", "") == field
+    assert problem.line > 0

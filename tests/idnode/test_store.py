@@ -159,7 +159,7 @@ async def test_a_full_disk_changes_nothing_and_is_survived(tmp_path: Path) -> No
     big = "INSERT INTO serials VALUES (?, 1)"
 
     def fill(each: sqlite3.Connection) -> None:
-        each.executemany(big, [(f"{number}" * 200,) for number in range(100)])
+        each.executemany(big, [(f"{number}" * 200,) for number in range(1000)])  # more than what is free in the file
 
     with pytest.raises(StoreFull):
         await writer.run(fill)
@@ -167,7 +167,7 @@ async def test_a_full_disk_changes_nothing_and_is_survived(tmp_path: Path) -> No
     await writer.run(fill)
     (rows,) = await writer.run(lambda each: each.execute("SELECT count(*) FROM serials").fetchone())
     await writer.close()
-    assert rows == 100
+    assert rows == 1000
 
 
 async def test_after_a_failed_disk_nothing_more_is_accepted(tmp_path: Path) -> None:

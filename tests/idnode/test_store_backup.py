@@ -134,7 +134,7 @@ def _cut(path: Path) -> None:
 
 def _overwrite(path: Path) -> None:
     content = bytearray(path.read_bytes())
-    content[5 * PAGE_BYTES : 6 * PAGE_BYTES] = b"\xaa" * PAGE_BYTES
+    content[-PAGE_BYTES:] = b"\xaa" * PAGE_BYTES
     path.write_bytes(content)
 
 

@@ -81,6 +81,15 @@ def test_mistakes_name_the_index_and_the_reason_in_order() -> None:
     ]
 
 
+def test_the_largest_template_costs_no_more_than_what_is_asked_of_it() -> None:
+    """Half a million places, each with a pattern: made in no time, since nothing is made ready that no value needs."""
+    items = [item(2000 + place * 1000, places=1000, pattern="[a-z]{0,120}") for place in range(500)]
+    check = Check(template(*items))
+    last = text_value(501_999, "T501000", "a")
+    assert check.mistakes([last, text_value(502_000, "T502000", "a")]) == [Mistake(502_000, "the template has no item here")]
+    assert len(check._readers) == 1
+
+
 def test_only_text_is_a_value() -> None:
     odd = [HandleValue(2000, "T2000", Data(form, "QQ==")) for form in (Format.BASE64, Format.HEX)]
     odd.append(HandleValue(2000, "T2000", Data(Format.ADMIN, {"a": 1})))
@@ -123,6 +132,7 @@ def test_a_disabled_item_is_not_required() -> None:
         (replace(template(), version=0), None, "from 1"),
         (replace(template(), items=()), None, "1 to 500"),
         (template(*(item(2000 + place) for place in range(501))), None, "1 to 500"),
+        (template(*(item(2000 + place, pattern="a") for place in range(51))), None, "at most 50 items have a pattern"),
     ],
 )  # fmt: skip
 def test_what_no_template_may_be(bad: Template, index: int | None, why: str) -> None:

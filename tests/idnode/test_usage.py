@@ -8,9 +8,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from idnode.enterprise import Role
+from idnode.enterprise import Name, Role, Visibility
+from idnode.operations.meter import MOST_OWNERS, Meter
+from idnode.operations.statistics import Count as Answers
+from idnode.operations.statistics import Tally
 from idnode.resolutions import Resolutions
-from idnode.store.base import StoreFull
+from idnode.store.base import StoreAway, StoreError, StoreFull
 from idnode.store.business import Count, Step, Usage
 from idnode.store.memory import MemoryStore
 
@@ -47,32 +50,63 @@ async def test_usage_is_told_by_day_as_json_and_csv_page_by_page() -> None:
             assert (await town.ask("GET", f"/v1/usage?{wrong}", AUDITOR)).status_code == 422, wrong
 
 
-async def test_resolutions_that_are_answered_are_counted_and_written_with_the_next_flush() -> None:
+async def test_answers_of_resolutions_are_counted_for_whoever_owns_the_prefix_and_written_with_the_next_flush() -> None:
     async with founded() as town:
         await town.register("A", secret_of(Role.REGISTRAR, "pumpworks"))
-        for path in ("/88.100.1/A", "/api/handles/88.100.1/A", "/v1/identifiers/88.100.1/A", "/api/handles/88.100.1/NONE"):
+        await town.ask("POST", "/v1/enterprises/forge/prefixes", content={"prefix": "gs1:9506000"})
+        gs1 = "/01/09506000134352"
+        key = "gs1:01/09506000134352"
+        values = [{"index": 1, "type": "DESC", "data": "x"}]
+        order = {"handle": key, "values": values}
+        assert (await town.ask("POST", "/v1/identifiers", secret_of(Role.OWNER, "forge"), order)).status_code == 201
+        tag = (await town.client.get("/88.100.1/A", headers={"Accept": "application/json"})).headers["etag"]
+        known = await town.client.get("/88.100.1/A", headers={"Accept": "application/json", "If-None-Match": tag})
+        assert known.status_code == 304
+        for path in ("/88.100.1/A", "/api/handles/88.100.1/A", "/v1/identifiers/88.100.1/A", "/api/handles/88.100.1/NONE", gs1):
             await town.client.get(path)
-        store, resolutions = town.node.store, town.node.resolutions
+        store, resolutions = town.node.store, Resolutions()
+        resolutions.add(Tally(town.node.meter).take(START_MS))
         await resolutions.flush(store, START_MS)
         await resolutions.flush(store, START_MS)
-        assert [each.resolutions for each in await store.usage("pumpworks", 0, 2**31, (-1, ""), 9)] == [3]
+        days = [(each.enterprise, each.resolutions) for each in await store.usage(None, 0, 2**31, (-1, ""), 9)]
+        assert days == [("forge", 1), ("pumpworks", 5)]
 
 
-class _Full(MemoryStore):
-    full = True
+async def test_every_prefix_is_counted_however_many_there_are() -> None:
+    meter = Meter()
+    for number in range(MOST_OWNERS + 50):
+        meter.counter("json", f"88.100.{number}", 200)[0] += 1
+    store, resolutions = MemoryStore(), Resolutions()
+    for number in range(MOST_OWNERS + 50):
+        await store.add_enterprise(f"e{number:03}", Name("厂", "Works"), Visibility.PUBLIC, "88.100", "admin", 1)
+    meter.counter("json", "88.100.250", 200)[0] += 1
+    resolutions.add(Tally(meter).take(DAY_MS))
+    await resolutions.flush(store, DAY_MS)
+    counted = await store.usage(None, 0, 9, (-1, ""), 999)
+    assert [each.resolutions for each in counted] == [1] * (MOST_OWNERS + 50)
+
+
+class _Broken(MemoryStore):
+    error: StoreError | None = StoreFull("full")
 
     async def write(self, steps: Sequence[Step], author: str, at_ms: int) -> None:
-        if self.full:
-            raise StoreFull("full")
+        if self.error is not None:
+            raise self.error
         await super().write(steps, author, at_ms)
 
 
-async def test_what_could_not_be_written_is_counted_on() -> None:
-    store, resolutions = _Full(), Resolutions()
-    resolutions.add("pumpworks", DAY_MS, 2)
-    with pytest.raises(StoreFull):
+@pytest.mark.parametrize("error", [StoreFull("full"), StoreAway("held by nobody")])
+async def test_what_could_not_be_written_is_counted_on(error: StoreError) -> None:
+    store, resolutions = _Broken(), Resolutions()
+    store.error = None
+    await store.add_enterprise("pumpworks", Name("厂", "Works"), Visibility.PUBLIC, "88.100", "admin", 1)
+    store.error = error
+    resolutions.add([Answers(1, "88.100.1", "page", 200, 2)])
+    with pytest.raises(type(error)):
         await resolutions.flush(store, DAY_MS)
-    resolutions.add("pumpworks", DAY_MS)
-    store.full = False
+    resolutions.add(
+        [Answers(1, "88.100.1", "api", 304, 1), Answers(1, "88.100.1", "page", 404, 1), Answers(1, "", "api", 200, 1)]
+    )
+    store.error = None
     await resolutions.flush(store, DAY_MS)
     assert await store.usage(None, 0, 9, (-1, ""), 9) == [Usage("pumpworks", 1, 0, 3)]

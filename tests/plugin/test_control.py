@@ -24,6 +24,7 @@ from simulators.control import ControlPort, Refusal
 from simulators.control_proxy import parse_toxics
 from simulators.fleet import Counting, Fleet
 from simulators.listening import CannotListen, parse_endpoint
+from simulators.opcua.settings import OpcuaDevice
 from simulators.plant_server import run
 from simulators.toxics import Direction, Toxics
 from tests.plugin.readers import Reader
@@ -34,11 +35,11 @@ GUARD_S = 20.0
 
 
 @asynccontextmanager
-async def plant(folder: Path) -> AsyncIterator[tuple[dict[str, str], httpx.AsyncClient]]:
+async def plant(folder: Path, **changes: Any) -> AsyncIterator[tuple[dict[str, str], httpx.AsyncClient]]:
     """A plant with a control port: its endpoints, and a client of the port."""
     ready: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()
-    task = asyncio.create_task(run(settings(folder, control_port=0), ready.set_result, stop))
+    task = asyncio.create_task(run(settings(folder, control_port=0, **changes), ready.set_result, stop))
     try:
         async with asyncio.timeout(GUARD_S):
             await asyncio.wait((task, ready), return_when=asyncio.FIRST_COMPLETED)
@@ -73,6 +74,24 @@ async def test_a_fault_that_is_posted_is_met_recorded_and_withdrawn(tmp_path: Pa
         assert [(fault["device"], fault["kind"]) for fault in found] == [("meter", "exception")]
         assert (await client.delete("/faults")).status_code == 200
         assert (await asyncio.to_thread(poll, endpoints["meter"]))[0] == 3
+
+
+async def test_an_opcua_device_is_served_and_spoiled_too(tmp_path: Path) -> None:
+    plc = {"name": "plc", "security": ["none"], "variables": [{"name": "level"}]}
+    async with plant(tmp_path, opcua=[OpcuaDevice.model_validate(plc)]) as (endpoints, client):
+        assert endpoints["plc"].startswith("opc.tcp://127.0.0.1:")
+        assert (await client.post("/faults", json={"device": "plc", "kind": "unset_clock", "for_s": 9})).status_code == 200
+        for wrong, said in (
+            ({"device": "plc", "kind": "drop"}, "kind: drop is for Modbus devices, plc speaks OPC UA"),
+            ({"device": "press", "kind": "cut_wire", "for_s": 1}, "kind: cut_wire is for OPC UA devices, press speaks Modbus"),
+            ({"device": "plc", "kind": "deleted_node", "for_s": 1, "tags": ["n"]}, "tags: plc has level"),
+        ):
+            refused = await client.post("/faults", json=wrong)
+            assert (refused.status_code, refused.json()["error"]) == (422, said)
+        found: list[dict[str, Any]] = []
+        while not found:
+            found = (await client.get("/faults")).json()["faults"]
+    assert [(fault["device"], fault["kind"]) for fault in found] == [("plc", "unset_clock")]
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,30 @@ def test_each_plant_is_a_fresh_one(loop: LoopThread, tmp_path: Path) -> None:
     assert rows == [1, 1]
 
 
+def test_an_opcua_device_of_the_settings_is_served_and_takes_faults_of_its_own_only(loop: LoopThread, tmp_path: Path) -> None:
+    plc = {"name": "plc", "security": ["none"], "variables": [{"name": "level", "period_s": 0.01}]}
+    plant = Plant(loop, plant_settings(tmp_path, {"opcua": [plc]}))
+    plant.open()
+
+    async def read() -> float:
+        async with Client(plant.opcua["plc"].address) as client:
+            index = await client.get_namespace_index("urn:mumian:plant")
+            value: float = await client.get_node(f"ns={index};s=plc.level").read_value()
+            return value
+
+    try:
+        assert plant.addresses["plc"] == plant.opcua["plc"].address
+        assert 20 <= asyncio.run(read()) <= 80
+        plant.opcua["plc"].inject("closed_session", at_s=3600)
+        plant.opcua["plc"].restore()
+        with pytest.raises(ValueError, match="plc speaks OPC UA"):
+            plant.opcua["plc"].inject("drop")
+        with pytest.raises(ValueError, match="press speaks Modbus"):
+            plant.press.inject("cut_wire", for_s=1)
+    finally:
+        plant.close()
+
+
 def test_an_injected_fault_is_met_and_recorded_and_restore_ends_it(plant: Plant) -> None:
     plant.meter.inject("exception", code=4)
     with Reader(plant.meter.address) as reader:

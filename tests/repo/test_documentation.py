@@ -18,6 +18,9 @@ from pathlib import Path
 import pytest
 
 import mumian
+from drivers.opcua.driver import OpcuaDriver
+from drivers.opcua.plan import compile_device
+from drivers.opcua.settings import OpcuaSettings
 from tests.repo import tree
 
 _BLOCK = re.compile(r"^```(\w+)[ ]*([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -121,3 +124,18 @@ def test_every_decision_has_its_date_context_decision_and_consequences() -> None
         if f"**{label.split(':')[0]}:**{label.partition(':')[2]}" not in body
     ]
     assert not lacking
+
+
+def test_every_metric_and_every_event_of_a_driver_is_in_the_table_of_metrics() -> None:
+    told = set()
+    for line in tree.text(Path("docs/operations.md")).splitlines():
+        names = re.findall(r"`(\w+)(?:\{[^`]*\})?`", line.split("|")[1]) if line.startswith("| `") else []
+        told |= {name if not name.startswith("_") else "_".join(names[0].split("_")[:2]) + name for name in names}
+    exposed = set(re.findall(r'"((?:mumian|process)_\w+)", Kind', tree.text(Path("gateway/operations/metrics.py"))))
+    assert len(exposed) > 40
+    assert {name for name in exposed if name not in told and f"{name}_info" not in told} == set()
+    given = {"name": "a", "driver": "opcua", "endpoint": "opc.tcp://a", "security": "none", "listen": "127.0.0.1:4841"}
+    settings = OpcuaSettings.model_validate({**given, "tags": [{"name": "a", "node": "i=1"}]})
+    for event in OpcuaDriver(settings, compile_device(settings)).counts:
+        for page in ("docs/operations.md", "docs/opcua.md"):
+            assert f"`{event}`" in tree.text(Path(page)), f"{page} doesn't tell of {event}"

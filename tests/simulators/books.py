@@ -11,7 +11,8 @@ from pathlib import Path
 
 from simulators.faults.fate import Fate
 from simulators.ledger import FaultRecord, Ledger, Value
-from simulators.verification import Verdict, verify
+from simulators.verdict import Verdict
+from simulators.verification import verify
 
 T0_MS = 1_790_000_000_000
 MS = 1_000_000

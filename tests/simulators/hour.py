@@ -30,7 +30,7 @@ from simulators.faults.fate import Fate
 from simulators.faults.script import FaultKind
 from simulators.ledger import read_faults, read_served
 from simulators.modbus.tls import make_test_authority
-from simulators.verification import Verdict
+from simulators.verdict import Verdict
 from tests.simulators.virtual_gateway import ABSENT, BENCH, METER, PRESS, Run, run_gateway
 
 MINUTES = 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,10 @@ def test_the_same_script_seed_and_requests_meet_the_same_faults(seed: int, every
         ("{kind: drop, device: press, probability: 2}", "faults[0].probability: must be at most 1, not 2"),
         ("{kind: exception, device: press, code: 0}", "faults[0].code: must be at least 1, not 0"),
         ("{kind: stuck, device: press, for_s: 1, tags: [currant]}", "faults[0].tags[0]: press has no tag 'currant'"),
+        (
+            "{kind: cut_wire, device: press, for_s: 1}",
+            "faults[0].device: there is no OPC UA device 'press' (list one under opcua)",
+        ),
     ],
 )
 def test_a_mistake_in_a_script_is_named_with_its_line_and_field(tmp_path: Path, fault: str, said: str) -> None:
@@ -116,6 +121,53 @@ def test_a_mistake_in_a_script_is_named_with_its_line_and_field(tmp_path: Path, 
     assert str(caught.value).startswith(f"{path}:3: {said}")
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("faults: [{kind: drop, device: plc}]", "faults[0].device: there is no Modbus device 'plc' (one of press, meter)"),
+        ("faults: [{kind: cut_wire, device: plc, for_s: 9, again_s: 9}]", "faults[0].again_s: begins anew after 9 s"),
+        (
+            "faults: [{kind: deleted_node, device: plc, for_s: 9, tags: [n]}]",
+            "faults[0].tags[0]: plc has no tag 'n' (one of level)",
+        ),
+        (
+            "faults: [{kind: wrong_status, device: plc, for_s: 9, status: Sad}]",
+            "faults[0].status: no status 'Sad' (one of Uncertain",
+        ),
+        ("press_port: 4841", "opcua[0].port: port 4841 is press_port already"),
+        ("machines: [{name: plc}]", "opcua[0].name: 'plc' is taken"),
+    ],
+)
+def test_a_mistake_about_an_opcua_device_is_named_with_its_line_and_field(tmp_path: Path, line: str, said: str) -> None:
+    path = tmp_path / "plant.yaml"
+    plc = "{name: plc, port: 4841, variables: [{name: level}]}"
+    path.write_text(f"opcua: [{plc}]\n{line}\n", "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load(path, PlantSettings)
+    assert re.match(rf"{re.escape(str(path))}:[12]: {re.escape(said)}", str(caught.value)), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [
+        ("{name: plc, variables: []}", "opcua[0].variables: "),
+        ("{name: plc, variables: [{name: a}, {name: a}]}", "opcua[0].variables[1].name: 'a' is taken"),
+        (
+            "{name: plc, variables: [{name: a, type: bool}], alarms: [{variable: a, above: 1}]}",
+            "opcua[0].alarms[0].variable: there is no",
+        ),
+        ("{name: plc, variables: [{name: a}], anonymous: false}", "opcua[0].anonymous: nobody may come"),
+        ("{name: bench, variables: [{name: a}]}", "opcua[0].name: 'bench' is taken"),
+    ],
+)
+def test_a_mistake_in_an_opcua_device_is_named(tmp_path: Path, device: str, said: str) -> None:
+    path = tmp_path / "plant.yaml"
+    path.write_text(f"opcua:\n  - {device}\n", "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load(path, PlantSettings)
+    assert str(caught.value).startswith(f"{path}:2: {said}"), str(caught.value)
+
+
 def test_an_unknown_kind_is_told_with_the_kinds_there_are_in_plain_words(tmp_path: Path) -> None:
     path = tmp_path / "plant.yaml"
     path.write_text("seed: 1\nfaults:\n  - {kind: dellay, device: press, delay_s: 1}\n", "utf-8")
@@ -123,4 +175,4 @@ def test_an_unknown_kind_is_told_with_the_kinds_there_are_in_plain_words(tmp_pat
         load(path, PlantSettings)
     (problem,) = raised.value.problems
     assert str(problem).startswith(f"{path}:3: faults[0].kind: must be one of delay, jitter, trickle, drop, ")
-    assert str(problem).endswith("clock_step, not dellay (did you mean delay?)")
+    assert str(problem).endswith(", not dellay (did you mean delay?)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from simulators.faults.opcua_script import OpcuaFaultKind
 from simulators.faults.script import FaultKind
 from simulators.transport_settings import TransportKind
 
@@ -26,13 +27,22 @@ def test_every_fault_is_explained() -> None:
     assert named(section("Faults")) == {kind.value for kind in FaultKind}
 
 
+def test_every_fault_of_opcua_devices_is_explained() -> None:
+    assert named(section("OPC UA devices")) == {kind.value for kind in OpcuaFaultKind}
+
+
 def test_every_transport_is_explained() -> None:
     assert named(section("Transports")) == {kind.value for kind in TransportKind}
 
 
 def test_every_row_names_a_test_that_there_is() -> None:
     tests = "\n".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*.py"))
-    rows = [line for part in ("Faults", "Transports") for line in section(part).splitlines() if line.startswith("| `")]
+    rows = [
+        line
+        for part in ("Faults", "OPC UA devices", "Transports")
+        for line in section(part).splitlines()
+        if line.startswith("| `")
+    ]
     for row in rows:
         shown = re.findall(r"`(test_\w+)`", row.split("|")[-2])
         assert shown, row

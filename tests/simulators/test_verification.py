@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from config.problems import ConfigError
-from simulators.verification import Verdict, verify
+from simulators.verdict import Verdict
+from simulators.verification import verify
 from tests.simulators.books import Message, Service, judge, write_delivered, write_ledger
 
 

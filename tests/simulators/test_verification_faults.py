@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from simulators.faults.fate import Fate
-from simulators.verification import Verdict
+from simulators.verdict import Verdict
 from tests.simulators.books import T0_MS, Fault, Message, Service, judge
 
 

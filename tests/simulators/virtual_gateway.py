@@ -28,13 +28,14 @@ from gateway.sinks.payload import Messages
 from gateway.storage import Storage
 from simulators.ledger import FaultRecord, Ledger, read_faults
 from simulators.modbus_plant import make_devices, prepare_ways, read_recordings, serving_modbus
-from simulators.opcua_server import BenchServer
+from simulators.opcua.bench import BenchServer
 from simulators.plant.bench import Bench
 from simulators.plant.meter import BenchLoad
 from simulators.plant.signals import COLUMNS, SeededSignals
 from simulators.registers import METER_MAP
 from simulators.settings import PlantSettings
-from simulators.verification import Verdict, verify
+from simulators.verdict import Verdict
+from simulators.verification import verify
 from simulators.virtual_time import VirtualLoop, run
 from tests.simulators.lab import pass_time
 
@@ -225,7 +226,7 @@ async def collect(
         while (left_s := seconds - loop.time()) > 0:
             await pass_time(min(left_s, _MINUTE_S))
             minute()
-        assert not [task for task in tasks if task.done()]
+        assert not [task.result() for task in tasks if task.done()]
 
 
 def _driver(loop: VirtualLoop, settings: AnyDevice, plan: DevicePlan) -> Driver:

@@ -28,6 +28,12 @@ PHRASES: Mapping[str, Phrase] = MappingProxyType(
         ),
         "bad_heading": Phrase("这不是一个完整的标识", "This isn’t a complete identifier"),
         "bad_status": Phrase("标识格式不正确", "Malformed identifier"),
+        "barred_advice": Phrase(
+            "登记企业目前被暂停，其标识暂不解析。",
+            "The enterprise that registered this identifier is suspended. Until that ends, its identifiers don’t resolve.",
+        ),
+        "barred_heading": Phrase("这个标识暂不解析", "This identifier doesn’t resolve for now"),
+        "barred_status": Phrase("企业已暂停", "Enterprise suspended"),
         "chart_heading": Phrase("范围图", "Ranges"),
         "chart_title": Phrase("各项测量值在制造过程中的范围", "The range of each measured quantity while this product was made"),
         "constant": Phrase("恒定 {value}", "constant {value}"),
@@ -82,18 +88,24 @@ PHRASES: Mapping[str, Phrase] = MappingProxyType(
         "qr_too_long": Phrase("网址过长，无法生成二维码。", "The address is too long for a QR code."),
         "quantity": Phrase("测量项", "Quantity"),
         "range_unknown": Phrase("范围未记录", "range not recorded"),
+        "retired_advice": Phrase(
+            "这个标识不会再次使用。如果产品上仍有此标识，请向制造企业核实。",
+            "It will never be used again. If a product bears it, please ask the maker.",
+        ),
+        "retired_heading": Phrase("这个标识已注销", "This identifier has been retired"),
+        "retired_status": Phrase("已注销", "Retired"),
         "samples": Phrase("{count} 个样本", "{count} samples"),
         "samples_each": Phrase("每项 {count} 个样本", "{count} samples each"),
         "samples_one": Phrase("1 个样本", "1 sample"),
         "shortened": Phrase("（内容较长，全文见 JSON）", "(shortened; the JSON has the whole text)"),
         "skip": Phrase("跳到正文", "Skip to content"),
         "suspended_advice": Phrase(
-            "登记企业目前被暂停，其标识暂不解析。",
-            "The enterprise that registered this identifier is suspended. Until that ends, its identifiers don’t resolve.",
+            "它以后可能恢复。有疑问请向制造企业核实。", "It may come back. If in doubt, please ask the maker."
         ),
-        "suspended_heading": Phrase("这个标识暂不解析", "This identifier doesn’t resolve for now"),
-        "suspended_status": Phrase("企业已暂停", "Enterprise suspended"),
+        "suspended_heading": Phrase("这个标识已暂停使用", "This identifier is suspended"),
+        "suspended_status": Phrase("已暂停", "Suspended"),
         "table_caption": Phrase("测量值明细", "Measured values"),
+        "withdrawn_reason": Phrase("原因", "Reason"),
     }
 )
 

@@ -130,9 +130,23 @@ def render_forbidden(handle: str, language: Language, node: Mapping[str, str]) -
     return _render_refusal("forbidden", handle, language, node)
 
 
-def render_suspended(handle: str, notice: str, language: Language, node: Mapping[str, str]) -> str:
+def render_barred(handle: str, notice: str, language: Language, node: Mapping[str, str]) -> str:
     """The page for a handle of an enterprise that is suspended (403); `notice` is the reason that was given, if one was."""
-    return _render_refusal("suspended", handle, language, node, notice=notice)
+    return _render_refusal("barred", handle, language, node, notice=notice)
+
+
+def render_withdrawn(handle: str, language: Language, node: Mapping[str, str], reason: str | None, *, for_ever: bool) -> str:
+    """The page for an identifier that is retired (`for_ever`: 410) or suspended (403), with the reason where one was given."""
+    return _render(
+        "withdrawn.html",
+        language,
+        node,
+        {option: links.page_link(handle, option) for option in Language},
+        handle=handle,
+        spelled_out=_spelled_out(handle),
+        for_ever=for_ever,
+        reason=reason,
+    )
 
 
 def render_bad_identifier(text: str, language: Language, node: Mapping[str, str]) -> str:

@@ -10,11 +10,12 @@ from idnode.web.pages.language import Language
 from idnode.web.pages.model import ProductPage
 from idnode.web.pages.rendering import (
     render_bad_identifier,
+    render_barred,
     render_forbidden,
     render_home,
     render_not_found,
     render_product,
-    render_suspended,
+    render_withdrawn,
 )
 from tests.idnode.pages.products import HOSTILE, LONG, NODE, ORDINARY, PRODUCTS, SCRIPT
 
@@ -35,8 +36,11 @@ PAGES: dict[str, Render] = {
     "not-found-long": lambda language: render_not_found(LONG.handle, language, NODE),
     "forbidden": lambda language: render_forbidden(ORDINARY.handle, language, NODE),
     "forbidden-hostile": lambda language: render_forbidden(HOSTILE.handle, language, HOSTILE.node),
-    "suspended": lambda language: render_suspended(ORDINARY.handle, "", language, NODE),
-    "suspended-hostile": lambda language: render_suspended(HOSTILE.handle, SCRIPT, language, HOSTILE.node),
+    "barred": lambda language: render_barred(ORDINARY.handle, "", language, NODE),
+    "barred-hostile": lambda language: render_barred(HOSTILE.handle, SCRIPT, language, HOSTILE.node),
+    "retired": lambda language: render_withdrawn(ORDINARY.handle, language, NODE, "scrapped", for_ever=True),
+    "retired-hostile": lambda language: render_withdrawn(HOSTILE.handle, language, HOSTILE.node, SCRIPT, for_ever=True),
+    "suspended": lambda language: render_withdrawn(LONG.handle, language, NODE, None, for_ever=False),
     "bad-identifier": lambda language: render_bad_identifier("P00000001", language, NODE),
     "bad-identifier-hostile": lambda language: render_bad_identifier(SCRIPT * 9, language, NODE),
 }

@@ -13,7 +13,8 @@ from asyncua.common.utils import ServiceError
 
 from simulators.ledger import Ledger
 from simulators.listening import CannotListen, Clock, endpoint
-from simulators.opcua_recording import RecordingServer
+from simulators.opcua.book import Book
+from simulators.opcua.recording import RecordingServer
 from simulators.plant.bench import Bench, Change, Step, Value
 from simulators.plant.signals import COLUMNS
 
@@ -61,7 +62,7 @@ class BenchServer:
         Raises:
             CannotListen
         """
-        self._core = RecordingServer("bench", self._tags.get, self._ledger, self._clock)
+        self._core = RecordingServer(Book("bench", self._ledger, self._clock), self._tags.get)
         server = Server(iserver=self._core)
         server.name = "Mumian test bench"
         server.application_type = ua.ApplicationType.Server

@@ -7,6 +7,8 @@ the Server object and the types above them: some 150 nodes, put up in a quarter 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import deepcopy
+from functools import cache
 from typing import Any
 
 from asyncua import ua
@@ -43,24 +45,33 @@ class _Tables:
         self.references.extend(references)
 
 
-def fill_small(node_service: Any) -> None:
+def fill_small(node_service: Any, extra: Iterable[str] = ()) -> None:
     """Put the nodes into an empty address space.
 
     Args:
         node_service: the server's NodeManagementService.
+        extra: names in ua.ObjectIds of further nodes; what they stand on comes with them.
     """
-    tables = _Tables()
-    create_standard_address_space_Services(tables)
-    kept = _closure({node.RequestedNewNodeId: node for node in tables.nodes}, _seeds(tables.nodes))
-    left = [node for node in tables.nodes if node.RequestedNewNodeId in kept]
+    nodes, references = deepcopy(_small(tuple(extra)))
+    left = nodes
     while left:
         # A node whose parent stands further down the table has to wait for it.
         waiting = list(node_service.try_add_nodes(left, check=False))
         if len(waiting) == len(left):
             raise RuntimeError(f"asyncua's tables lack the parents of {waiting}")
         left = waiting
-    references = [r for r in tables.references if r.SourceNodeId in kept and r.TargetNodeId in kept]
     list(node_service.try_add_references(references))
+
+
+@cache
+def _small(extra: tuple[str, ...]) -> tuple[list[Any], list[Any]]:
+    """Nodes and references; a server changes what it is given, so that it needs a copy."""
+    tables = _Tables()
+    create_standard_address_space_Services(tables)
+    seeds = _seeds(tables.nodes) + [ua.NodeId(getattr(ua.ObjectIds, name)) for name in extra]
+    kept = _closure({node.RequestedNewNodeId: node for node in tables.nodes}, seeds)
+    nodes = [node for node in tables.nodes if node.RequestedNewNodeId in kept]
+    return nodes, [r for r in tables.references if r.SourceNodeId in kept and r.TargetNodeId in kept]
 
 
 def _seeds(nodes: Iterable[Any]) -> list[Any]:

@@ -1,0 +1,111 @@
+"""What registers in the measurements of benchmarks.register, and how fast it is."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
+
+from idnode.identifier import Identifier
+from idnode.record import Registered, Registration, text_value
+from idnode.store.base import Store
+from idnode.store.content import encode_registration
+
+PIECE = 5000
+"""Rows in one transaction."""
+CLIENTS = 64
+"""Who register one by one at once."""
+READS = 20_000
+PREFIX = "88.100.1"
+CONTENT_BYTES = 1024
+Reference = Callable[[Sequence[tuple[str, bytes]]], Awaitable[None]]
+"""Puts (key, content) into a table of the store's form, with the transactions of bulk()."""
+
+
+def registrations(first: int, count: int) -> list[Registration]:
+    """With what a pump's identifier may say: seven values, CONTENT_BYTES as they are stored."""
+    return [_registration(number) for number in range(first, first + count)]
+
+
+def _registration(number: int) -> Registration:
+    noise = random.Random(number)
+    serial = f"SN-2026-{number:09d}"
+    texts = {
+        "MADE": "2026-11-28T12:00:00.000Z",
+        "PRODUCT": f"离心泵 CDL32-{number % 90}",
+        "SERIAL": serial,
+        "URL": f"https://pumps.example.cn/products/cdl32/units/{serial}",
+        "ORDER": f"urn:mumian:order:{number % 1000}",
+        "TEST": f'{{"flow":{noise.uniform(30, 35):.3f},"head":{noise.uniform(38, 42):.3f},"passed":true}}',
+    }
+    values = [text_value(2000 + place, kind, text) for place, (kind, text) in enumerate(texts.items())]
+    bare = Registration(Identifier(PREFIX, f"P{number:08d}"), (*values, text_value(2010, "DATA", "")))
+    filling = noise.randbytes(CONTENT_BYTES).hex()[: CONTENT_BYTES - len(encode_registration(bare))]
+    return Registration(bare.identifier, (*values, text_value(2010, "DATA", filling)))
+
+
+async def timed(act: Callable[[], Awaitable[object]]) -> float:
+    """How long it takes, in seconds."""
+    began = time.perf_counter()
+    await act()
+    return time.perf_counter() - began
+
+
+async def bulk(store: Store, job: str, new: Sequence[Registration]) -> None:
+    """As a job."""
+    await store.begin_job(job, "pumpworks", "pumpworks:line", 1)
+    for first in range(0, len(new), PIECE):
+        await store.advance_job(job, first, new[first : first + PIECE], 2)
+    done = await store.finish_job(job, 3)
+    assert done.created == len(new), done
+
+
+async def singly(store: Store, new: Sequence[Registration]) -> None:
+    """One by one, by CLIENTS who each wait for theirs."""
+    left = iter(new)
+
+    async def client() -> None:
+        for each in left:
+            assert await store.register([each], "pumpworks:line", 2) == [Registered.CREATED]
+
+    await asyncio.gather(*(client() for _ in range(CLIENTS)))
+
+
+async def read_us(store: Store, count: int) -> float:
+    """Microseconds for one record out of `count`, read and decoded."""
+    draw = random.Random(1)
+    wanted = [Identifier(PREFIX, f"P{draw.randrange(count):08d}") for _ in range(READS)]
+    began = time.perf_counter()
+    for each in wanted:
+        assert await store.record(each) is not None
+    return (time.perf_counter() - began) / READS * 1e6
+
+
+def _rounds(rounds: int, rows: int, first: int) -> Iterator[tuple[list[Registration], list[Registration]]]:
+    few = rows // 20
+    for _ in range(rounds):
+        yield registrations(first, rows), registrations(first + rows, few)
+        first += rows + few
+
+
+async def compare(
+    store: Store, references: Mapping[str, Reference], rounds: int, rows: int, identifiers: int
+) -> dict[str, float]:
+    """Registration into a store, in the same rounds with what its database takes plainly."""
+    for first in range(0, identifiers, 4 * PIECE):
+        await bulk(store, f"fill-{first}", registrations(first, min(4 * PIECE, identifiers - first)))
+    names = ("register_bulk_rps", "register_single_rps", *references)
+    rates: dict[str, list[float]] = {name: [] for name in names}
+    for number, (many, few) in enumerate(_rounds(rounds, rows, identifiers)):
+        plain = [(each.identifier.key, encode_registration(each)) for each in many]
+        rates["register_bulk_rps"].append(rows / await timed(partial(bulk, store, f"job-{number}", many)))
+        for name, insert in references.items():
+            rates[name].append(rows / await timed(partial(insert, plain)))
+        rates["register_single_rps"].append(len(few) / await timed(partial(singly, store, few)))
+    count = identifiers + rounds * (rows + rows // 20)
+    per_read = await read_us(store, count)
+    medians = {name: float(round(statistics.median(rates[name]))) for name in names}
+    return {"identifiers": count, **medians, "read_us": round(per_read, 1)}

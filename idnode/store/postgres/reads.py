@@ -1,0 +1,165 @@
+"""The half of the contract that reads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from typing import Concatenate, ParamSpec, TypeVar
+
+import msgspec
+
+from idnode.enterprise import Enterprise, Token
+from idnode.event import CaptureReport, EventQuery, StoredEvent
+from idnode.identifier import Identifier
+from idnode.job import Finding, Job
+from idnode.record import Record, State
+from idnode.store.base import PAGE, StoreAway, StoreFailed
+from idnode.store.postgres import event_rows, job_rows, owner_rows, record_rows, template_rows
+from idnode.store.postgres.connection import Conflict, Lost, Pool, Session
+from idnode.store.postgres.feed import Feed
+from idnode.store.postgres.standbys import AWAY_S, Standbys
+from idnode.template import Template
+
+P = ParamSpec("P")
+T = TypeVar("T")
+ANSWER_S = 3.0
+"""After which a read is asked of another server."""
+PATIENCE_S = 15.0
+MOST_LOOKS = 5
+"""At what changes while it is read."""
+_PAUSE_S = 0.05
+_ENTERPRISES = ""
+"""The key of what is no identifier's: it is recent when anything is."""
+
+
+class PostgresReads:
+    """What idnode.store.base.Store has that changes nothing."""
+
+    def __init__(self, primary: Pool, standbys: Standbys, feed: Feed) -> None:
+        self._readers = primary
+        self._standbys = standbys
+        self._feed = feed
+
+    async def start(self) -> None:
+        """See PostgresStore."""
+        raise NotImplementedError
+
+    async def enterprise(self, key: str) -> Enterprise | None:
+        """See the contract."""
+        return await self._lookup(_ENTERPRISES, owner_rows.enterprise, key)
+
+    async def enterprise_of(self, prefix: str) -> Enterprise | None:
+        """See the contract."""
+        return await self._lookup(_ENTERPRISES, owner_rows.enterprise_of, prefix)
+
+    async def enterprises(self) -> list[Enterprise]:
+        """See the contract."""
+        return await self._lookup(_ENTERPRISES, owner_rows.enterprises)
+
+    async def token(self, digest: bytes) -> Token | None:
+        """See the contract."""
+        return await self._read(owner_rows.token, digest)
+
+    async def record(self, identifier: Identifier, as_of_ms: int | None = None) -> Record | None:
+        """See the contract."""
+        return await self._lookup(identifier.key, record_rows.record, identifier, as_of_ms)
+
+    async def versions(self, identifier: Identifier, after: int = 0, limit: int = PAGE) -> list[Record]:
+        """See the contract."""
+        return await self._lookup(identifier.key, record_rows.versions, identifier, after, limit)
+
+    async def records(
+        self, owner: str, after_key: str = "", limit: int = PAGE, states: Collection[State] | None = None
+    ) -> list[Record]:
+        """See the contract."""
+        return await self._read(record_rows.records, owner, after_key, limit, states)
+
+    async def template(self, owner: str, name: str, version: int) -> Template | None:
+        """See the contract."""
+        return await self._read(template_rows.template, owner, name, version)
+
+    async def templates(self, owner: str) -> list[Template]:
+        """See the contract."""
+        return await self._read(template_rows.templates, owner)
+
+    async def job(self, key: str) -> Job | None:
+        """See the contract."""
+        return await self._read(job_rows.job, key)
+
+    async def findings(self, key: str, after: int = -1, limit: int = PAGE) -> list[Finding]:
+        """See the contract."""
+        return await self._read(job_rows.findings, key, after, limit)
+
+    async def event(self, key: str) -> StoredEvent | None:
+        """See the contract."""
+        return await self._read(event_rows.event, key)
+
+    async def events(self, query: EventQuery) -> list[StoredEvent]:
+        """See the contract."""
+        return await self._read(event_rows.events, query)
+
+    async def capture_report(self, key: str) -> CaptureReport | None:
+        """See the contract."""
+        return await self._read(event_rows.capture_report, key)
+
+    async def _lookup(
+        self, key: str, query: Callable[Concatenate[Session, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """A read of what is kept under one key, of a standby where one has all that is known of it.
+
+        Never older than what watchers were told before it returns, as long as it doesn't change MOST_LOOKS times meanwhile.
+        """
+        with self._feed.reading(key) as changed:
+            for _ in range(MOST_LOOKS):
+                found = await self._patiently(lambda session: query(session, *args, **kwargs), key)
+                if not changed():
+                    break
+        return found
+
+    async def _read(self, query: Callable[Concatenate[Session, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """A read of the primary."""
+        return await self._patiently(lambda session: query(session, *args, **kwargs), None)
+
+    async def _patiently(self, ask: Callable[[Session], Awaitable[T]], key: str | None) -> T:
+        await self.start()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + PATIENCE_S
+        while True:
+            try:
+                return await self._once(ask, key)
+            except (Lost, Conflict) as error:
+                if loop.time() >= deadline:
+                    raise StoreAway(f"the database can't be reached: {error}") from error
+                await asyncio.sleep(_PAUSE_S)
+            except msgspec.MsgspecError as error:
+                raise StoreFailed(f"what is stored can't be read: {error}") from error
+
+    async def _once(self, ask: Callable[[Session], Awaitable[T]], key: str | None) -> T:
+        """Of a standby, else of the primary, else of any standby.
+
+        Raises:
+            Lost, Conflict
+        """
+        if key is not None:
+            try:
+                async with self._standbys.session(key) as session:
+                    if session is not None:
+                        return await _answered(session, ask)
+            except (Lost, Conflict):
+                pass  # a standby that replays what a query sees cancels it
+        try:
+            async with self._readers.session() as session:
+                return await _answered(session, ask)
+        except Lost:
+            self._readers.leave(AWAY_S)
+            async with self._standbys.any_session() as session:
+                return await _answered(session, ask)
+
+
+async def _answered(session: Session, ask: Callable[[Session], Awaitable[T]]) -> T:
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            return await ask(session)
+    except TimeoutError as error:
+        session.drop()
+        raise Lost("the server doesn't answer") from error

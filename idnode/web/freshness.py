@@ -1,0 +1,53 @@
+"""Validators and how long an answer may be kept (RFC 9110, 13; RFC 9111)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from hashlib import blake2b
+from http import HTTPStatus
+
+from idnode.record import HandleValue
+from idnode.web.answers import Answer, Headers
+
+_LONGEST_S = 31_536_000
+"""A year: what caches take for ever (RFC 9111, 1.2.2 lets them cut it)."""
+REVALIDATE: Headers = ((b"cache-control", b"no-cache"),)
+_OF_THE_HOUSE: Headers = ((b"cache-control", b"private, no-cache"),)
+_KEPT_BY_304 = frozenset({b"cache-control", b"vary", b"etag", b"access-control-allow-origin"})
+
+
+def lifetime(values: Iterable[HandleValue], *, anonymous: bool) -> Headers:
+    """How long an answer with these values may be kept: as long as the shortest of their TTLs, by anyone; what the house asked
+    with its token, only by who asked, and never unchecked."""
+    if not anonymous:
+        return _OF_THE_HOUSE
+    shortest = min([value.ttl_s for value in values], default=0)
+    return ((b"cache-control", b"public, max-age=%d" % min(shortest, _LONGEST_S)),) if shortest > 0 else REVALIDATE
+
+
+def etag(body: bytes) -> bytes:
+    """A strong validator: the same bytes, the same tag."""
+    return b'"%s"' % blake2b(body, digest_size=12).hexdigest().encode()
+
+
+def tagged(answer: Answer) -> Answer:
+    """The answer with its ETag."""
+    return dataclasses.replace(answer, headers=(*answer.headers, (b"etag", etag(answer.body))))
+
+
+def is_unchanged(answer: Answer, if_none_match: str | None) -> bool:
+    """Whether the client has this answer already (RFC 9110, 13.1.2: weak comparison, `*` is any)."""
+    if if_none_match is None or answer.status != HTTPStatus.OK:
+        return False
+    own = next((value.decode() for name, value in answer.headers if name == b"etag"), None)
+    if own is None:
+        return False
+    given = [part.strip().removeprefix("W/") for part in if_none_match.split(",")]
+    return given == ["*"] or own in given
+
+
+def unchanged(answer: Answer) -> Answer:
+    """304, with the fields that it has in common with the answer (RFC 9110, 15.4.5)."""
+    kept = tuple((name, value) for name, value in answer.headers if name in _KEPT_BY_304)
+    return dataclasses.replace(answer, status=HTTPStatus.NOT_MODIFIED, body=b"", media_type=b"", headers=kept)

@@ -1,0 +1,190 @@
+"""The hot route: resolutions answered where their bytes arrive, without a task, an event or a framework.
+
+A request that is whole in what came, is GET or HEAD for an identifier and bears nothing out of the ordinary is answered at once,
+from the cache or by stepping the resolution in place. Whatever else goes uvicorn's way through its parser; both ways end in the
+same Front, and `tests/idnode/test_hot_matches.py` holds their answers against each other byte for byte.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from idnode.enterprise import Enterprise
+from idnode.operations.meter import REFUSED
+from idnode.operations.report import Panel
+from idnode.store.base import Store, StoreError
+from idnode.web.answers import Answer, problem_answer
+from idnode.web.front import Front, face_of, is_hot
+from idnode.web.hot_cache import AnswerCache, Kept
+from idnode.web.manner import Learned, Manner, Manners
+from idnode.web.problems import too_many
+
+_TARGET = re.compile(rb"/[A-Za-z0-9/._~!$&'()*+,;=:@%?-]*")
+"""What every parser of URLs takes alike; others go uvicorn's way."""
+_MOST_OWNERS = 10_000
+_LONGEST_TARGET = 8192
+_VERSION = b" HTTP/1.1\r\n"
+_END = b"\r\n\r\n"
+
+
+class Owners:
+    """A store that remembers who owns a prefix, until anything of enterprises may have changed; to be used behind Hot.renew()."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: dict[str, Enterprise] = {}
+        store.watch(self._forget)
+        self.record = store.record
+
+    def __getattr__(self, name: str) -> Any:
+        """The rest of the contract."""
+        return getattr(self._store, name)
+
+    async def enterprise_of(self, prefix: str) -> Enterprise | None:
+        """See the contract."""
+        known = self._known.get(prefix)
+        if known is None:
+            known = await self._store.enterprise_of(prefix)
+            if known is not None:
+                if len(self._known) >= _MOST_OWNERS:
+                    self._known.clear()
+                self._known[prefix] = known
+        return known
+
+    def _forget(self, keys: Collection[str] | None) -> None:
+        if keys is None:
+            self._known.clear()
+
+
+class Hot:
+    """What the connections of one process share."""
+
+    def __init__(self, front: Front, store: Store, panel: Panel, most_bytes: int, *, in_place: bool) -> None:
+        """
+        Args:
+            store: the node's.
+            most_bytes: of the cache.
+            in_place: the store reads without suspending, so that a resolution can be stepped here.
+        """
+        self.cache = AnswerCache(most_bytes)
+        self.manners = Manners()
+        self.gauge = panel.meter
+        self.limits = panel.limits
+        self.slow = panel.slow
+        self.limited = panel.limits.addresses is not None or panel.limits.prefixes is not None
+        self._refresh = store.refresh
+        self._front = front.beside(Owners(store))
+        self._in_place = in_place
+        self._keeps = most_bytes > 0
+        self._fields: list[tuple[bytes, bytes]] | None = None
+        self._openings: dict[int, bytes] = {}
+        store.watch(self.cache.forget)
+
+    def renew(self) -> None:
+        """Forget what has changed, by whomever. When the store can't tell, everything: the way to it meets its error."""
+        try:
+            self._refresh()
+        except StoreError:
+            self.cache.forget(None)
+
+    def mark(self) -> int:
+        """What keep() wants to know of the time before the resolution began."""
+        return self.cache.forgotten
+
+    def keep(self, mark: int, target: bytes, manner: Manner, answer: Answer) -> None:
+        """Take an answer that was made elsewhere, unless something has changed since."""
+        if answer.key is not None and self._keeps and not self._in_place and self.cache.forgotten == mark:
+            kept = Kept(answer)
+            kept.count = self.gauge.counter(face_of(target, manner), kept.owner, kept.status)
+            self.cache.keep(manner.variant, target, kept)
+
+    def opening(self, status: int, fields: list[tuple[bytes, bytes]]) -> bytes:
+        """The status line and the fields of every answer, which uvicorn renews each second."""
+        if fields is not self._fields:
+            self._fields = fields
+            self._openings.clear()
+        opening = self._openings.get(status)
+        if opening is None:
+            lines = (b"%s: %s\r\n" % field for field in fields)
+            opening = self._openings[status] = b"".join((STATUS_LINE[status], *lines))
+        return opening
+
+    def admit(self, caller: str, now_s: float) -> Kept | None:
+        """None, or the answer to a caller who asks too often."""
+        wait_s = self.limits.wait_s(caller, now_s)
+        return self._too_many(wait_s, "") if wait_s else None
+
+    def spare(self, kept: Kept, now_s: float) -> Kept:
+        """The answer, or the one that its prefix is asked for too often."""
+        wait_s = self.limits.prefix_wait_s(kept.owner, now_s)
+        return self._too_many(wait_s, kept.owner) if wait_s else kept
+
+    def _too_many(self, wait_s: int, owner: str) -> Kept:
+        refused = Kept(problem_answer(too_many(wait_s)))
+        refused.count = self.gauge.counter(REFUSED, owner, refused.status)
+        return refused
+
+    def find(self, learned: Learned, target: bytes) -> Kept | None:
+        """The answer; None where the request has to go uvicorn's way."""
+        manner = learned.manner
+        kept = self.cache.find(learned.variant, target) if manner.authorization is None else None
+        if kept is None:
+            kept = self._make(learned, target)
+        if kept is None or manner.if_none_match is None:
+            return kept
+        chosen = kept.for_client(manner.if_none_match)
+        chosen.count = chosen.count or self._counter(target, learned, chosen)
+        return chosen
+
+    def _make(self, learned: Learned, target: bytes) -> Kept | None:
+        if not self._in_place or _TARGET.fullmatch(target) is None:
+            return None
+        path, _, query = target.partition(b"?")
+        if not is_hot(path):
+            return None
+        answer = self._step(path, query, learned)
+        if answer is None:
+            return None
+        kept = Kept(answer)
+        kept.count = self._counter(path, learned, kept)
+        if answer.key is not None and self._keeps:
+            self.cache.keep(learned.variant, target, kept)
+        return kept
+
+    def _counter(self, target: bytes, learned: Learned, kept: Kept) -> list[int]:
+        return self.gauge.counter(face_of(target, learned.manner), kept.owner, kept.status)
+
+    def _step(self, path: bytes, query: bytes, learned: Learned) -> Answer | None:
+        answering = self._front.whole(path, query, learned.manner)
+        try:
+            answering.send(None)
+        except StopIteration as done:
+            answer: Answer = done.value
+            return answer
+        except Exception:  # noqa: BLE001 uvicorn's way meets it again, logs it and answers 500
+            return None
+        answering.close()  # it suspended, against what was said of the store
+        return None
+
+
+def take_request(data: bytes, position: int, manners: Manners) -> tuple[bool, bytes, Learned, int] | None:
+    """The request at that place: (whether it is HEAD, target, what its fields ask, where the next begins); None: it isn't hot."""
+    if data.startswith(b"GET ", position):
+        head, start = False, position + 4
+    elif data.startswith(b"HEAD ", position):
+        head, start = True, position + 5
+    else:
+        return None
+    line_end = data.find(_VERSION, start, start + _LONGEST_TARGET)
+    if line_end < 0:
+        return None
+    block = line_end + len(_VERSION)
+    end = data.find(_END, block - 2)
+    if end < 0:
+        return None
+    learned = manners.learn(data[block : end + 4])
+    return None if learned is None else (head, data[start:line_end], learned, end + 4)

@@ -1,0 +1,122 @@
+"""Rendered answers, kept until what they hang on changes or room is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from idnode.web.answers import Answer
+from idnode.web.freshness import is_unchanged, unchanged
+from idnode.web.manner import VARIANTS
+
+_OVERHEAD = 700
+"""Bytes that an entry takes beside its text: measured with tracemalloc, rounded up."""
+
+
+class Kept:
+    """An answer as bytes that lack only the status line and the fields that every answer bears."""
+
+    __slots__ = ("_answer", "_unchanged", "count", "head", "key", "owner", "status", "whole")
+
+    def __init__(self, answer: Answer) -> None:
+        self.status = int(answer.status)
+        self.key = answer.key
+        self.owner = answer.owner
+        self.head = _head(answer)
+        """For HEAD."""
+        self.whole = self.head + answer.body
+        """For GET."""
+        self.count: list[int] | None = None
+        """The counter of answers of this kind, for whoever counts; one-item list."""
+        self._answer = Answer(answer.status, b"", answer.media_type, answer.headers)
+        self._unchanged: Kept | None = None
+
+    def for_client(self, if_none_match: str) -> Kept:
+        """This, or 304 where the client has it already."""
+        if not is_unchanged(self._answer, if_none_match):
+            return self
+        if self._unchanged is None:
+            self._unchanged = Kept(unchanged(self._answer))
+            self._unchanged.owner = self.owner
+        return self._unchanged
+
+
+def _head(answer: Answer) -> bytes:
+    lines = [part for name, value in answer.fields() for part in (name, b": ", value, b"\r\n")]
+    return b"".join((*lines, b"\r\n"))
+
+
+class _Generation:
+    """Entries that came in the same time."""
+
+    __slots__ = ("answers", "bytes", "targets")
+
+    def __init__(self) -> None:
+        self.answers: tuple[dict[bytes, Kept], ...] = tuple({} for _ in range(VARIANTS))
+        self.targets: dict[str, list[bytes]] = {}
+        """By identifier: what its answers were asked with."""
+        self.bytes = 0
+
+    def add(self, variant: int, target: bytes, kept: Kept) -> None:
+        assert kept.key is not None
+        self.answers[variant][target] = kept
+        self.targets.setdefault(kept.key, []).append(target)
+        self.bytes += len(kept.whole) + len(kept.head) + len(target) + _OVERHEAD
+
+    def forget(self, key: str) -> None:
+        for target in self.targets.pop(key, ()):
+            for answers in self.answers:
+                answers.pop(target, None)
+
+
+class AnswerCache:
+    """Bounded in bytes, by two generations.
+
+    An entry of the old one that is used moves to the young one; when that has half the bytes, it takes the place of the old one.
+    So room is made without a look at each entry, and what is asked for stays.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        """`most_bytes`: 0 keeps nothing."""
+        self._half = most_bytes // 2
+        self._young = _Generation()
+        self._old = _Generation()
+        self.hits = self.misses = self.forgotten = 0
+
+    def find(self, variant: int, target: bytes) -> Kept | None:
+        """The answer to that target for that kind of client."""
+        kept = self._young.answers[variant].get(target)
+        if kept is None:
+            kept = self._old.answers[variant].get(target)
+            if kept is None:
+                self.misses += 1
+                return None
+            self.keep(variant, target, kept)
+        self.hits += 1
+        return kept
+
+    def keep(self, variant: int, target: bytes, kept: Kept) -> None:
+        """Take an answer that has a key; one that is larger than half the room isn't taken."""
+        young = self._young
+        young.add(variant, target, kept)
+        if young.bytes > self._half:
+            self._old, self._young = young, _Generation()
+            if young.bytes > 2 * self._half:
+                self._old = _Generation()
+
+    def forget(self, keys: Collection[str] | None) -> None:
+        """Drop what hangs on these identifiers; None: everything."""
+        self.forgotten += 1 if keys is None else len(keys)
+        if keys is None:
+            self._young, self._old = _Generation(), _Generation()
+            return
+        for key in keys:
+            self._young.forget(key)
+            self._old.forget(key)
+
+    def __len__(self) -> int:
+        return sum(len(answers) for each in (self._young, self._old) for answers in each.answers)
+
+    @property
+    def bytes(self) -> int:
+        """What the entries take; those that were forgotten count until their generation goes."""
+        return self._young.bytes + self._old.bytes

@@ -1,0 +1,171 @@
+"""The hot route answers byte for byte what uvicorn and the Front answer."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from .conftest import House
+from .wire import Client
+
+VALUES = [
+    {"index": 3, "type": "DESC", "data": "泵"},
+    {"index": 4, "type": "X.A", "data": "a", "ttl": 60},
+    {"index": 5, "type": "HIDDEN", "data": "b", "permissions": "1100"},
+]
+TARGETS = [
+    "/api/handles/88.100.1/P1",
+    "/api/handles/88.100.1/P1?type=X.&index=3",
+    "/api/handles/88.100.1/P1?index=no",
+    "/api/handles/88.100.1/P1?pretty&type=NONE",
+    "/api/handles/88.100.1/p1",
+    "/api/handles/88.100.1/%50%31",
+    "/api/handles/88.100.1/a%20b%2Fc",
+    "/api/handles/88.100.1/%FF",
+    "/api/handles/88.100.1/%00",
+    "/api/handles/88.100.1/",
+    "/api/handles/88.100.2/S",
+    "/api/handles/88.999/none",
+    "/88.100.1/P1",
+    "/88.100.1/P1?lang=en",
+    "/88.100.1/P1?as-of=2020-01-01T00:00:00Z",
+    "/88.100.1/P1?as-of=yesterday",
+    "/88.100.1/../88.100.1/P1",
+    "/88.100.1/P1?",
+    "/88.100.1/P1?a=1&a?b",
+    "/88.100.1/P1#part",
+    '/88.100.1/P"1',
+    "/88.100.2/S",
+    "/healthz",
+    "/nowhere",
+    "http://id.test/88.100.1/P1",
+    "*",
+]
+FIELDS = [
+    "",
+    "Host: id.test\r\n",
+    "Accept: application/json\r\nAccept-Language: en\r\n",
+    "accept: text/html;q=0.1\r\nACCEPT: application/json;q=0.2\r\n",
+    "If-None-Match: {etag}\r\n",
+    'If-None-Match: "other", W/{etag}\r\nAccept-Language: en\r\n',
+    "If-None-Match: *\r\n",
+    "Authorization: Bearer {reader}\r\n",
+    "Authorization: Bearer wrong\r\n",
+    "Authorization: Basic {reader}\r\n",
+    "X-Long: " + "y" * 9000 + "\r\n",
+]
+ODD = [
+    b"GET /88.100.1/P1 HTTP/1.0\r\n\r\n",
+    b"GET /88.100.1/P1 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+    b"GET /88.100.1/P1 HTTP/1.1\r\nConnection: close\r\n\r\n",
+    b"GET /88.100.1/P1 HTTP/1.1\r\nConnection: keep-alive, close\r\n\r\n",
+    b"GET /88.100.1/P1 HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    b"GET /88.100.1/P1 HTTP/1.1\r\nUpgrade: h2c\r\n\r\n",
+    b"GET /88.100.1/P1 HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+    b"GET /88.100.1/P1 HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
+    b"GET /88.100.1/P1 HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+    b"GET /88.100.1/P1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    b"GET /88.100.1/P1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nabc",
+    b"GET /88.100.1/P1 HTTP/1.1\r\nExpect: 100-continue\r\n\r\n",
+    b"GET  /88.100.1/P1 HTTP/1.1\r\n\r\n",
+    b"GET /88.100.1/P1  HTTP/1.1\r\n\r\n",
+    b"GET /88.100.1/P1 x HTTP/1.1\r\n\r\n",
+    b"GET /88.100.1/P1\xff HTTP/1.1\r\n\r\n",
+    b"GET /88.100.1/\x01 HTTP/1.1\r\n\r\n",
+    b"GET /88.100.1/P1 HTTP/1.1\n\n",
+    b"GET /88.100.1/P1 HTTP/1.1\r\nA: b\n\r\n",
+    b"GET /88.100.1/P1 HTTP/1.1\r\nA: b\r\n c\r\n\r\n",
+    b"GET /88.100.1/P1 HTTP/1.1\r\nA : b\r\n\r\n",
+    b"GET /88.100.1/P1 HTTP/1.1\r\n: b\r\n\r\n",
+    b"GET /88.100.1/P1 HTTP/1.1\r\nA: b\x00c\r\n\r\n",
+    b"GET /88.100.1/P1 HTTP/1.1\r\nA: HTTP/1.1\r\nB: c HTTP/1.1\r\n\r\n",
+    b"GET /88.100.1/P1 HTTP/2.0\r\n\r\n",
+    b"GET /88.100.1/P1 http/1.1\r\n\r\n",
+    b"get /88.100.1/P1 HTTP/1.1\r\n\r\n",
+    b"\r\n\r\nGET /88.100.1/P1 HTTP/1.1\r\n\r\n",
+    b"OPTIONS /88.100.1/P1 HTTP/1.1\r\n\r\n",
+    b"POST /88.100.1/P1 HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}",
+    b"POST /v1/identifiers HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}",
+    b"PUT /api/handles/88.100.1/P1 HTTP/1.1\r\n\r\n",
+    b"NONSENSE",
+    b"",
+]
+PLAIN = b"GET /api/handles/88.100.1/P1 HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@dataclass
+class Both:
+    """The two, over one node."""
+
+    plain: Client
+    hot: Client
+    house: House
+    etag: str
+
+    async def compare(self, *requests: bytes, pieces: Sequence[bytes] = ()) -> bytes:
+        """The answer, the same of both, twice: the second time from the cache, where it is kept. uvicorn gets the requests one by
+        one; we too, and all at once, and in those pieces."""
+        expected = await self.plain.send(requests)
+        ways: list[Sequence[bytes]] = [requests, requests]
+        if pieces:
+            ways += [[b"".join(requests)], pieces]
+        for chunks in ways:
+            got = await self.hot.send(chunks)
+            assert (bytes(got.output), got.closed) == (bytes(expected.output), expected.closed), chunks
+        return bytes(expected.output)
+
+    def fields(self, text: str) -> str:
+        return text.replace("{etag}", self.etag).replace("{reader}", self.house.tokens["reader"])
+
+
+@pytest.fixture
+async def both(house: House) -> Both:
+    for handle, by in (("88.100.1/P1", "registrar"), ("88.100.1/a b/c", "registrar"), ("88.100.2/S", "forge_registrar")):
+        made = await house.post("/v1/identifiers", by, {"handle": handle, "values": VALUES})
+        assert made.status_code == 201, made.text
+    etag = (await house.client.get("/api/handles/88.100.1/P1")).headers["etag"]
+    return Both(Client(house, None), Client(house, 1 << 20), house, etag)
+
+
+async def test_every_kind_of_request_is_answered_alike(both: Both) -> None:
+    statuses = set()
+    for method, target, fields in itertools.product(("GET", "HEAD"), TARGETS, FIELDS):
+        request = f"{method} {target} HTTP/1.1\r\n{both.fields(fields)}\r\n".encode("latin-1")
+        statuses.add((await both.compare(request))[9:12])
+    assert statuses == {b"200", b"304", b"400", b"401", b"403", b"404", b"405"}
+    assert both.hot.hot is not None
+    assert both.hot.hot.cache.hits > 100
+
+
+async def test_odd_requests_are_answered_alike_and_so_is_what_comes_before_and_after_them(both: Both) -> None:
+    for odd in ODD:
+        await both.compare(odd)
+        # What stands behind an upgrade that isn't made is lost to uvicorn when it comes with it.
+        behind = () if b"Connection: Upgrade" in odd else (PLAIN,)
+        await both.compare(PLAIN, odd, *behind, pieces=[PLAIN + odd, *behind])
+
+
+async def test_requests_cut_at_any_byte_are_answered_alike(both: Both) -> None:
+    requests = (PLAIN, b"HEAD /88.100.1/P1 HTTP/1.1\r\nAccept: application/json\r\n\r\n", PLAIN)
+    stream = b"".join(requests)
+    whole = await both.compare(*requests)
+    assert whole.count(b"HTTP/1.1 200 OK") == 3
+    for cut in range(1, len(stream)):
+        got = await both.hot.send((stream[:cut], stream[cut:]))
+        assert bytes(got.output) == whole, cut
+    got = await both.hot.send(bytes([each]) for each in stream)
+    assert bytes(got.output) == whole
+
+
+async def test_random_streams_in_random_pieces_are_answered_alike(both: Both) -> None:
+    dice = random.Random(6)
+    good = [f"GET {target} HTTP/1.1\r\n{both.fields(fields)}\r\n".encode() for target in TARGETS[:19] for fields in FIELDS[:8]]
+    for _ in range(30):
+        requests = [dice.choice(good) for _ in range(dice.randint(1, 8))] + [dice.choice(ODD)]
+        stream = b"".join(requests)
+        cuts = sorted({0, len(stream), *(dice.randint(0, len(stream)) for _ in range(dice.randint(0, 4)))})
+        await both.compare(*requests, pieces=[stream[start:end] for start, end in itertools.pairwise(cuts)])

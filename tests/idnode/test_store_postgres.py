@@ -1,0 +1,323 @@
+"""The store in PostgreSQL against the contract, and what only a server can show."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from idnode.enterprise import Name, Role, Token, Visibility
+from idnode.job import BadRow
+from idnode.record import Change, Registered, Registration, State
+from idnode.settings import StoreSettings
+from idnode.store.base import NotThere, Outdated, Store, StoreAway, StoreFailed
+from idnode.store.opening import open_configured
+from idnode.store.postgres import feed, record_rows
+from idnode.store.postgres.connection import Lost, Session
+from idnode.store.postgres.store import Place, PostgresStore
+from tests.contracts.idnode_records import CREATED, DIFFERENT, OTHER, PART, REPEATED, part, registration, told
+from tests.contracts.idnode_store_contract import DurableStoreContract, capture, event, order
+from tests.contracts.idnode_templates import template
+from tests.idnode.postgres import emptied, shared_server
+
+pytestmark = pytest.mark.services
+PATIENCE_S = 60
+
+
+class TestPostgresStore(DurableStoreContract):
+    @pytest.fixture(autouse=True)
+    def _server(self) -> None:
+        self.url = emptied(shared_server())
+
+    def open(self, folder: Path) -> Store:
+        return PostgresStore(Place(self.url))
+
+
+@pytest.fixture
+def url() -> str:
+    return emptied(shared_server())
+
+
+@pytest.fixture
+async def store(url: str) -> Any:
+    opened = PostgresStore(Place(url))
+    await opened.start()
+    yield opened
+    await opened.close()
+
+
+class Ears:
+    """A watcher that can be waited for."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+        self.forgot = 0
+        self._heard = asyncio.Event()
+
+    def __call__(self, keys: Collection[str] | None) -> None:
+        self.keys += keys or ()
+        self.forgot += keys is None
+        self._heard.set()
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while not holds():
+                self._heard.clear()
+                await self._heard.wait()
+
+
+async def test_what_another_process_changes_is_told_once_each(store: PostgresStore, url: str) -> None:
+    ears, own = Ears(), Ears()
+    store.watch(ears)
+    other = PostgresStore(Place(url))
+    await other.start()
+    other.watch(own)
+    many = [part(number) for number in range(3000)]  # more than one announcement takes
+    await other.register([registration(each) for each in many], "a", 1)
+    await ears.until(lambda: len(ears.keys) >= len(many))
+    await other.add_enterprise("forge", Name("x", "x"), Visibility.PUBLIC, "88.100", "a", 1)
+    await ears.until(lambda: bool(ears.forgot))
+    assert sorted(ears.keys) == sorted(own.keys) == [each.key for each in many]
+    assert (ears.forgot, own.forgot) == (1, 1)
+    await other.close()
+
+
+async def test_while_nobody_listens_everything_is_forgotten_each_time(store: PostgresStore) -> None:
+    ears = Ears()
+    store.watch(ears)
+    store.refresh()
+    assert ears.forgot == 0
+    await asyncio.to_thread(
+        shared_server().sql, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+    )
+    await ears.until(lambda: ears.forgot == 1)
+    store.refresh()
+    store.refresh()
+    assert ears.forgot == 3
+    await ears.until(lambda: ears.forgot == 4)  # it listens again, and doesn't know what it missed
+    store.refresh()
+    assert ears.forgot == 4
+
+
+async def test_a_read_that_a_change_overtakes_looks_again(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    await store.register([registration(PART, "first")], "a", 1)
+    look, looks = record_rows.record, 0
+
+    async def slow(session: Session, *arguments: Any) -> Any:
+        nonlocal looks
+        found, looks = await look(session, *arguments), looks + 1
+        if looks == 1:
+            await store.change(PART, told("second"), "a", 2)
+        return found
+
+    monkeypatch.setattr(record_rows, "record", slow)
+    found = await store.record(PART)
+    assert found is not None
+    assert (found.version, looks) == (2, 3)  # the change looks too
+
+
+async def test_those_who_register_at_once_share_statements(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    statements: list[int] = []
+    act = record_rows.register
+
+    async def counted(session: Session, new: Any, again: bool, *rest: Any) -> Any:
+        statements.append(len(new))
+        return await act(session, new, again, *rest)
+
+    monkeypatch.setattr(record_rows, "register", counted)
+    outcomes = await asyncio.gather(*(store.register([registration(part(number))], "a", 1) for number in range(200)))
+    assert outcomes == [[CREATED]] * 200
+    assert (sum(statements), len(statements) <= 4) == (200, True)
+
+
+class _Cut:
+    """Loses the connection once, just after the server has done what it was asked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._armed = False
+        row, transaction = Session.row, Session.transaction
+
+        async def cut_row(session: Session, sql: str, *arguments: object) -> Any:
+            found = await row(session, sql, *arguments)
+            if not session._connection.is_in_transaction() and ("INSERT" in sql or "UPDATE" in sql):
+                self._lose(session)
+            return found
+
+        @asynccontextmanager
+        async def cut_transaction(session: Session) -> Any:
+            async with transaction(session):
+                yield
+            self._lose(session)
+
+        monkeypatch.setattr(Session, "row", cut_row)
+        monkeypatch.setattr(Session, "transaction", cut_transaction)
+
+    def arm(self) -> None:
+        self._armed = True
+
+    def _lose(self, session: Session) -> None:
+        if self._armed:
+            self._armed = False
+            session.drop()
+            raise Lost("cut")
+
+
+async def test_what_was_done_when_the_connection_broke_is_not_done_again(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = _Cut(monkeypatch)
+    cut.arm()
+    assert await store.register([registration(), registration(PART), registration(OTHER)], "a", 1) == [CREATED, REPEATED, CREATED]
+    cut.arm()
+    assert await store.register([registration(PART, "else"), registration(OTHER)], "a", 1) == [DIFFERENT, CREATED]
+    cut.arm()
+    assert (await store.change(PART, told("second"), "a", 2)).version == 2
+    with pytest.raises(Outdated):
+        await store.change(PART, told("third"), "a", 3, if_version=1)
+    assert [each.version for each in await store.versions(PART)] == [1, 2]
+    cut.arm()
+    made = await store.add_enterprise("forge", Name("x", "x"), Visibility.PUBLIC, "88.100", "a", 1)
+    assert await store.enterprises() == [made]
+    token = Token(b"d" * 32, "forge", "gateway", Role.GATEWAY)
+    cut.arm()
+    await store.add_token(token, "a", 1)
+    cut.arm()
+    await store.revoke_token("forge", "gateway", 2)
+    with pytest.raises(NotThere):
+        await store.revoke_token("forge", "gateway", 2)
+    cut.arm()
+    lease, _ = await store.lease(order(), 1)
+    assert (await store.lease(order(), 1))[0] == lease
+    new = event("one", part(1))
+    cut.arm()
+    report = await store.capture(capture(new))
+    assert (report.stored, report.repeated) == (1, 0)
+
+
+async def test_a_piece_of_a_job_that_was_done_when_the_connection_broke_says_what_became_of_it(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = _Cut(monkeypatch)
+    await store.register([registration(PART, "else")], "a", 1)
+    await store.begin_job("j", "forge", "a", 1)
+    cut.arm()
+    advance = await store.advance_job("j", 0, [registration(OTHER), BadRow("", "bad"), registration(PART)], 2)
+    assert advance.outcomes == (CREATED, None, DIFFERENT)
+    assert (advance.job.rows, advance.job.created, advance.job.invalid, advance.job.different) == (3, 1, 1, 1)
+    await store.put_template(template(), "a", 1)
+    cut.arm()
+    made = await store.publish_template(template().owner, template().name, 1, "a", 2)
+    assert await store.template(template().owner, template().name, 1) == made
+
+
+async def test_text_with_any_character_is_kept(store: PostgresStore) -> None:
+    name = Name("a\0b\\0\\", "\\\\0\0")
+    await store.add_enterprise("forge", name, Visibility.PUBLIC, "88.100", "a", 1)
+    found = await store.enterprise("forge")
+    assert found is not None
+    assert found.name == name
+    await store.register([Registration(PART, registration().values)], "a", 1)
+    changed = await store.change(PART, Change(state=State.SUSPENDED, reason="\0"), "a", 2)
+    assert await store.record(PART) == changed
+    await store.begin_job("\0", "forge", "a", 1)
+    await store.advance_job("\0", 0, [BadRow("/\0", "\0")], 1)
+    assert [(each.field, each.reason) for each in await store.findings("\0")] == [("/\0", "\0")]
+    long = event("one", key="urn:x:" + "\0é" * 3000)
+    await store.capture(capture(long))
+    stored = await store.event(long.id)
+    assert stored is not None
+    assert stored.id == long.id
+
+
+async def test_a_server_that_cannot_be_reached_is_said_in_time(url: str) -> None:
+    away = PostgresStore(Place("postgresql://mumian@127.0.0.1:1,127.0.0.1:2/idnode"))
+    with pytest.raises(StoreAway, match=r"127\.0\.0\.1:1: .*127\.0\.0\.1:2"):
+        await away.register([registration()], "a", 1)
+    await away.close()
+
+
+async def test_changes_are_given_up_when_no_primary_is_found_in_time(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store._writing._patience_s = 0
+
+    async def lost(*_: Any) -> Any:
+        raise Lost("gone")
+
+    monkeypatch.setattr(Session, "row", lost)
+    with pytest.raises(StoreAway, match="gone"):
+        await store.register([registration()], "a", 1)
+
+
+@pytest.fixture
+def unsafe() -> Iterator[None]:
+    shared_server().set("fsync", "off")
+    yield
+    shared_server().set("fsync", "on")
+
+
+async def test_a_server_that_does_not_sync_is_refused(url: str, unsafe: None) -> None:
+    lying = PostgresStore(Place(url))
+    with pytest.raises(StoreFailed, match="fsync = off"):
+        await lying.start()
+    await lying.close()
+
+
+async def test_the_password_is_read_from_a_file_that_others_cannot_read(url: str, tmp_path: Path) -> None:
+    server = shared_server()
+    server.sql(
+        "DROP ROLE IF EXISTS guarded; CREATE ROLE guarded LOGIN PASSWORD 'a secret'; GRANT pg_read_all_data TO guarded;"
+        "GRANT pg_write_all_data TO guarded"
+    )
+    place, path = url.replace("mumian@", "guarded@"), tmp_path / "password"
+    path.write_text("a secret\n")
+    path.chmod(0o644)
+    settings = StoreSettings(postgres=place, password_file=path)
+    with pytest.raises(StoreFailed, match="mode 0644"):
+        await open_configured(settings)
+    path.chmod(0o600)
+    made = await open_configured(settings)
+    assert await made.register([registration()], "a", 1) == [Registered.CREATED]
+    await made.close()
+    path.write_text("wrong")
+    with pytest.raises(StoreFailed, match="password authentication failed") as refusal:
+        await open_configured(settings)
+    assert "wrong" not in str(refusal.value)
+    server.sql("DROP OWNED BY guarded; DROP ROLE guarded")
+
+
+def test_announcements_fit_and_leave_nothing_out() -> None:
+    keys = [f"88.100.1/{'泵' * (number % 700)}{number}" for number in range(200)]
+    told_of = feed.payloads("abcd", 7, keys)
+    assert max(len(each.encode()) for each in told_of) <= 7999
+    assert [key for each in told_of for key in each.split("\n")[1:]] == keys
+    assert feed.payloads("abcd", 7, ()) == []
+
+
+@pytest.mark.parametrize("many", [3, 10_000], ids=["copied", "inserted"])
+async def test_what_is_registered_by_the_thousand_is_each_by_itself(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    monkeypatch.setattr(record_rows, "MANY", many)
+    await store.register([registration(part(2), "else"), registration(part(3))], "a", 1)
+    five = [registration(part(number)) for number in range(5)]
+    assert await store.register([*five, five[0]], "a", 1) == [CREATED, CREATED, DIFFERENT, REPEATED, CREATED, REPEATED]
+    assert await store.register(five, "a", 1) == [REPEATED, REPEATED, DIFFERENT, REPEATED, REPEATED]
+
+
+async def test_two_who_register_the_same_thousands_at_once_create_each_once(
+    store: PostgresStore, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record_rows, "MANY", 100)
+    other = PostgresStore(Place(url))
+    await other.start()
+    new = [registration(part(number)) for number in range(300)]
+    outcomes = await asyncio.gather(
+        *(each.register(new[::step], "a", 1) for each, step in ((store, 1), (other, -1), (store, -1)))
+    )
+    assert sorted(each for outcome in outcomes for each in outcome) == [CREATED] * 300 + [REPEATED] * 600
+    await other.close()
