@@ -405,10 +405,11 @@ async def test_the_secret_is_shown_once(scene: Scene) -> None:
     assert scene.hooks.secret not in (await scene.town.ask("GET", PATH, OWNER)).text
 
 
-async def test_a_running_node_announces_and_counts_and_a_restarted_one_goes_on(servers: Servers) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_running_node_announces_once_and_counts_and_a_restarted_one_goes_on(servers: Servers, workers: int) -> None:
     async with hook(b"HTTP/1.1 204 No Content\r\n\r\n") as (url, seen):
         url = url.replace("hooks.test", "127.0.0.1")
-        node = servers.start(webhooks={"allowed_hosts": ["127.0.0.1"]})
+        node = servers.start(webhooks={"allowed_hosts": ["127.0.0.1"]}, workers=workers)
         headers = {"Authorization": f"Bearer {node.admin}"}
         async with httpx.AsyncClient(base_url=node.url, headers=headers) as client:
             await client.post("/v1/enterprises", json={"id": "pumpworks", "name": NAME})
@@ -419,7 +420,7 @@ async def test_a_running_node_announces_and_counts_and_a_restarted_one_goes_on(s
             async with asyncio.timeout(20):
                 await seen.came.wait()
         assert node.stop() == 0
-        again = servers.start(webhooks={"allowed_hosts": ["127.0.0.1"]})
+        again = servers.start(webhooks={"allowed_hosts": ["127.0.0.1"]}, workers=workers)
         async with httpx.AsyncClient(base_url=again.url, headers=headers) as client:
             (usage,) = (await client.get("/v1/usage")).json()
             (told,) = (await client.get(PATH)).json()

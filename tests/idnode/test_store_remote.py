@@ -18,6 +18,7 @@ from idnode.store.remote import RemoteStore, answer_call
 from idnode.store.schema import open_reader
 from idnode.store.sqlite import SqliteStore, open_store
 from idnode.workers.channel import Channel, ChannelLost
+from tests.contracts.idnode_business import BusinessContract
 from tests.contracts.idnode_records import PART, registration, told
 from tests.contracts.idnode_store_contract import DurableStoreContract
 
@@ -55,6 +56,11 @@ class Pair(RemoteStore):
 
 
 class TestRemoteStore(DurableStoreContract):
+    def open(self, folder: Path) -> Store:
+        return cast(Store, Pair(folder / "idnode.db"))
+
+
+class TestRemoteBusiness(BusinessContract):
     def open(self, folder: Path) -> Store:
         return cast(Store, Pair(folder / "idnode.db"))
 
