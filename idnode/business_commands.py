@@ -1,4 +1,5 @@
-"""`mumian idnode applications | enterprises | prefixes | keys`: the business of a node, from wherever its API can be reached.
+"""`mumian idnode applications | enterprises | prefixes | keys | templates | identifiers`: the business of a node, from wherever
+its API can be reached.
 
 Thin: each command is one request, whose answer it prints as JSON. The node's address and the file with the key come from
 --url and --key-file, or from MUMIAN_NODE and MUMIAN_KEY_FILE.
@@ -38,6 +39,8 @@ class _Verb:
     asks: Mapping[str, str] = field(default_factory=dict)
     """The same for the query."""
     is_list: bool = False
+    takes_file: bool = False
+    """Whether the body is in a file that is named."""
     shows_key: bool = False
     """Whether the answer has a token, which --write-key puts into a file."""
 
@@ -52,6 +55,10 @@ _NAME = {"zh!": "name in Chinese", "en!": "name in English"}
 _CONTACT = {"contact!": "name of whom to ask", "email!": "their address", "phone": "their number"}
 _E = "/v1/enterprises"
 _P = "/v1/prefixes/{prefix}"
+_T = "/v1/templates/{prefix}/{name}/{version}"
+_I = "/v1/identifiers"
+_PAIR = "{prefix}/{suffix}"
+"""Of an identifier's address, which is one word of the command line."""
 VERBS: Mapping[tuple[str, str], _Verb] = {
     ("applications", "send"): _Verb("apply, for anyone", "POST", "/v1/applications", {"id!": "wanted", **_NAME, **_CONTACT}),
     ("applications", "list"): _Verb(
@@ -99,8 +106,25 @@ VERBS: Mapping[tuple[str, str], _Verb] = {
         shows_key=True,
     ),
     ("keys", "revoke"): _Verb("end one, at once", "DELETE", f"{_E}/{{enterprise}}/tokens/{{label}}"),
+    ("templates", "list"): _Verb("of a prefix", "GET", "/v1/templates", asks={"prefix!": "whose"}),
+    ("templates", "write"): _Verb("draft the next version", "POST", "/v1/templates", takes_file=True),
+    ("templates", "publish"): _Verb("a draft, for ever", "POST", f"{_T}/publish"),
+    ("templates", "withdraw"): _Verb("take no more by it", "POST", f"{_T}/withdraw"),
+    ("identifiers", "list"): _Verb(
+        "of a prefix", "GET", _I, asks={"prefix!": "whose", "state": "reserved, active, suspended or retired"}, is_list=True
+    ),
+    ("identifiers", "show"): _Verb("what one means", "GET", f"{_I}/{{prefix}}/{{suffix}}"),
+    ("identifiers", "register"): _Verb("one, or up to 2000", "POST", _I, takes_file=True),
+    ("identifiers", "move"): _Verb(
+        "to another state",
+        "PATCH",
+        f"{_I}/{{prefix}}/{{suffix}}",
+        {"state!": "active, suspended or retired (for ever)", **_REASON},
+    ),
 }
 _NOUNS = {
+    "templates": "what an enterprise's records are made by",
+    "identifiers": "registered, and their states",
     "applications": "who wants to become an enterprise of the node",
     "enterprises": "the members of the node, and their life",
     "prefixes": "which enterprise owns what",
@@ -118,6 +142,8 @@ def add_business_commands(idnode: argparse._SubParsersAction[argparse.ArgumentPa
         command = nouns[noun].add_parser(name, help=verb.summary)
         for argument in _arguments(verb.path):
             command.add_argument(argument, metavar=argument.upper())
+        if verb.takes_file:
+            command.add_argument("file", type=Path, metavar="FILE", help="the body of the request, JSON; - is standard input")
         for option, summary in {**verb.options, **verb.asks}.items():
             kind = int if option.endswith("#") else str
             command.add_argument(f"--{option.rstrip('!#')}", required=option.endswith("!"), type=kind, default=None, help=summary)
@@ -129,7 +155,7 @@ def add_business_commands(idnode: argparse._SubParsersAction[argparse.ArgumentPa
 
 
 def _arguments(path: str) -> list[str]:
-    return [part.partition("}")[0] for part in path.split("{")[1:]]
+    return [part.partition("}")[0] for part in path.replace(_PAIR, "{identifier}").split("{")[1:]]
 
 
 class _Refused(Exception):
@@ -171,12 +197,25 @@ def _pages(arguments: argparse.Namespace, verb: _Verb) -> Iterator[Any]:
 
 
 def _path(arguments: argparse.Namespace, verb: _Verb) -> str:
-    path = verb.path.format(**{name: quote(getattr(arguments, name), safe=":") for name in _arguments(verb.path)})
-    asked = [f"{name}={quote(value)}" for name in verb.asks if (value := getattr(arguments, name)) is not None]
+    path = verb.path.replace(_PAIR, "{identifier}")
+    named = {name: getattr(arguments, name) for name in _arguments(path)}
+    path = path.format(
+        **{name: _identifier(text) if name == "identifier" else quote(text, safe=":") for name, text in named.items()}
+    )
+    asked = [
+        f"{name}={quote(value)}" for each in verb.asks if (value := getattr(arguments, name := each.rstrip("!#"))) is not None
+    ]
     return path + ("?" + "&".join(asked) if asked else "")
 
 
-def _body(arguments: argparse.Namespace, verb: _Verb) -> dict[str, Any]:
+def _identifier(text: str) -> str:
+    """Its part of an address; nobody on the way may take a step up for one."""
+    return "/".join(part.replace(".", "%2E") if part in (".", "..") else quote(part, safe=":") for part in text.split("/"))
+
+
+def _body(arguments: argparse.Namespace, verb: _Verb) -> Any:
+    if verb.takes_file:
+        return _read_body(arguments.file)
     given = {name: getattr(arguments, name) for each in verb.options if (name := each.rstrip("!#")) is not None}
     body = {name: value for name, value in given.items() if value is not None}
     if "zh" in body:
@@ -184,6 +223,15 @@ def _body(arguments: argparse.Namespace, verb: _Verb) -> dict[str, Any]:
     if "contact" in body:
         body["contacts"] = [{"name": body.pop("contact"), "email": body.pop("email"), "phone": body.pop("phone", "")}]
     return body
+
+
+def _read_body(file: Path) -> Any:
+    try:
+        return json.loads(sys.stdin.buffer.read() if file == Path("-") else file.read_bytes())
+    except OSError as error:
+        raise _Refused(f"{file}: {error.strerror}") from error
+    except ValueError as error:
+        raise _Refused(f"{file} is no JSON: {error} / 不是 JSON") from error
 
 
 def _ask(arguments: argparse.Namespace, verb: _Verb, path: str) -> tuple[Any, str | None]:

@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from idnode.store import base
+from idnode.store import errors
 from idnode.store.base import Store, StoreError
 from idnode.store.movable import Movable
 from idnode.store.reads import SqliteReads
@@ -61,7 +61,7 @@ CALLS = {name: Call(method) for name, method in _changing().items()}
 """By name: all of Store that SqliteReads can't answer, and Movable."""
 
 _ERRORS: dict[str, type[StoreError]] = {
-    name: each for name, each in vars(base).items() if isinstance(each, type) and issubclass(each, StoreError)
+    name: each for name, each in vars(errors).items() if isinstance(each, type) and issubclass(each, StoreError)
 }
 
 

@@ -107,7 +107,7 @@ async def _read(node: Node, inspector: Inspector, caller: Caller, content: objec
         return Outcome(handle=named, status="invalid", detail=str(error))
     prefix, owner = await owner_of(node.store, identifier)
     if owner is None or not caller.may_register(owner):
-        return Outcome(handle=named, status="forbidden", detail=f"{identifier.prefix} is not open to this token")
+        return Outcome(handle=named, status="forbidden", detail=f"{prefix or identifier.prefix} is not open to this token")
     registration, errors = await _registration(inspector, prefix, identifier, order)
     return Outcome(handle=named, status="invalid", detail=_told(errors)) if errors else registration
 
@@ -154,7 +154,7 @@ async def _writable(node: Node, caller: Caller, handle: str) -> tuple[Identifier
         raise unprocessable(f"/handle: {error}", [("/handle", str(error))]) from error
     prefix, owner = await owner_of(node.store, identifier)
     if owner is None or not caller.may_register(owner):
-        raise forbidden(f"{identifier.prefix} is not open to this token")
+        raise forbidden(f"{prefix or identifier.prefix} is not open to this token")
     return identifier, prefix
 
 
@@ -162,7 +162,7 @@ async def _changeable(node: Node, caller: Caller, identifier: Identifier) -> str
     """The owned prefix under which an identifier is, when this caller may change what is registered there."""
     prefix, owner = await owner_of(node.store, identifier)
     if owner is None or not caller.may_change(owner):
-        raise forbidden(f"{identifier.prefix} is not open to this token")
+        raise forbidden(f"{prefix or identifier.prefix} is not open to this token")
     return prefix
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import stat
 from pathlib import Path
@@ -99,6 +100,42 @@ def test_a_refusal_is_told_by_code_and_text(
 def test_arguments_are_no_part_of_the_path(seen: Seen) -> None:
     mumian.main(["idnode", "enterprises", "show", "../../x?y#z"])
     assert seen[0][0].url.raw_path == b"/v1/enterprises/..%2F..%2Fx%3Fy%23z"
+
+
+@pytest.mark.parametrize(
+    ("identifier", "path"),
+    [
+        ("88.100.1/P 1?x", b"88.100.1/P%201%3Fx"),
+        ("gs1:01/09506000134352/21/1", b"gs1:01/09506000134352/21/1"),
+        ("88.100.1/../../v1/usage", b"88.100.1/%2E%2E/%2E%2E/v1/usage"),
+    ],
+)
+def test_an_identifier_is_the_end_of_the_path(seen: Seen, identifier: str, path: bytes) -> None:
+    assert mumian.main(["idnode", "identifiers", "move", identifier, "--state", "retired", "--reason", "scrapped"]) == 0
+    request, body = seen[0]
+    assert (request.method, request.url.raw_path) == ("PATCH", b"/v1/identifiers/" + path)
+    assert body == {"state": "retired", "reason": "scrapped"}
+
+
+def test_a_body_comes_from_a_file_or_from_standard_input(
+    seen: Seen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "parts.json"
+    file.write_text('{"handle": "88.100.1/泵", "values": []}', "utf-8")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"name": "pump"}')))
+    for noun, verb, source in (("identifiers", "register", str(file)), ("templates", "write", "-")):
+        assert mumian.main(["idnode", noun, verb, source]) == 0
+    assert [body for _, body in seen] == [{"handle": "88.100.1/泵", "values": []}, {"name": "pump"}]
+    file.write_text("{")
+    for wrong in (file, tmp_path / "none.json"):
+        assert mumian.main(["idnode", "identifiers", "register", str(wrong)]) == 2
+        assert str(wrong) in capsys.readouterr().err
+    assert len(seen) == 2
+
+
+def test_what_a_list_is_of_stands_in_the_query(seen: Seen) -> None:
+    mumian.main(["idnode", "templates", "list", "--prefix", "gs1:9506000"])
+    assert seen[0][0].url.params["prefix"] == "gs1:9506000"
 
 
 def test_a_node_has_to_be_named_and_to_answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
