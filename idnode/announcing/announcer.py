@@ -108,6 +108,7 @@ class Announcer:
         if wanted is None:
             return (Cursor(waiting[-1].sequence),)
         body = announcement_body(wanted)
+        await self._store.write((), AUTHOR, self._now_ms())  # who can't note a delivery makes none
         if cursor.is_down and self._now_ms() - wanted.at_ms >= self._patience_ms():
             failure = "waited as long as one that was given up"
             return Cursor(wanted.sequence, is_down=True), self._given_up(key, wanted, body, 0, failure)

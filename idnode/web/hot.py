@@ -32,11 +32,13 @@ _END = b"\r\n\r\n"
 
 
 class Owners:
-    """A store that remembers who owns a prefix, until anything of enterprises may have changed; to be used behind Hot.renew()."""
+    """A store that remembers who owns a prefix, and which nobody does, until anything of enterprises may have changed; to be used
+    behind Hot.renew()."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._known: dict[str, Enterprise] = {}
+        self._free: set[str] = set()
         store.watch(self._forget)
         self.record = store.record
 
@@ -47,17 +49,21 @@ class Owners:
     async def enterprise_of(self, prefix: str) -> Enterprise | None:
         """See the contract."""
         known = self._known.get(prefix)
-        if known is None:
+        if known is None and prefix not in self._free:
             known = await self._store.enterprise_of(prefix)
-            if known is not None:
-                if len(self._known) >= _MOST_OWNERS:
-                    self._known.clear()
+            kept = self._free if known is None else self._known
+            if len(kept) >= _MOST_OWNERS:
+                kept.clear()
+            if known is None:
+                self._free.add(prefix)
+            else:
                 self._known[prefix] = known
         return known
 
     def _forget(self, keys: Collection[str] | None) -> None:
         if keys is None:
             self._known.clear()
+            self._free.clear()
 
 
 class Hot:

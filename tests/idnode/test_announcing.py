@@ -28,6 +28,7 @@ from idnode.announcing.post import NotDelivered, Poster
 from idnode.announcing.signature import is_signed, sign
 from idnode.enterprise import Role
 from idnode.settings import WebhookSettings
+from idnode.store.base import StoreAway
 
 from .conftest import Servers
 from .town import NAME, Town, founded, secret_of
@@ -383,6 +384,22 @@ async def test_another_process_goes_on_where_this_one_was_and_old_ones_are_forgo
     assert not await second.serve_all()
     assert len(scene.hooks.got) == 3
     assert len(await scene.town.node.store.announcements("pumpworks", 0, 10)) <= 1
+
+
+async def test_nothing_is_delivered_that_could_not_be_noted(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    await scene.town.register("A", REGISTRAR)
+
+    async def write(*_: object) -> None:
+        raise StoreAway("the store has moved")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scene.town.node.store, "write", write)
+        for _ in range(2):
+            with pytest.raises(StoreAway):
+                await scene.announcer.serve_all()
+    assert scene.hooks.got == []
+    assert await scene.announcer.serve_all()
+    assert len(scene.hooks.got) == 1
 
 
 async def test_a_subscription_that_is_ended_gets_nothing_more(scene: Scene) -> None:

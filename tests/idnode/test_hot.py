@@ -7,8 +7,10 @@ from http import HTTPStatus
 
 import pytest
 
+from idnode.enterprise import Enterprise
 from idnode.store.base import StoreFailed
 from idnode.web.answers import Answer
+from idnode.web.hot import Owners
 from idnode.web.hot_cache import AnswerCache, Kept
 from idnode.web.hot_protocol import MOST_HEAD_BYTES, MOST_IN_A_TURN
 from idnode.web.manner import LONGEST_BLOCK, MOST_BLOCKS, Manners
@@ -99,6 +101,30 @@ async def test_a_change_is_seen_by_the_next_who_asks(client: Client, house: Hous
     made = await house.post("/v1/identifiers", "registrar", {"handle": "88.100.1/P2", "values": []})
     assert made.status_code == 201
     assert b" 200 " in await ask(client, GET.replace(b"P1", b"P2"))
+
+
+async def test_who_owns_a_prefix_and_that_nobody_does_is_looked_up_once_until_it_changes(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    store, look_up = house.node.store, house.node.store.enterprise_of
+    owners = Owners(store)
+
+    async def enterprise_of(prefix: str) -> Enterprise | None:
+        asked.append(prefix)
+        return await look_up(prefix)
+
+    monkeypatch.setattr(store, "enterprise_of", enterprise_of)
+
+    async def ids() -> list[str | None]:
+        found = [await owners.enterprise_of(prefix) for prefix in ("88.100.1", "gs1:9506000")]
+        return [None if each is None else each.id for each in found]
+
+    assert await ids() == await ids() == ["pumpworks", None]
+    assert asked == ["88.100.1", "gs1:9506000"]
+    assert (await house.post("/v1/enterprises/forge/prefixes", "admin", {"prefix": "gs1:9506000"})).status_code == 201
+    assert await ids() == await ids() == ["pumpworks", "forge"]
+    assert len(asked) == 4
 
 
 async def test_only_what_everybody_gets_is_kept(client: Client, house: House) -> None:
