@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -83,6 +84,21 @@ class Account:
             column.append(value)
         self._historical.append(message.historical)
         self._seen.add(int(message.device[1:]) << 32 | serial)
+
+    def take_raw(self, at_ns: int, topic: str, payload: bytes) -> None:
+        """One message of floor.py, whose last level names the device."""
+        data = binascii.a2b_base64(payload)
+        registers = np.frombuffer(data, ">u2", offset=8)
+        self.values += len(registers)
+        device, serial = int(topic.rpartition("/d")[2]), int(registers[0])
+        if registers.tolist() != self._numbers[serial : serial + self._registers]:
+            self.altered += 1
+            return
+        t_ms = int.from_bytes(data[:8], "big")
+        for column, value in zip(self._columns, (device, serial, at_ns, t_ms), strict=True):
+            column.append(value)
+        self._historical.append(False)
+        self._seen.add(device << 32 | serial)
 
     @property
     def count(self) -> int:

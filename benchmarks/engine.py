@@ -1,4 +1,4 @@
-"""Modbus to subscriber, values per CPU-second: the gateway beside a bare pymodbus + paho loop, in turn.
+"""Modbus to subscriber, values per CPU-second: the gateway beside a bare pymodbus + paho loop and a floor, in turn.
 
     python -m benchmarks.engine [--json] [--rounds N] [--seconds S] [--devices N] [--period-ms MS] [--peers [--cache DIR]]
     python -m benchmarks.engine --profile [--py-spy PATH] [--period-ms MS]
@@ -7,6 +7,9 @@ Devices in C (line_server.c) -> publisher -> mosquitto -> mosquitto_sub, the out
 threads of the publisher, over the window in which values are counted; age is from the device's answer to the subscriber. Figures
 are medians over the rounds, ratios medians of each round's; `missing` is the sum of polls that were served and never came. Only
 the gateway keeps every reading on disk before it is sent, decodes into named tags with a status, and resends.
+
+`of_floor`: the gateway's values per CPU-second as a part of floor.py's, which neither decodes, names, judges nor recovers. It
+doesn't depend on the machine as the figures do.
 
 `kept_up`: in every round at least 98 % of what was offered was read. Where it wasn't, the machine was too busy, and values per
 CPU-second flatter: who comes late finds more to do at each wake-up.
@@ -18,6 +21,7 @@ CPU-second flatter: who comes late finds more to do at each wake-up.
 | `_rbe_1_percent` | a deadband on every tag, one value in a hundred changes: values read and judged, of which 1 % are delivered |
 | `_held` | 200,000 values/s offered (25 ms), the gateway on one core: what it delivers, its share of that core, its memory |
 
+`interpreter`: one built without profile-guided optimisation, as Debian's is built with, costs a fifth to a third more CPU.
 `load_average` is the machine's at the end (our own programs are about 1.5 of it): who else works on it spoils ages first.
 
 `peers` needs --peers: the rivals of benchmarks/peers in the same rounds, at 1 s and at 100 ms, without a fault
@@ -39,13 +43,15 @@ from typing import Any
 
 from benchmarks.cpu_profile import profile
 from benchmarks.peers.rivals import RIVAL_PERIODS_MS, Rivals, default_cache
-from benchmarks.window import Case, Sample, measure
+from benchmarks.window import Case, Instead, Sample, measure
 
 _SETTLE_S = 3.0
 """At most; no longer than what is measured."""
 _CHANGE = {"deadband": 0.5}
 _HELD_PERIOD_MS = 25
 _KEPT_UP = 0.98
+_BESIDE: tuple[Instead, ...] = ("bare", "floor")
+_COMPARED = ("", "_100ms")
 
 
 def cases(devices: int, period_ms: int | None) -> dict[str, Case]:
@@ -63,38 +69,46 @@ def cases(devices: int, period_ms: int | None) -> dict[str, Case]:
 
 def compare(
     chosen: dict[str, Case], rounds: int, seconds: float, rivals: Rivals | None
-) -> tuple[dict[str, list[Sample]], dict[str, list[Sample]]]:
-    """The gateway's samples and, for the cases without an extra, the bare loop's; everything in turn, `rounds` times."""
+) -> tuple[dict[str, list[Sample]], dict[tuple[Instead, str], list[Sample]]]:
+    """The gateway's samples and, for the cases without an extra, those of what runs beside it; all in turn, `rounds` times."""
     ours: dict[str, list[Sample]] = {suffix: [] for suffix in chosen}
-    bare: dict[str, list[Sample]] = {suffix: [] for suffix in ("", "_100ms") if suffix in chosen}
+    beside: dict[tuple[Instead, str], list[Sample]] = {
+        (i, suffix): [] for suffix in _COMPARED if suffix in chosen for i in _BESIDE
+    }
+    settle_s = min(_SETTLE_S, seconds)
     for _ in range(rounds):
         for suffix, case in chosen.items():
-            ours[suffix].append(measure(case, min(_SETTLE_S, seconds), seconds))
+            ours[suffix].append(measure(case, settle_s, seconds))
             _say(f"gateway{suffix}", ours[suffix][-1])
-            if suffix in bare:
-                bare[suffix].append(measure(dataclasses.replace(case, is_bare=True), min(_SETTLE_S, seconds), seconds))
-                _say(f"bare loop{suffix}", bare[suffix][-1])
+            for instead in _BESIDE if suffix in _COMPARED else ():
+                found = measure(dataclasses.replace(case, instead=instead), settle_s, seconds)
+                beside[instead, suffix].append(found)
+                _say(f"{instead}{suffix}", found)
         if rivals is not None:
             rivals.run_round(seconds)
-    return ours, bare
+    return ours, beside
 
 
-def figures(ours: dict[str, list[Sample]], bare: dict[str, list[Sample]], chosen: dict[str, Case]) -> dict[str, Any]:
+def figures(
+    ours: dict[str, list[Sample]], beside: dict[tuple[Instead, str], list[Sample]], chosen: dict[str, Case]
+) -> dict[str, Any]:
     """All keys but `peers`."""
     found: dict[str, Any] = {}
     for suffix, samples in ours.items():
-        if suffix in bare:
-            pairs = zip(samples, bare[suffix], strict=True)
-            ratio = statistics.median(_ratio(a.polled_per_cpu_s, b.polled_per_cpu_s) for a, b in pairs)
-            beside = {
-                "bare_values_per_cpu_s": round(_median(bare[suffix], lambda sample: sample.polled_per_cpu_s)),
-                "ratio": round(ratio, 2),
-                "bare_values_per_s": round(_median(bare[suffix], lambda sample: sample.delivered / sample.seconds)),
-                "bare_age_ms_p99": _age(bare[suffix], "age_ms_p99"),
-                "bare_rss_mb": round(_median(bare[suffix], lambda sample: sample.rss_mb)),
+        others: dict[str, Any] = {}
+        if suffix in _COMPARED:
+            bare, floor = beside["bare", suffix], beside["floor", suffix]
+            others = {
+                "bare_values_per_cpu_s": round(_median(bare, lambda sample: sample.polled_per_cpu_s)),
+                "ratio": _ratio(samples, bare),
+                "bare_values_per_s": round(_median(bare, lambda sample: sample.delivered / sample.seconds)),
+                "bare_age_ms_p99": _age(bare, "age_ms_p99"),
+                "bare_rss_mb": round(_median(bare, lambda sample: sample.rss_mb)),
+                "floor_values_per_cpu_s": round(_median(floor, lambda sample: sample.polled_per_cpu_s)),
+                "of_floor": _ratio(samples, floor),
+                "floor_values_per_s": round(_median(floor, lambda sample: sample.delivered / sample.seconds)),
+                "floor_missing": sum(sample.missing for sample in floor),
             }
-        else:
-            beside = {}
         keys = {
             "values_per_cpu_s": round(_median(samples, lambda sample: sample.polled_per_cpu_s)),
             "age_ms_p50": _age(samples, "age_ms_p50"),
@@ -107,12 +121,14 @@ def figures(ours: dict[str, list[Sample]], bare: dict[str, list[Sample]], chosen
             "missing": sum(sample.missing for sample in samples),
             "kept_up": all(sample.polled >= _KEPT_UP * chosen[suffix].offered_per_s * sample.seconds for sample in samples),
         }
-        found |= {f"{name}{suffix}": figure for name, figure in (keys | beside).items()}
+        found |= {f"{name}{suffix}": figure for name, figure in (keys | others).items()}
     return found
 
 
-def _ratio(one: float, other: float) -> float:
-    return one / other if other else float("nan")
+def _ratio(ones: list[Sample], others: list[Sample]) -> float:
+    """Of values per CPU-second, the median over the rounds."""
+    rates = [(one.polled_per_cpu_s, other.polled_per_cpu_s) for one, other in zip(ones, others, strict=True)]
+    return round(statistics.median(one / other if other else float("nan") for one, other in rates), 2)
 
 
 def _median(samples: list[Sample], figure: Callable[[Sample], float]) -> float:
@@ -155,8 +171,9 @@ def main() -> None:
         return
     chosen = cases(arguments.devices, arguments.period_ms)
     rivals = Rivals(arguments.cache, arguments.devices) if arguments.peers else None
-    ours, bare = compare(chosen, arguments.rounds, arguments.seconds, rivals)
-    result = figures(ours, bare, chosen)
+    ours, beside = compare(chosen, arguments.rounds, arguments.seconds, rivals)
+    result = figures(ours, beside, chosen)
+    result["interpreter"] = sys.version
     result["load_average"] = round(os.getloadavg()[0], 1)
     result["peers"] = "python -m benchmarks.engine --json --peers" if rivals is None else rivals.found()
     if rivals is not None and "_100ms" in ours:

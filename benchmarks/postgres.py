@@ -87,6 +87,42 @@ class Postgres:
         )
         return self.start()
 
+    def archive(self) -> Path:
+        """Keep the write-ahead log from now on, by files that are full or switched, in the folder that this returns."""
+        kept = self._own_folder("archive")
+        self._settings |= {"archive_mode": "on", "archive_command": f"test ! -f {kept}/%f && cp %p {kept}/%f"}
+        self.stop()
+        self.start()
+        return kept
+
+    def back_up(self) -> Path:
+        """A copy of the running cluster, without the log that is written meanwhile: that is in the archive."""
+        copy = self._own_folder("base")
+        source = f"host=127.0.0.1 port={self.port} user={USER}"
+        self._do("pg_basebackup", "-D", copy, "-d", source, "-X", "none", "-c", "fast", "--no-sync", "--no-manifest")
+        return copy
+
+    def make_as_of(self, base: Path, archive: Path, moment: str) -> Self:
+        """The cluster as it was at a moment: a back_up() and the log up to there."""
+        subprocess.run(["cp", "-a", base, self._data], check=True)
+        self._settings |= {"restore_command": f"cp {archive}/%f %p", "recovery_target_time": moment}
+        self._settings |= {"recovery_target_action": "promote"}
+        (self._data / "recovery.signal").touch()
+        self.start()
+        deadline = time.monotonic() + _PATIENCE_S
+        while self.sql("SELECT pg_is_in_recovery()", "postgres") != "f":
+            if time.monotonic() > deadline:
+                raise RuntimeError("the moment isn't reached")
+            time.sleep(0.02)
+        return self
+
+    def _own_folder(self, name: str) -> Path:
+        made = self.folder / name
+        made.mkdir(mode=0o700)
+        if self._as:
+            os.chown(made, self.folder.stat().st_uid, self.folder.stat().st_gid)
+        return made
+
     def start(self) -> Self:
         """Run it and return when it answers.
 

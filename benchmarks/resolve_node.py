@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.registration import PREFIX, registrations
 from idnode.enterprise import Name, Visibility
 from idnode.identifier import Identifier
-from idnode.store.sqlite import open_store
+from idnode.store.sqlite import SqliteStore, open_store
 
 _BATCH = 2000
 _SERVE = """
@@ -33,7 +33,7 @@ _PATIENCE_S = 30
 
 
 def fill(path: Path, count: int) -> float:
-    """Make the store with that many identifiers, unless it is there; returns identifiers registered per second."""
+    """Make the store with that many identifiers, or add those that it lacks; returns identifiers registered per second."""
     return asyncio.run(_fill(path, count))
 
 
@@ -42,11 +42,23 @@ async def _fill(path: Path, count: int) -> float:
     if await store.enterprise_of(PREFIX) is None:
         await store.add_enterprise("pumpworks", Name("木棉泵业", "Mumian Pump Works"), Visibility.PUBLIC, "88.100", "admin", 1)
     began = time.monotonic()
-    first = 0 if await store.record(Identifier(PREFIX, f"P{count - 1:08d}")) is None else count
+    first = await _present(store, count)
     for start in range(first, count, _BATCH):
         await store.register(registrations(start, min(_BATCH, count - start)), "pumpworks:bench", 1_790_000_000_000)
     await store.close()
     return (count - first) / (time.monotonic() - began)
+
+
+async def _present(store: SqliteStore, count: int) -> int:
+    """How many of so many are there; they were registered in order."""
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) // 2
+        if await store.record(Identifier(PREFIX, f"P{middle:08d}")) is None:
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 class NodeProcess:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import psutil
@@ -24,6 +24,11 @@ from benchmarks.subscriber import Subscriber
 
 _NS = 1_000_000_000
 _PATIENCE_S = 120.0
+
+
+Instead = Literal["bare", "floor"]
+"""bare_loop.py, floor.py; also the second level of their topics."""
+_MODULES: dict[Instead, str] = {"bare": "benchmarks.bare_loop", "floor": "benchmarks.floor"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +45,8 @@ class Case:
     sinks: int = 1
     core: int | None = None
     """The only one that the publisher may run on."""
-    is_bare: bool = False
-    """bare_loop.py in our place."""
+    instead: Instead | None = None
+    """What runs in our place."""
 
     @property
     def offered_per_s(self) -> float:
@@ -101,6 +106,8 @@ def measure(case: Case, settle_s: float, seconds: float, at_begin: Look = _nothi
     def take(at_ns: int, topic: str, payload: bytes) -> None:
         if topic.startswith(ALSO):
             others[ALSO] += 1
+        elif case.instead == "floor":
+            account.take_raw(at_ns, topic, payload)
         else:
             account.take(at_ns, topic, payload)
 
@@ -109,7 +116,7 @@ def measure(case: Case, settle_s: float, seconds: float, at_begin: Look = _nothi
         broker = stack.enter_context(Broker(folder))
         line = Line(case.devices, folder, every=case.every)
         with line:
-            topic = "mumian/bare/#" if case.is_bare else TOPIC
+            topic = TOPIC if case.instead is None else f"mumian/{case.instead}/#"
             subscriber = stack.enter_context(Subscriber(broker.port, [topic, *also_topics(case.sinks)], take))
             load = Load(line.ports, case.period_ms, broker.port, case.registers, case.sinks, case.tag)
             with _publisher(case, folder, load) as process:
@@ -152,12 +159,12 @@ def _wait_first(account: Account, process: psutil.Process, folder: Path) -> None
 
 @contextlib.contextmanager
 def _publisher(case: Case, folder: Path, load: Load) -> Iterator[psutil.Process]:
-    if not case.is_bare:
+    if case.instead is None:
         with Gateway(folder / "publisher", load, core=case.core) as gateway:
             yield psutil.Process(gateway.process.pid)
         return
     (folder / "publisher").mkdir()
-    words = ["benchmarks.bare_loop", str(load.broker_port), str(load.period_ms / 1000), str(load.registers)]
+    words = [_MODULES[case.instead], str(load.broker_port), str(load.period_ms / 1000), str(load.registers)]
     with (folder / "publisher" / "log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-m", *words, *map(str, load.ports)], stderr=log)
     try:

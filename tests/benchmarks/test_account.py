@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import binascii
 import json
+import struct
 
 import numpy as np
 import pytest
@@ -46,6 +48,15 @@ def test_a_message_that_no_poll_held_is_altered() -> None:
     bad["values"]["r0"] = None
     account = account_of(*((1, json.dumps(body).encode()) for body in (swapped, lost, bad)))
     assert (account.altered, account.count) == (3, 0)
+
+
+def test_what_the_floor_sends_tells_its_poll_too() -> None:
+    account = Account(3)
+    for registers in ((5, 6, 7), (6, 6, 7)):
+        account.take_raw(9, "mumian/floor/d4", binascii.b2a_base64(struct.pack(">q3H", 8, *registers), newline=False))
+    columns = account.columns()
+    assert (columns.device.tolist(), columns.serial.tolist(), columns.t_ms.tolist()) == ([4], [5], [8])
+    assert (account.values, account.altered) == (6, 1)
 
 
 def test_a_gap_is_no_telemetry() -> None:

@@ -32,9 +32,10 @@ def run(*words: str) -> dict[str, Any]:
 def test_the_engine_benchmark_prints_its_keys() -> None:
     found = run("engine", "--rounds", "1", "--seconds", "1.2", "--devices", "3")
     asked = ("values_per_cpu_s", "values_per_cpu_s_100ms", "age_ms_p50", "age_ms_p99", "rss_mb", "values_per_cpu_s_rbe")
-    assert all(found[key] > 0 for key in (*asked, "values_per_cpu_s_rbe_1_percent", "values_per_s_held", "ratio"))
+    assert all(found[key] > 0 for key in (*asked, "values_per_cpu_s_rbe_1_percent", "values_per_s_held", "ratio", "of_floor"))
     assert found["offered_values_per_s_held"] == 12_000
     assert [found[f"missing{suffix}"] for suffix in ("", "_100ms", "_rbe", "_rbe_1_percent", "_held")] == [0] * 5
+    assert (found["floor_missing"], found["floor_missing_100ms"]) == (0, 0)
     assert "--peers" in found["peers"]
 
 

@@ -21,3 +21,12 @@ def test_the_benchmark_prints_its_keys(tmp_path: Path) -> None:
     assert all(found[key] > 0 for key in asked)
     assert found["wrong"] == 0
     assert found["postgres"] is None
+
+
+def test_growth_is_told_by_count(tmp_path: Path) -> None:
+    require_service("wrk")
+    found = run("growth", "--counts", "2000,3000", "--rounds", "1", "--seconds", "1", "--folder", str(tmp_path))
+    assert found["wrong"] == 0
+    assert found["cold_of_first"].keys() == {"2000", "3000"}
+    assert found["cold_of_first"]["2000"] == 1
+    assert found["cold_rps"]["3000"] > 0
