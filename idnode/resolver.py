@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from idnode.access import Caller, Kind
-from idnode.enterprise import Enterprise
-from idnode.identifier import Identifier
+from idnode.enterprise import Enterprise, Standing
+from idnode.identifier import Identifier, Scheme
 from idnode.record import DEFAULT_TTL_S, Data, Format, HandleValue, Permission, Record, State
 from idnode.store.base import Enterprises, Store
 
@@ -65,13 +65,17 @@ class Resolver:
         A caller who may not read an enterprise's records gets the same answer whether one exists or not; so does one who asks for
         what a suspended enterprise has registered.
         """
-        prefix, enterprise = await owner_of(self._store, identifier)
+        if identifier.scheme is Scheme.HANDLE:  # a handle has one candidate: this is asked ten thousand times a second
+            prefix = identifier.prefix
+            enterprise = await self._store.enterprise_of(prefix)
+        else:
+            prefix, enterprise = await owner_of(self._store, identifier)
         if enterprise is None:
             return Resolution(identifier, Verdict.UNKNOWN)
         if not caller.may_read(enterprise):
             verdict = Verdict.ANONYMOUS if caller.kind is Kind.ANYBODY else Verdict.FORBIDDEN
             return Resolution(identifier, verdict)
-        if not caller.may_resolve(enterprise):
+        if enterprise.standing is not Standing.ACTIVE and not caller.may_resolve(enterprise):
             return Resolution(identifier, Verdict.BARRED, enterprise, prefix=prefix)
         record = await self._store.record(identifier, as_of_ms)
         if record is None:

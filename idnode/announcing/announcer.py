@@ -17,6 +17,7 @@ from epcis.timestamps import from_epoch_ms
 from idnode.affairs import CURSOR, UNDELIVERED, Cursor, Subscription, Undelivered, put_affair, read_affair
 from idnode.announcing.post import NotDelivered
 from idnode.announcing.signature import HEADER, sign
+from idnode.announcing.turn import Turn
 from idnode.settings import WebhookSettings
 from idnode.store.base import Stale, StoreAway, StoreFailed, StoreFull
 from idnode.store.business import SUBSCRIPTION, Announcement, Business, Entry, Put, Step, Trim
@@ -43,11 +44,15 @@ class Post(Protocol):
 class Announcer:
     """Serves all subscriptions of a store. One at a time for each store."""
 
-    def __init__(self, store: Business, post: Post, settings: WebhookSettings, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, store: Business, post: Post, settings: WebhookSettings, now_ms: Callable[[], int], turn: Turn | None = None
+    ) -> None:
+        """`turn`: this node's, where others may use the store."""
         self._store = store
         self._post = post
         self._settings = settings
         self._now_ms = now_ms
+        self._turn = turn
 
     async def serve_all(self) -> bool:
         """Deliver what is due, then forget what nobody waits for. Whether anything was delivered or given up."""
@@ -86,6 +91,8 @@ class Announcer:
             if not waiting or self._now_ms() < cursor.next_ms:
                 return turn > 0
             wanted = next((each for each in waiting if each.event in subscription.topics), None)
+            if wanted is not None and self._turn is not None and not await self._turn.is_mine():
+                return turn > 0
             steps = await self._attempt(entry.key, subscription, cursor, waiting, wanted)
             version = 0 if found is None else found.version
             try:

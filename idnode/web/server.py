@@ -77,7 +77,7 @@ async def _serve(settings: IdnodeSettings, admin: bytes, listeners: list[socket.
         await store.close()
         return _fail(EXIT_STORAGE, StoreFailed(f"{path_beside(settings.store.path)}: {error}"))
     try:
-        async with duties(store, settings.webhooks, _now_ms) as resolutions:
+        async with duties(store, settings, _now_ms) as resolutions:
             books = Books(statistics, resolutions.add)
             if settings.workers == 1:
                 return await _answer(settings, admin, listeners[0], url, store, books)

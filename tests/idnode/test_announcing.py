@@ -26,6 +26,7 @@ from idnode.announcing.address import BadAddress, check_url, pin
 from idnode.announcing.announcer import Announcer
 from idnode.announcing.post import NotDelivered, Poster
 from idnode.announcing.signature import is_signed, sign
+from idnode.announcing.turn import LASTS_MS, TURN, Turn
 from idnode.enterprise import Role
 from idnode.settings import WebhookSettings
 from idnode.store.base import StoreAway
@@ -400,6 +401,40 @@ async def test_nothing_is_delivered_that_could_not_be_noted(scene: Scene, monkey
     assert scene.hooks.got == []
     assert await scene.announcer.serve_all()
     assert len(scene.hooks.got) == 1
+
+
+async def test_of_several_nodes_one_announces_until_it_stops_or_is_missed(scene: Scene) -> None:
+    store, now_ms = scene.town.node.store, scene.town.node.now_ms
+    turns = [Turn(store, now_ms) for _ in range(3)]
+    nodes = [Announcer(store, scene.hooks, WebhookSettings(), now_ms, turn) for turn in turns]
+
+    async def announced_by(suffix: str) -> list[bool]:
+        await scene.town.register(suffix, REGISTRAR)
+        return [await node.serve_all() for node in nodes]
+
+    assert [await turn.is_mine() for turn in turns] == [True, False, False]
+    scene.town.clock[0] += LASTS_MS - 1  # it is missed, but not for long enough
+    nodes[0], first = Announcer(store, scene.hooks, WebhookSettings(), now_ms, Turn(store, now_ms)), nodes[0]
+    assert await announced_by("A") == [False, False, False]
+    scene.town.clock[0] += 1
+    assert [await node.serve_all() for node in (*nodes[1:], first)] == [True, False, False]
+    await turns[0].give_up()  # which isn't its own
+    assert await announced_by("B") == [False, True, False]
+    await turns[1].give_up()
+    assert await announced_by("C") == [True, False, False]
+    assert [body["identifiers"] for _, body, _ in scene.hooks.got] == [["88.100.1/A"], ["88.100.1/B"], ["88.100.1/C"]]
+
+
+async def test_a_turn_goes_on_while_it_is_used(scene: Scene) -> None:
+    store, now_ms = scene.town.node.store, scene.town.node.now_ms
+    mine, other = Turn(store, now_ms), Turn(store, now_ms)
+    for _ in range(20):
+        assert all(await asyncio.gather(mine.is_mine(), mine.is_mine()))
+        assert not await other.is_mine()
+        scene.town.clock[0] += LASTS_MS // 3
+    entry = await store.entry(TURN, "announcing")
+    assert entry is not None
+    assert entry.version < 20
 
 
 async def test_a_subscription_that_is_ended_gets_nothing_more(scene: Scene) -> None:
