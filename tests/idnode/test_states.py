@@ -48,6 +48,18 @@ async def test_what_is_retired_says_so_for_ever_and_gives_no_values(part: House)
     assert again.status_code == 409
 
 
+async def test_a_move_can_name_the_version_that_it_is_for(part: House) -> None:
+    tag = (await part.client.get(HERE)).headers["etag"]
+    headers = {**part.bearer("registrar"), "If-Match": tag}
+    moved = await part.client.patch(HERE, json={"state": "suspended"}, headers=headers)
+    assert (moved.status_code, moved.headers["etag"] == tag) == (200, False)
+    late = await part.client.patch(HERE, json={"state": "retired"}, headers=headers)
+    assert (late.status_code, late.json()["type"]) == (412, "urn:mumian:problem:outdated")
+    changed = await part.client.put(HERE, json={"values": []}, headers={**headers, "If-Match": moved.headers["etag"]})
+    assert changed.status_code == 200
+    assert (await part.client.put(HERE, json={"values": VALUES}, headers=headers)).status_code == 412
+
+
 async def test_what_is_suspended_comes_back_with_its_values(part: House) -> None:
     assert (await move(part, "suspended")).status_code == 200
     answer = await part.client.get(HERE)

@@ -83,6 +83,11 @@ async def test_a_member_is_told_of_its_own_prefix_only(house: House) -> None:
         assert (await house.client.get(f"/v1/statistics{query}", headers=house.bearer("reader"))).status_code == 200
     assert asked == [(19_997, 19_998, None), (19_970, 20_000, "88.100.1"), (19_970, 20_000, "88.100.1")]
     assert (await house.client.get("/v1/statistics?prefix=88.100.2", headers=house.bearer("reader"))).status_code == 403
+    assert (await house.post("/v1/enterprises/pumpworks/prefixes", "admin", {"prefix": "gs1:9506000"})).status_code == 201
+    assert (await house.client.get("/v1/statistics?prefix=gs1:9506000", headers=house.bearer("reader"))).status_code == 200
+    assert asked[3:] == [(19_970, 20_000, "gs1:9506000")]
+    await house.post("/v1/prefixes/88.100.2/transfer", "admin", {"to": "pumpworks"})
+    assert (await house.client.get("/v1/statistics", headers=house.bearer("forge_reader"))).status_code == 403
     assert (await house.client.get("/v1/statistics")).status_code == 401
     assert (await house.client.get("/v1/statistics?from=never", headers=house.bearer("admin"))).status_code == 422
 

@@ -57,6 +57,23 @@ class TestTemplates:
         heads = (await house.client.get("/v1/templates?prefix=88.100.1")).json()
         assert heads == [{"prefix": "88.100.1", "name": "pump", "version": 1, "state": "withdrawn", "title": NAME}]
 
+    async def test_each_prefix_of_a_house_has_its_own(self, published: House) -> None:
+        granted = await published.post("/v1/enterprises/pumpworks/prefixes", "admin", {"prefix": "gs1:9506000"})
+        assert granted.status_code == 201
+        order = {"handle": "gs1:01/09506000134352/21/1", "values": [flow("1")], "template": {"name": "pump", "version": 1}}
+        refused = await published.post("/v1/identifiers", "registrar", order)
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/template")
+        made = await published.post("/v1/templates", "registrar", {**ORDER, "prefix": "gs1:9506000", "items": [FLOW]})
+        assert (made.status_code, made.headers["location"]) == (201, "/v1/templates/gs1:9506000/pump/1")
+        assert (await published.post("/v1/templates/gs1:9506000/pump/1/publish", "forge_registrar", {})).status_code == 403
+        assert (await published.post("/v1/templates/gs1:9506000/pump/1/publish", "registrar", {})).status_code == 200
+        assert (await published.post("/v1/identifiers", "registrar", order)).status_code == 201
+        heads = [(await published.client.get(f"/v1/templates?prefix={each}")).json() for each in ("gs1:9506000", "88.100.1")]
+        assert [[(head["prefix"], head["version"]) for head in each] for each in heads] == [
+            [("gs1:9506000", 1)],
+            [("88.100.1", 1)],
+        ]
+
     async def test_what_is_read_can_be_sent_again_as_the_next_version(self, published: House) -> None:
         told = (await published.client.get(f"{HERE}/1")).json()
         order = {name: told[name] for name in ("prefix", "name", "title", "items")}
