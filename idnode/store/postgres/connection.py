@@ -26,6 +26,8 @@ _SESSION = {
     "jit": "off",
     # Rows of one statement that come as arrays are laid out in memory; they would else go through a file.
     "work_mem": "32MB",
+    # Who doesn't say so is of a version that didn't count what it registers, and is refused (0003_business.sql).
+    "mumian.writes": "2",
 }
 # An operator may ask for more than `on` (remote_apply), never for less.
 _ON_PRIMARY = """

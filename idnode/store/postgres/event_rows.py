@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import chain
 from typing import Any
 
 from idnode.event import Capture, CaptureError, CaptureReport, ErrorBehaviour, EventQuery, NewEvent, StoredEvent
 from idnode.record import State
-from idnode.store.base import AlreadyThere, StoreRefused
+from idnode.store.base import AlreadyThere, OverQuota, StoreRefused
 from idnode.store.outcome import capture_error, refuse_commissioning
 from idnode.store.postgres import record_rows
 from idnode.store.postgres.connection import Session
 from idnode.store.postgres.record_rows import New
+from idnode.store.postgres.tally import Owners, Rooms
 from idnode.store.postgres.text import digest, kept, told
 
 _TURN = 0x45564E54
@@ -39,21 +42,33 @@ _LINKS = """
 class _Standing:
     """What speaks against an event of a document, by what is stored and by the events before it."""
 
-    def __init__(self, digests: set[bytes], ids: set[bytes], registered: dict[str, tuple[State, str | None]]) -> None:
+    def __init__(
+        self, digests: set[bytes], ids: set[bytes], registered: dict[str, tuple[State, str | None]], rooms: Rooms
+    ) -> None:
         self.digests = digests
         self.ids = ids
         self.registered = registered
+        self._rooms = rooms
 
-    def refuse(self, event: NewEvent) -> None:
-        """Raise what does."""
+    def admit(self, event: NewEvent, made: Sequence[New]) -> None:
+        """Raise what does, or take it that the event is stored; `made`: its registrations."""
         if digest(event.id) in self.ids:
             raise AlreadyThere(f"there is another event {event.id}")
         for registration in event.registrations:
             state, event_id = self.registered.get(registration.identifier.key, (None, None))
             refuse_commissioning(registration.identifier, state, event_id, event.place)
+        taken: dict[str, New] = {}
+        for each in made:
+            if each.key in self.registered or each.key in taken:
+                continue
+            if not self._rooms.take(each):
+                for other in taken.values():
+                    self._rooms.put_back(other)
+                raise OverQuota(f"{each.registration.identifier} is one more than its enterprise may have")
+            taken[each.key] = each
+        self._add(event)
 
-    def add(self, event: NewEvent) -> None:
-        """It is stored."""
+    def _add(self, event: NewEvent) -> None:
         self.digests.add(event.digest)
         self.ids.add(digest(event.id))
         for registration in event.registrations:
@@ -66,27 +81,30 @@ async def take_turn(session: Session) -> None:
     await session.value("SELECT pg_advisory_xact_lock($1)", _TURN)
 
 
-async def capture(session: Session, new: Capture, again: bool) -> CaptureReport:
+async def capture(session: Session, new: Capture, again: bool, owners: Owners) -> CaptureReport:
     """See Events.capture; take_turn() went before. Nothing is written before it is clear that nothing is refused."""
     if again and (there := await capture_report(session, new.id)) is not None:
         return there
-    standing = await _standing(session, new)
-    errors, taken, repeated = list(new.errors), [], 0
-    for event in new.events:
+    made = [[New(each, new.author, new.at_ms, event.id) for each in event.registrations] for event in new.events]
+    assumed, rooms = await owners.hold(session, list(chain.from_iterable(made)))
+    standing = await _standing(session, new, rooms)
+    errors, repeated = list(new.errors), 0
+    taken: list[tuple[NewEvent, list[New]]] = []
+    for event, registrations in zip(new.events, made, strict=True):
         if event.digest in standing.digests:
             repeated += 1
             continue
         try:
-            standing.refuse(event)
+            standing.admit(event, registrations)
         except StoreRefused as refusal:
             if new.behaviour is ErrorBehaviour.ROLLBACK:
                 raise
             errors.append(capture_error(event.place, refusal))
             continue
-        standing.add(event)
-        taken.append(event)
+        taken.append((event, registrations))
     if taken:
-        await _keep(session, taken, new)
+        await _keep(session, [event for event, _ in taken], new)
+        await record_rows.commission(session, [each for _, registrations in taken for each in registrations], assumed)
     report = CaptureReport(new.id, new.enterprise, new.at_ms, new.at_ms, new.behaviour, tuple(errors), len(taken), repeated)
     await session.value(
         "INSERT INTO captures VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
@@ -96,7 +114,7 @@ async def capture(session: Session, new: Capture, again: bool) -> CaptureReport:
     return report
 
 
-async def _standing(session: Session, new: Capture) -> _Standing:
+async def _standing(session: Session, new: Capture, rooms: Rooms) -> _Standing:
     digests = await session.rows(
         "SELECT digest FROM events WHERE digest = ANY($1::bytea[])", [each.digest for each in new.events]
     )
@@ -105,10 +123,10 @@ async def _standing(session: Session, new: Capture) -> _Standing:
     )
     identifiers = [each.identifier for event in new.events for each in event.registrations]
     registered = await record_rows.standing(session, identifiers)
-    return _Standing({each for (each,) in digests}, {each for (each,) in ids}, registered)
+    return _Standing({each for (each,) in digests}, {each for (each,) in ids}, registered, rooms)
 
 
-async def _keep(session: Session, events: list[NewEvent], new: Capture) -> None:
+async def _keep(session: Session, events: Sequence[NewEvent], new: Capture) -> None:
     rows = await session.rows("SELECT nextval('event_sequence') FROM generate_series(1, $1)", len(events))
     sequences = sorted(number for (number,) in rows)
     await session.value(
@@ -122,9 +140,6 @@ async def _keep(session: Session, events: list[NewEvent], new: Capture) -> None:
         [digest(link.epc) for link, _ in links], [number for _, number in links],
         [link.role.value for link, _ in links], [kept(link.epc) for link, _ in links],
     )  # fmt: skip
-    made = [New(each, new.author, new.at_ms, event.id) for event in events for each in event.registrations]
-    await record_rows.place(session, made)
-    await record_rows.commission(session, made)
 
 
 async def event(session: Session, key: str) -> StoredEvent | None:

@@ -12,6 +12,7 @@ from idnode.store.outcome import rows_to_do
 from idnode.store.postgres import record_rows
 from idnode.store.postgres.connection import Session
 from idnode.store.postgres.record_rows import New
+from idnode.store.postgres.tally import Owners
 from idnode.store.postgres.text import kept, told
 
 
@@ -28,7 +29,9 @@ async def begin_job(session: Session, key: str, owner: str, author: str, at_ms: 
     return there
 
 
-async def advance_job(session: Session, key: str, first_row: int, rows: Sequence[Row], at_ms: int, again: bool) -> Advance:
+async def advance_job(
+    session: Session, key: str, first_row: int, rows: Sequence[Row], at_ms: int, again: bool, owners: Owners
+) -> Advance:
     """See Jobs.advance_job. Pieces of one job take turns."""
     now = await _job(session, key, " FOR UPDATE")
     left = rows_to_do(now, first_row, list(rows))
@@ -37,8 +40,7 @@ async def advance_job(session: Session, key: str, first_row: int, rows: Sequence
     told_of = left or list(rows)
     registrations = [row for row in told_of if isinstance(row, Registration)]
     new = [New(each, now.author, at_ms) for each in registrations]
-    await record_rows.place(session, new)
-    outcomes = await record_rows.register(session, new, again) if new else []
+    outcomes = await record_rows.register(session, new, again, owners) if new else []
     if not left:  # it was done, and nobody was told what came of it
         following = iter(outcomes)
         return Advance(now, tuple(None if isinstance(row, BadRow) else next(following) for row in told_of))

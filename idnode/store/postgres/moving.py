@@ -113,7 +113,7 @@ class Move:
             rows = each.table.rows(self._source, each.after, each.upto)
             here, there = digest_of(rows), await each.table.digest(self._session, each.after, each.upto)
             if here != there:
-                await each.table.put(self._session, rows)
+                await each.table.put(self._session, rows, each.after, each.upto)
                 copied += len(rows)
                 there = await each.table.digest(self._session, each.after, each.upto)
             # What changes from here on is told by the feed before anything is compared for the last time.
@@ -137,7 +137,9 @@ class Move:
                 differing.append(f"{table.name}: {here} rows, {there} in the database")
         if differing:
             raise NotMovable(f"the two differ: {'; '.join(differing[:5])}")
-        await self._session.value("SELECT setval('event_sequence', (SELECT coalesce(max(sequence), 0) + 1 FROM events), false)")
+        for numbers, table in (("event_sequence", "events"), ("announcement_sequence", "announcements")):
+            following = f"(SELECT coalesce(max(sequence), 0) + 1 FROM {table})"  # noqa: S608 ours
+            await self._session.value(f"SELECT setval('{numbers}', {following}, false)")  # noqa: S608
         return moved
 
 

@@ -1,127 +1,103 @@
-"""The rows of enterprises, tokens and leases. Functions on a session; who calls them owns the transaction."""
+"""The rows of leases. Functions on a session; who calls them owns the transaction.
+
+Whoever leases under a prefix, or gives back, waits until nobody registers there: what is free is free until the transaction ends.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from idnode.enterprise import Enterprise, Lease, LeaseOrder, Name, Role, Token, Visibility
+from idnode.enterprise import Lease, LeaseOrder, Pool
 from idnode.identifier import Identifier
 from idnode.store.base import AlreadyThere, NotThere
-from idnode.store.outcome import lease_id, suffix
+from idnode.store.outcome import given_back, lease_id, pool_of, suffix
 from idnode.store.postgres.connection import Session
+from idnode.store.postgres.tally import hold_alone
 from idnode.store.postgres.text import kept, told
 
-_ENTERPRISE = "SELECT id, name_zh, name_en, prefix, visibility, author, since_ms FROM enterprises"
+_LEASE = "SELECT id, prefix, holder, suffixes, expires_ms FROM leases WHERE id = $1"
 _SPARE = 64
 """Suffixes that are looked at beyond those that are asked for: some may be registered."""
-
-
-async def add_enterprise(
-    session: Session, key: str, name: Name, visibility: Visibility, node_prefix: str, author: str, at_ms: int, again: bool
-) -> Enterprise:
-    """See Enterprises.add_enterprise."""
-    await session.run("LOCK TABLE enterprises IN SHARE ROW EXCLUSIVE MODE")  # whoever reads it goes on
-    row = await session.row(f"{_ENTERPRISE} WHERE id = $1", key)
-    if row is not None:
-        there = _enterprise(row)
-        if again and (there.name, there.visibility, *row[5:]) == (name, visibility, author, at_ms):
-            return there
-        raise AlreadyThere(f"there is an enterprise {key}")
-    number = await session.value("SELECT coalesce(max(number), 0) + 1 FROM enterprises")
-    made = Enterprise(key, name, f"{node_prefix.upper()}.{number}", visibility)
-    await session.value(
-        "INSERT INTO enterprises VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        key, number, made.prefix, kept(name.zh), kept(name.en), visibility.value, author, at_ms,
-    )  # fmt: skip
-    return made
-
-
-def _enterprise(row: Any) -> Enterprise:
-    return Enterprise(row[0], Name(told(row[1]), told(row[2])), row[3], Visibility(row[4]))
-
-
-async def enterprise(session: Session, key: str) -> Enterprise | None:
-    """See Enterprises.enterprise."""
-    row = await session.row(f"{_ENTERPRISE} WHERE id = $1", key)
-    return None if row is None else _enterprise(row)
-
-
-async def enterprise_of(session: Session, prefix: str) -> Enterprise | None:
-    """See Enterprises.enterprise_of."""
-    row = await session.row(f"{_ENTERPRISE} WHERE prefix = $1", prefix)
-    return None if row is None else _enterprise(row)
-
-
-async def enterprises(session: Session) -> list[Enterprise]:
-    """See Enterprises.enterprises."""
-    return [_enterprise(row) for row in await session.rows(f"{_ENTERPRISE} ORDER BY number")]
-
-
-async def add_token(session: Session, new: Token, author: str, at_ms: int, again: bool) -> None:
-    """See Tokens.add_token."""
-    if await enterprise(session, new.enterprise) is None:
-        raise NotThere(f"there is no enterprise {new.enterprise}")
-    made = await session.value(
-        "INSERT INTO tokens (digest, enterprise, label, role, author, since_ms) VALUES ($1, $2, $3, $4, $5, $6)"
-        " ON CONFLICT DO NOTHING RETURNING 1",
-        new.digest, new.enterprise, new.label, new.role.value, author, at_ms,
-    )  # fmt: skip
-    if made is None and not (again and await token(session, new.digest) == new):
-        raise AlreadyThere(f"there is a token {new.label}")
-
-
-async def revoke_token(session: Session, owner: str, label: str, at_ms: int, again: bool) -> None:
-    """See Tokens.revoke_token."""
-    where = "WHERE enterprise = $1 AND label = $2 AND"
-    ended = await session.value(
-        f"UPDATE tokens SET revoked_ms = $3 {where} revoked_ms IS NULL RETURNING 1",  # noqa: S608 a constant
-        owner, label, at_ms,
-    )  # fmt: skip
-    if ended is None and again:
-        ended = await session.value(f"SELECT 1 FROM tokens {where} revoked_ms = $3", owner, label, at_ms)  # noqa: S608
-    if ended is None:
-        raise NotThere(f"there is no token {label}")
-
-
-async def token(session: Session, digest: bytes) -> Token | None:
-    """See Tokens.token."""
-    row = await session.row("SELECT enterprise, label, role FROM tokens WHERE digest = $1 AND revoked_ms IS NULL", digest)
-    return None if row is None else Token(digest, row[0], row[1], Role(row[2]))
+_TAKE = """
+    UPDATE returns SET taken = $3 FROM (
+        SELECT lease, suffix FROM returns AS free WHERE prefix = $1 AND taken IS NULL
+            AND (SELECT true FROM identifiers WHERE key = free.prefix || '/' || free.suffix) IS NULL
+        ORDER BY suffix LIMIT $2
+    ) AS free
+    WHERE returns.lease = free.lease AND returns.suffix = free.suffix RETURNING returns.suffix"""
+_RETURN = """
+    INSERT INTO returns (lease, suffix, prefix, at_ms)
+    SELECT $1, suffix, $2, $3 FROM unnest($4::text[]) AS suffix ON CONFLICT DO NOTHING"""
 
 
 async def lease(session: Session, order: LeaseOrder, at_ms: int) -> tuple[Lease, bool]:
     """See Leases.lease."""
-    # Whoever leases under this prefix waits here; so the same order twice is one lease.
+    await hold_alone(session, order.prefix)
+    # Whoever leases under this prefix waits here, whosever it is; so the same order twice is one lease.
     await session.value("INSERT INTO serials VALUES ($1, 1) ON CONFLICT DO NOTHING", order.prefix)
     serial = await session.value("SELECT next FROM serials WHERE prefix = $1 FOR UPDATE", order.prefix)
-    row = await session.row("SELECT prefix, holder, suffixes FROM leases WHERE id = $1", lease_id(order))
-    if row is not None:
-        if row[0] != order.prefix:
+    key = lease_id(order)
+    there = _lease(await session.row(_LEASE, key))
+    if there is not None:
+        if there.prefix != order.prefix:
             raise AlreadyThere("that idempotency key ordered under another prefix")
-        return Lease(lease_id(order), row[0], told(row[1]), tuple(json.loads(row[2]))), False
-    free, serial = await _free_suffixes(session, order, serial)
-    made = Lease(lease_id(order), order.prefix, order.holder, free)
+        return there, False
+    returned = sorted(suffix for (suffix,) in await session.rows(_TAKE, order.prefix, order.count, key))
+    free, serial = await _free_suffixes(session, order.prefix, order.count - len(returned), serial)
+    made = Lease(key, order.prefix, order.holder, (*returned, *free), order.expires_ms)
     await session.value("UPDATE serials SET next = $2 WHERE prefix = $1", order.prefix, serial)
     await session.value(
-        "INSERT INTO leases VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        made.id, made.prefix, kept(made.holder), order.token, kept(order.key), json.dumps(free), at_ms,
+        "INSERT INTO leases VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        made.id, made.prefix, kept(made.holder), order.token, kept(order.key), json.dumps(made.suffixes), at_ms, made.expires_ms,
     )  # fmt: skip
     return made, True
 
 
-async def _free_suffixes(session: Session, order: LeaseOrder, serial: int) -> tuple[tuple[str, ...], int]:
-    """As many as are ordered, and the serial that follows the last."""
+def _lease(row: Any) -> Lease | None:
+    return None if row is None else Lease(row[0], row[1], told(row[2]), tuple(json.loads(row[3])), row[4])
+
+
+async def _free_suffixes(session: Session, prefix: str, count: int, serial: int) -> tuple[list[str], int]:
+    """So many that nobody had, and the serial that follows the last."""
     free: list[str] = []
-    while len(free) < order.count:
-        numbers = range(serial, serial + order.count - len(free) + _SPARE)
-        keys = {Identifier(order.prefix, suffix(number)).key: number for number in numbers}
-        rows = await session.rows("SELECT key FROM identifiers WHERE key = ANY($1::text[])", list(keys))
-        taken = {keys[key] for (key,) in rows}
+    while len(free) < count:
+        numbers = range(serial, serial + count - len(free) + _SPARE)
+        taken = await _registered(session, prefix, [suffix(number) for number in numbers])
         for number in numbers:
-            if len(free) == order.count:
+            if len(free) == count:
                 break
             serial = number + 1
-            if number not in taken:
+            if suffix(number) not in taken:
                 free.append(suffix(number))
-    return tuple(free), serial
+    return free, serial
+
+
+async def _registered(session: Session, prefix: str, suffixes: Sequence[str]) -> set[str]:
+    keys = {Identifier(prefix, each).key: each for each in suffixes}
+    rows = await session.rows("SELECT key FROM identifiers WHERE key = ANY($1::text[])", list(keys))
+    return {keys[key] for (key,) in rows}
+
+
+async def pool(session: Session, key: str) -> Pool | None:
+    """See Pools.pool."""
+    lease = _lease(await session.row(_LEASE, key))
+    if lease is None:
+        return None
+    returned = {suffix for (suffix,) in await session.rows("SELECT suffix FROM returns WHERE lease = $1", key)}
+    kept_back = [each for each in lease.suffixes if each not in returned]
+    return pool_of(lease, await _registered(session, lease.prefix, kept_back), returned)
+
+
+async def give_back(session: Session, key: str, suffixes: Sequence[str] | None, at_ms: int) -> Pool:
+    """See Pools.give_back. Done again it changes nothing and tells the same."""
+    prefix = await session.value("SELECT prefix FROM leases WHERE id = $1", key)
+    if prefix is not None:
+        await hold_alone(session, prefix)
+    now = await pool(session, key)
+    if now is None:
+        raise NotThere(f"there is no lease {key}")
+    free = given_back(now, suffixes)
+    await session.value(_RETURN, key, now.lease.prefix, at_ms, free)
+    return pool_of(now.lease, {*now.registered}, {*now.returned, *free})

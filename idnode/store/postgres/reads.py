@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
 from idnode.enterprise import Enterprise, Token
+from idnode.enterprise import Pool as Leased
 from idnode.event import CaptureReport, EventQuery, StoredEvent
 from idnode.identifier import Identifier
 from idnode.job import Finding, Job
 from idnode.record import Record, State
 from idnode.store.base import PAGE, StoreAway, StoreFailed
-from idnode.store.postgres import event_rows, job_rows, owner_rows, record_rows, template_rows
+from idnode.store.business import ANSWERS_DEPEND_ON, Announcement, Entry, Usage
+from idnode.store.postgres import business_rows, event_rows, job_rows, owner_rows, record_rows, template_rows
 from idnode.store.postgres.connection import Conflict, Lost, Pool, Session
 from idnode.store.postgres.feed import Feed
 from idnode.store.postgres.standbys import AWAY_S, Standbys
+from idnode.store.registry import Registry
 from idnode.template import Template
 
 P = ParamSpec("P")
@@ -28,11 +31,11 @@ PATIENCE_S = 15.0
 MOST_LOOKS = 5
 """At what changes while it is read."""
 _PAUSE_S = 0.05
-_ENTERPRISES = ""
-"""The key of what is no identifier's: it is recent when anything is."""
+_ANYTHING = ""
+"""The key of what a change of is announced as one of anything: it is recent when anything is."""
 
 
-class PostgresReads:
+class PostgresReads(Registry):
     """What idnode.store.base.Store has that changes nothing."""
 
     def __init__(self, primary: Pool, standbys: Standbys, feed: Feed) -> None:
@@ -44,21 +47,47 @@ class PostgresReads:
         """See PostgresStore."""
         raise NotImplementedError
 
-    async def enterprise(self, key: str) -> Enterprise | None:
+    async def entry(self, kind: str, key: str) -> Entry | None:
         """See the contract."""
-        return await self._lookup(_ENTERPRISES, owner_rows.enterprise, key)
+        if kind in ANSWERS_DEPEND_ON:
+            return await self._lookup(_ANYTHING, business_rows.entry, kind, key)
+        return await self._read(business_rows.entry, kind, key)
+
+    async def entries(self, kind: str, group: str | None = None, after: str = "", limit: int = PAGE) -> list[Entry]:
+        """See the contract."""
+        if kind in ANSWERS_DEPEND_ON:
+            return await self._lookup(_ANYTHING, business_rows.entries, kind, group, after, limit)
+        return await self._read(business_rows.entries, kind, group, after, limit)
+
+    async def entry_versions(self, kind: str, key: str, after: int = 0, limit: int = PAGE) -> list[Entry]:
+        """See the contract."""
+        return await self._read(business_rows.entry_versions, kind, key, after, limit)
 
     async def enterprise_of(self, prefix: str) -> Enterprise | None:
         """See the contract."""
-        return await self._lookup(_ENTERPRISES, owner_rows.enterprise_of, prefix)
-
-    async def enterprises(self) -> list[Enterprise]:
-        """See the contract."""
-        return await self._lookup(_ENTERPRISES, owner_rows.enterprises)
+        return await self._lookup(_ANYTHING, business_rows.enterprise_of, prefix)
 
     async def token(self, digest: bytes) -> Token | None:
         """See the contract."""
-        return await self._read(owner_rows.token, digest)
+        return await self._read(business_rows.token, digest)
+
+    async def registered(self, prefixes: Sequence[str]) -> list[int]:
+        """See the contract."""
+        return await self._read(business_rows.registered, prefixes)
+
+    async def usage(
+        self, enterprise: str | None, first_day: int, last_day: int, after: tuple[int, str], limit: int
+    ) -> list[Usage]:
+        """See the contract."""
+        return await self._read(business_rows.usage, enterprise, first_day, last_day, after, limit)
+
+    async def announcements(self, enterprise: str, after: int, limit: int) -> list[Announcement]:
+        """See the contract."""
+        return await self._read(business_rows.announcements, enterprise, after, limit)
+
+    async def pool(self, lease: str) -> Leased | None:
+        """See the contract."""
+        return await self._read(owner_rows.pool, lease)
 
     async def record(self, identifier: Identifier, as_of_ms: int | None = None) -> Record | None:
         """See the contract."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from itertools import repeat
 from typing import Any
 
 from idnode.identifier import Identifier, parse_identifier
 from idnode.record import Record, Registered, Registration, State
 from idnode.store.base import NotThere
 from idnode.store.content import decode_content, encode_record, encode_registration
-from idnode.store.outcome import outcome
+from idnode.store.outcome import event_of, outcome
 from idnode.store.postgres.connection import Conflict, Session, Taken
+from idnode.store.postgres.tally import Owners, Told
 from idnode.store.postgres.text import kept, told
 from idnode.store.record_rows import CODES, STATES
 
@@ -21,25 +21,29 @@ _SOME = f"SELECT key, {_COLUMNS} FROM identifiers WHERE key = ANY($1::text[])"  
 _EARLIER = "SELECT version, state, since_ms, author, reason, NULL, content FROM versions WHERE key = $1"
 _AS_OF = f"{_EARLIER} AND since_ms <= $2 ORDER BY version DESC LIMIT 1"
 _BETWEEN = f"{_EARLIER} AND version > $2 AND version < $3 ORDER BY version LIMIT $4"
-_ROWS = """
-    SELECT key, since_ms, 1, state, owner, author, event_id, content
-    FROM unnest($1::text[], $2::bigint[], $3::smallint[], $4::text[], $5::text[], $6::text[], $7::bytea[])
-        AS new (key, since_ms, state, owner, author, event_id, content)"""
-_INTO = "INSERT INTO identifiers (key, since_ms, version, state, owner, author, event_id, content)"
 # One statement, and so one round trip and one commit: those who are told hear of it when it is committed.
-_REGISTER = f"""
-    WITH made AS ({_INTO} {_ROWS} ON CONFLICT DO NOTHING RETURNING key),
-        announced AS (SELECT pg_notify($8, payload) FROM unnest($9::text[]) AS payload)
-    SELECT (SELECT array_agg(key) FROM made), (SELECT count(*) FROM announced)"""  # noqa: S608
-_COPIED = ["key", "since_ms", "state", "owner", "author", "event_id", "content", "version"]
+_REGISTER = """
+    SELECT idnode_register(
+        $1::text[], $2::bigint[], $3::smallint[], $4::text[], $5::text[], $6::bytea[], $7::integer[],
+        $8::text[], $9::text[], $10::boolean[], $11, $12::text[]
+    )"""
+_COUNT = """
+    SELECT idnode_count(
+        $1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::integer[], $7::text[], $8::text[]
+    )"""
+_COPIED = ["key", "since_ms", "version", "state", "owner", "author", "event_id", "content"]
 MANY = 500
 """Registrations at once from which on they are copied."""
 NOTIFY = "SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload"
-_COMMISSION = f"""
-    {_INTO} {_ROWS}
-    ON CONFLICT (key) DO UPDATE SET event_id = excluded.event_id
-        WHERE identifiers.event_id IS NULL AND identifiers.state <> {CODES[State.RETIRED]}
-    RETURNING key"""
+_COMMISSION = """
+    INSERT INTO identifiers (key, since_ms, version, state, owner, author, event_id, content)
+    SELECT * FROM unnest(
+        $1::text[], $2::bigint[], $3::integer[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::bytea[]
+    ) ON CONFLICT DO NOTHING RETURNING key"""
+_GIVE = f"""
+    UPDATE identifiers SET event_id = given.event_id FROM unnest($1::text[], $2::text[]) AS given (key, event_id)
+    WHERE identifiers.key = given.key AND identifiers.event_id IS NULL AND state <> {CODES[State.RETIRED]}
+    RETURNING identifiers.key"""  # noqa: S608 a number of ours
 _CHANGE = """
     WITH before AS (
             SELECT version, since_ms, state, author, reason, content FROM identifiers WHERE key = $1 AND version = $2 FOR UPDATE
@@ -49,23 +53,31 @@ _CHANGE = """
             SELECT pg_notify($8, payload) FROM unnest($9::text[]) AS payload WHERE EXISTS (SELECT FROM before)
         )
     UPDATE identifiers SET version = $2 + 1, state = $3, since_ms = $4, author = $5, reason = $6, content = $7
-    FROM before WHERE key = $1 RETURNING event_id, (SELECT count(*) FROM announced)"""
+    FROM before WHERE key = $1
+    RETURNING event_id, (SELECT count(*) FROM announced), idnode_announce($10::text[], $11, $1, $4, $5)"""
 
 
 class New:
     """A registration by someone, encoded."""
 
-    __slots__ = ("at_ms", "author", "content", "event_id", "key", "owner", "registration")
+    __slots__ = ("at_ms", "author", "content", "event_id", "key", "prefix", "registration")
 
     def __init__(self, registration: Registration, author: str, at_ms: int, event_id: str | None = None) -> None:
-        """place() says to whom it belongs."""
+        """Owners.place says under which prefix it is."""
         self.registration = registration
         self.key = registration.identifier.key
         self.content = encode_registration(registration)
         self.author = author
         self.at_ms = at_ms
-        self.owner: str | None = None
+        self.prefix = ""
         self.event_id = event_id
+
+    @property
+    def row(self) -> tuple[Any, ...]:
+        """As _COPIED has it."""
+        owner = None if begins_keys(self.prefix) else self.prefix
+        event = None if self.event_id is None else kept(self.event_id)
+        return self.key, self.at_ms, 1, CODES[self.registration.state], owner, self.author, event, self.content
 
 
 def begins_keys(owner: str) -> bool:
@@ -73,36 +85,8 @@ def begins_keys(owner: str) -> bool:
     return ":" not in owner
 
 
-async def place(session: Session, new: Sequence[New]) -> None:
-    """Say to whom they belong: what stands in the column owner. Of handles that is nothing, and nothing is asked."""
-    candidates: list[tuple[New, list[str]]] = []
-    for each in new:
-        found = list(each.registration.identifier.owners())
-        if not begins_keys(found[0]):
-            candidates.append((each, found))
-    if not candidates:
-        return
-    asked = sorted({owner for _, found in candidates for owner in found})
-    rows = await session.rows("SELECT prefix FROM enterprises WHERE prefix = ANY($1::text[])", asked)
-    owned = {prefix for (prefix,) in rows}
-    for each, found in candidates:
-        each.owner = next((owner for owner in found if owner in owned), found[-1])
-
-
-def _columns(new: Sequence[New]) -> tuple[list[Any], ...]:
-    return (
-        [each.key for each in new],
-        [each.at_ms for each in new],
-        [CODES[each.registration.state] for each in new],
-        [each.owner for each in new],
-        [each.author for each in new],
-        [None if each.event_id is None else kept(each.event_id) for each in new],
-        [each.content for each in new],
-    )
-
-
 async def register(
-    session: Session, new: Sequence[New], again: bool, channel: str = "", payloads: Sequence[str] = ()
+    session: Session, new: Sequence[New], again: bool, owners: Owners, channel: str = "", payloads: Sequence[str] = ()
 ) -> list[Registered]:
     """See Records.register; what is new is committed at once where no transaction is open.
 
@@ -112,70 +96,112 @@ async def register(
     first: dict[str, New] = {}
     for each in new:
         first.setdefault(each.key, each)
-    # In order, so that two who register the same ones don't wait for each other.
-    asked = sorted(first.values(), key=lambda each: each.key)
-    created = await _created(session, asked, channel, payloads)
+    created = await _created(session, list(first.values()), owners, channel, payloads)
     if len(created) == len(new):
         return [Registered.CREATED] * len(new)
     others = [each for each in new if each.key not in created or first[each.key] is not each]
     there = {row[0]: row for row in await session.rows(_SOME, sorted({each.key for each in others}))}
     return [
         Registered.CREATED
-        if first[each.key] is each and (each.key in created or (again and _is_own(there[each.key], each)))
-        else _standing(there[each.key], each)
+        if first[each.key] is each and (each.key in created or (again and _is_own(there.get(each.key), each)))
+        else _standing(there.get(each.key), each)
         for each in new
     ]
 
 
-async def _created(session: Session, asked: Sequence[New], channel: str, payloads: Sequence[str]) -> set[str]:
-    """Insert those that aren't there; their keys."""
+async def _created(
+    session: Session, asked: Sequence[New], owners: Owners, channel: str, payloads: Sequence[str]
+) -> Collection[str]:
+    """Insert those that aren't there and for which there is room; their keys."""
     if len(asked) >= MANY:
         try:
             async with session.transaction():
-                return await _copied(session, asked, channel, payloads)
+                return await _copied(session, asked, owners, channel, payloads)
         except Taken:
             pass  # another has registered one of them in this moment
-    made, _ = await session.row(_REGISTER, *_columns(asked), channel, payloads)
-    return set(made or ())
+    # In order, so that two who register the same ones don't wait for each other.
+    places = sorted(range(len(asked)), key=lambda place: asked[place].key)
+    while True:
+        told = await owners.place(session, asked)
+        columns = (
+            [asked[place].key for place in places],
+            [asked[place].at_ms for place in places],
+            [CODES[asked[place].registration.state] for place in places],
+            [asked[place].prefix for place in places],
+            [asked[place].author for place in places],
+            [asked[place].content for place in places],
+        )
+        (made,) = await session.row(_REGISTER, *columns, places, *told.columns, channel, payloads)
+        if made is not None:
+            return frozenset(made)
+        owners.forget(told)
 
 
-async def _copied(session: Session, asked: Sequence[New], channel: str, payloads: Sequence[str]) -> set[str]:
+async def _copied(
+    session: Session, asked: Sequence[New], owners: Owners, channel: str, payloads: Sequence[str]
+) -> Collection[str]:
     """By COPY, which takes more than twice as many.
 
     Raises:
         Taken
     """
+    told, rooms = await owners.hold(session, asked)
     rows = await session.rows("SELECT key FROM identifiers WHERE key = ANY($1::text[])", [each.key for each in asked])
     there = {key for (key,) in rows}
-    new = [each for each in asked if each.key not in there]
+    new = [each for each in asked if each.key not in there and rooms.take(each)]
     if new:
-        await session.copy("identifiers", _COPIED, zip(*_columns(new), repeat(1), strict=False))
+        await session.copy("identifiers", _COPIED, (each.row for each in sorted(new, key=lambda each: each.key)))
+        await count(session, new, told)
     if payloads:
         await session.rows(NOTIFY, channel, payloads)
     return {each.key for each in new}
 
 
+async def count(session: Session, made: Sequence[New], told: Told) -> None:
+    """Count what was registered, and keep it for those who subscribe to it."""
+    if not any(told.enterprises):
+        return
+    columns = (
+        [each.key for each in made],
+        [each.prefix for each in made],
+        [each.at_ms for each in made],
+        [each.author for each in made],
+    )
+    await session.value(_COUNT, None, *columns, list(range(len(made))), told.prefixes, told.enterprises)
+
+
 def _is_own(row: Any, new: New) -> bool:
+    if row is None:
+        return False
     _, version, state, since_ms, author, _, _, content = row
     is_same = content == new.content and STATES[state] is new.registration.state
     return is_same and (version, since_ms, author) == (1, new.at_ms, new.author)
 
 
 def _standing(row: Any, new: New) -> Registered:
+    if row is None:
+        return Registered.OVER_QUOTA
     if row[-1] == new.content and STATES[row[2]] is new.registration.state:
         return Registered.REPEATED
     return outcome(_record(new.registration.identifier, row[1:]), new.registration)
 
 
-async def commission(session: Session, new: Sequence[New]) -> None:
-    """Register identifiers with their events, or give the event to one that is registered without.
+async def commission(session: Session, new: Sequence[New], told: Told) -> None:
+    """Register identifiers with their events, or give the event to one that is registered without; there is room, and it is held.
 
     Raises:
         Conflict: one was retired meanwhile.
     """
     asked = sorted(new, key=lambda each: each.key)
-    if asked and len(await session.rows(_COMMISSION, *_columns(asked))) < len(asked):
+    if not asked:
+        return
+    rows = await session.rows(_COMMISSION, *map(list, zip(*(each.row for each in asked), strict=True)))
+    made = {key for (key,) in rows}
+    others = [each for each in asked if each.key not in made]
+    given = [[each.key for each in others], [each.row[6] for each in others]]
+    if others and len(await session.rows(_GIVE, *given)) < len(others):
         raise Conflict("an identifier was retired meanwhile")
+    await count(session, [each for each in new if each.key in made], told)
 
 
 async def put_version(session: Session, now: Record, made: Record, channel: str, payloads: Sequence[str]) -> None:
@@ -186,7 +212,8 @@ async def put_version(session: Session, now: Record, made: Record, channel: str,
     """
     reason = None if made.reason is None else kept(made.reason)
     values = (CODES[made.state], made.since_ms, made.author, reason, encode_record(made))
-    if await session.row(_CHANGE, now.identifier.key, now.version, *values, channel, payloads) is None:
+    told_of = (list(made.identifier.owners()), event_of(now, made))
+    if await session.row(_CHANGE, now.identifier.key, now.version, *values, channel, payloads, *told_of) is None:
         raise Conflict("another changes it too")
 
 

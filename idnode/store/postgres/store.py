@@ -7,22 +7,27 @@ the primary; while there is no primary, to any standby.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from idnode.enterprise import Enterprise, Lease, LeaseOrder, Name, Token, Visibility
+from idnode.enterprise import Lease, LeaseOrder
+from idnode.enterprise import Pool as Leased
 from idnode.event import Capture, CaptureReport
 from idnode.identifier import Identifier
 from idnode.job import Advance, Job, Row
 from idnode.record import Change, Record, Registered, Registration
 from idnode.store.base import Forget, StoreAway, StoreFailed
+from idnode.store.business import Step
+from idnode.store.business_rows import changes_answers
 from idnode.store.outcome import next_version
-from idnode.store.postgres import event_rows, job_rows, owner_rows, record_rows, schema, template_rows
+from idnode.store.postgres import business_rows, event_rows, job_rows, owner_rows, record_rows, schema, template_rows
 from idnode.store.postgres.connection import Conflict, Lost, Pool, Session, Target, connect
 from idnode.store.postgres.feed import CHANNEL, Feed, Listener
 from idnode.store.postgres.reads import PostgresReads
 from idnode.store.postgres.standbys import Standbys
+from idnode.store.postgres.tally import Owners
 from idnode.store.postgres.writing import PATIENCE_S, Registering, Writing
 from idnode.template import Template
 
@@ -56,7 +61,9 @@ class PostgresStore(PostgresReads):
         feed.watch(self._standbys.forget)
         self._listener = Listener(feed, opened)
         self._writing = Writing(self._writers, feed, self._fail, place.patience_s)
-        self._registering = Registering(self._writing)
+        self._owners = Owners()
+        feed.watch(self._owners.watch)
+        self._registering = Registering(self._writing, self._owners)
         self._starting: asyncio.Task[None] | None = None
         self._failure: StoreFailed | None = None
         self._failed = asyncio.Event()
@@ -96,25 +103,12 @@ class PostgresStore(PostgresReads):
         self._failure = self._failure or failure
         self._failed.set()
 
-    async def add_enterprise(
-        self, key: str, name: Name, visibility: Visibility, node_prefix: str, author: str, at_ms: int
-    ) -> Enterprise:
+    async def write(self, steps: Sequence[Step], author: str, at_ms: int) -> None:
         """See the contract."""
         await self.start()
-        return await self._writing.run(
-            lambda session, again: owner_rows.add_enterprise(session, key, name, visibility, node_prefix, author, at_ms, again),
-            None,
-        )
-
-    async def add_token(self, token: Token, author: str, at_ms: int) -> None:
-        """See the contract."""
-        await self.start()
-        await self._writing.run(lambda session, again: owner_rows.add_token(session, token, author, at_ms, again))
-
-    async def revoke_token(self, enterprise: str, label: str, at_ms: int) -> None:
-        """See the contract."""
-        await self.start()
-        await self._writing.run(lambda session, again: owner_rows.revoke_token(session, enterprise, label, at_ms, again))
+        request = secrets.token_bytes(16)
+        keys = None if changes_answers(steps) else ()
+        await self._writing.run(lambda session, _: business_rows.write(session, request, steps, author, at_ms), keys)
 
     async def put_template(self, draft: Template, author: str, at_ms: int) -> Template:
         """See the contract."""
@@ -157,6 +151,11 @@ class PostgresStore(PostgresReads):
         await self.start()
         return await self._writing.run(lambda session, _: owner_rows.lease(session, order, at_ms))
 
+    async def give_back(self, lease: str, suffixes: Sequence[str] | None, at_ms: int) -> Leased:
+        """See the contract."""
+        await self.start()
+        return await self._writing.run(lambda session, _: owner_rows.give_back(session, lease, suffixes, at_ms))
+
     async def register(self, registrations: Sequence[Registration], author: str, at_ms: int) -> list[Registered]:
         """See the contract."""
         await self.start()
@@ -187,7 +186,7 @@ class PostgresStore(PostgresReads):
         await self.start()
         keys = [row.identifier.key for row in rows if isinstance(row, Registration)]
         return await self._writing.run(
-            lambda session, again: job_rows.advance_job(session, key, first_row, rows, at_ms, again), keys
+            lambda session, again: job_rows.advance_job(session, key, first_row, rows, at_ms, again, self._owners), keys
         )
 
     async def capture(self, capture: Capture) -> CaptureReport:
@@ -196,7 +195,7 @@ class PostgresStore(PostgresReads):
 
         async def act(session: Session, again: bool) -> CaptureReport:
             await event_rows.take_turn(session)
-            return await event_rows.capture(session, capture, again)
+            return await event_rows.capture(session, capture, again, self._owners)
 
         keys = [new.identifier.key for event in capture.events for new in event.registrations]
         return await self._writing.run(act, keys)

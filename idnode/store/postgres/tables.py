@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import md5
 from sqlite3 import Connection
 from typing import Any
 
+from idnode.store.business import ENTERPRISE
 from idnode.store.postgres.connection import Session
 from idnode.store.postgres.text import digest, kept
+from idnode.store.registry import read_enterprise
 
 _SEPARATOR, _NOTHING = "\x1f", "\x1e"
 Key = Any
@@ -47,6 +49,8 @@ class Table:
     """A row of SQLite as one of PostgreSQL."""
     escaped: frozenset[str] = frozenset()
     """Free texts."""
+    shrinks: bool = False
+    """Whether rows may go."""
 
     def bound(self, connection: Connection, after: Key | None, count: int) -> Key | None:
         """The key of the row `count` rows behind; None where fewer follow, or where keys sort otherwise in PostgreSQL."""
@@ -68,30 +72,39 @@ class Table:
         query = f"SELECT {', '.join(self.selected)} FROM {self.source} {where}"  # noqa: S608 names of ours
         return [self.made(row) for row in connection.execute(query, {"after": after, "upto": upto})]
 
-    async def digest(self, session: Session, after: Key | None, upto: Key | None) -> Digest:
-        """What PostgreSQL has of such a range."""
+    def _within(self, after: Key | None, upto: Key | None) -> tuple[str, list[Key]]:
+        """Such a range in PostgreSQL, as a condition with its arguments."""
         key, bounds = self.columns[0], [each for each in (after, upto) if each is not None]
         conditions = [f"{key} > $1"] * (after is not None) + [f"{key} <= ${len(bounds)}"] * (upto is not None)
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        return " AND ".join(conditions) or "true", bounds
+
+    async def digest(self, session: Session, after: Key | None, upto: Key | None) -> Digest:
+        """What PostgreSQL has of such a range."""
+        condition, bounds = self._within(after, upto)
         values = ", ".join(f"coalesce({column}::text, E'\\x1e')" for column in self.columns)
         halves = ", ".join(
             f"coalesce(sum(('x' || substr(hash, {place}, 16))::bit(64)::bigint::numeric), 0)::text" for place in (1, 17)
         )
-        hashed = f"SELECT md5(concat_ws(E'\\x1f', {values})) AS hash FROM {self.name} {where}"  # noqa: S608 names of ours
+        hashed = f"SELECT md5(concat_ws(E'\\x1f', {values})) AS hash FROM {self.name} WHERE {condition}"  # noqa: S608 ours
         rows, first, second = await session.row(f"SELECT count(*), {halves} FROM ({hashed}) AS hashed", *bounds)  # noqa: S608
         return Digest(rows, int(first), int(second))
 
-    async def put(self, session: Session, rows: list[tuple[Any, ...]]) -> None:
-        """Put rows in place, whatever is there."""
+    async def put(self, session: Session, rows: list[tuple[Any, ...]], after: Key | None, upto: Key | None) -> None:
+        """Put the rows of such a range in place, whatever is there."""
         columns, others = ", ".join(self.columns), [each for each in self.columns if each not in self.unique]
         updates = ", ".join(f"{each} = excluded.{each}" for each in others)
         act = f"UPDATE SET {updates}" if updates else "NOTHING"
+        unique = ", ".join(self.unique)
         async with session.transaction():
             await session.run(f"CREATE TEMPORARY TABLE moving (LIKE {self.name}) ON COMMIT DROP")
             await session.copy("moving", list(self.columns), rows)
+            if self.shrinks:
+                condition, bounds = self._within(after, upto)
+                gone = f"({unique}) NOT IN (SELECT {unique} FROM moving)"
+                await session.value(f"DELETE FROM {self.name} WHERE {condition} AND {gone}", *bounds)  # noqa: S608
             await session.run(
                 f"INSERT INTO {self.name} ({columns}) SELECT {columns} FROM moving"  # noqa: S608
-                f" ON CONFLICT ({', '.join(self.unique)}) DO {act}"
+                f" ON CONFLICT ({unique}) DO {act}"
             )
 
 
@@ -129,6 +142,12 @@ def _table(name: str, columns: str, *texts: str, unique: str = "") -> Table:
     return Table(name, names, tuple(unique.split()) or names[:1], name, names, _plain(*places), frozenset(texts))
 
 
+def _with_quota(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    return *row, read_enterprise(row[-1]).quota if row[0] == ENTERPRISE and row[-1] else None
+
+
+_ENTRIES = ("kind", "key", "grp", "version", "since_ms", "author", "content")
+_USED = ("registrations", "resolutions")
 _VERSIONS = ("key", "version", "since_ms", "state", "author", "reason", "content")
 _EVENTS = ("sequence", "id", "digest", "enterprise", "capture", "event_time_ms", "recorded_ms", "content")
 RECORDS = frozenset({"identifiers", "versions"})
@@ -136,8 +155,18 @@ RECORDS = frozenset({"identifiers", "versions"})
 APPENDED = frozenset({"events", "links"})
 """Their rows never change, and new ones come behind them."""
 TABLES: tuple[Table, ...] = (
-    _table("enterprises", "id number prefix name_zh name_en visibility author since_ms", "name_zh", "name_en"),
-    _table("tokens", "digest enterprise label role author since_ms revoked_ms"),
+    Table("entries", (*_ENTRIES, "quota"), ("kind", "key"), "entries", _ENTRIES, _with_quota, shrinks=True),
+    _table("entry_versions", "kind key version grp since_ms author content", unique="kind key version"),
+    Table("counts", ("prefix", "slot", "registered"), ("prefix", "slot"), "counts", ("prefix", "0", "registered"), tuple),
+    Table(
+        "usage",
+        ("day", "enterprise", "slot", *_USED),
+        ("day", "enterprise", "slot"),
+        "usage",
+        ("day", "enterprise", "0", *_USED),
+        tuple,
+    ),
+    replace(_table("announcements", "sequence enterprise event keys at_ms author"), shrinks=True),
     _table("templates", "owner name version state since_ms author content", unique="owner name version"),
     _table("identifiers", "key since_ms version state owner author reason event_id content", "reason", "event_id"),
     Table(
@@ -148,7 +177,8 @@ TABLES: tuple[Table, ...] = (
         ("identifiers.key", *(f"versions.{each}" for each in _VERSIONS[1:])),
         _plain(5),
     ),
-    _table("leases", "id prefix holder token key suffixes since_ms", "holder", "key"),
+    _table("leases", "id prefix holder token key suffixes since_ms expires_ms", "holder", "key"),
+    _table("returns", "lease suffix prefix at_ms taken", unique="lease suffix"),
     _table("serials", "prefix next"),
     _table("jobs", "key owner author began_ms finished_ms rows created repeated different invalid", "key"),
     _table("job_findings", "job row identifier field reason", "job", "field", "reason", unique="job row"),

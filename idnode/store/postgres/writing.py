@@ -17,6 +17,7 @@ from idnode.store.postgres import record_rows
 from idnode.store.postgres.connection import Conflict, Lost, Pool, Session
 from idnode.store.postgres.feed import CHANNEL, Feed
 from idnode.store.postgres.record_rows import New
+from idnode.store.postgres.tally import Owners
 
 T = TypeVar("T")
 Operation = Callable[[Session, bool], Awaitable[T]]
@@ -91,8 +92,9 @@ class _Request:
 class Registering:
     """The group commit of those who register: what waits while a statement is under way is the next statement."""
 
-    def __init__(self, writing: Writing) -> None:
+    def __init__(self, writing: Writing, owners: Owners) -> None:
         self._writing = writing
+        self._owners = owners
         self._waiting: list[_Request] = []
         self._lanes: set[asyncio.Task[None]] = set()
 
@@ -146,7 +148,6 @@ class Registering:
         new = [each for request in batch for each in request.new]
 
         async def act(session: Session, again: bool, payloads: list[str]) -> list[Registered]:
-            await record_rows.place(session, new)
-            return await record_rows.register(session, new, again, CHANNEL, payloads)
+            return await record_rows.register(session, new, again, self._owners, CHANNEL, payloads)
 
         return await self._writing.attempt(act, [each.key for each in new])
