@@ -143,7 +143,7 @@ class _Cut:
 
         async def cut_row(session: Session, sql: str, *arguments: object) -> Any:
             found = await row(session, sql, *arguments)
-            if not session._connection.is_in_transaction() and ("INSERT" in sql or "UPDATE" in sql):
+            if not session._connection.is_in_transaction() and ("idnode_register" in sql or "UPDATE" in sql):
                 self._lose(session)
             return found
 

@@ -26,7 +26,7 @@ _VERSIONS = f"""
 _ENTERPRISE_OF = """
     SELECT (SELECT content FROM entries WHERE kind = 'enterprise' AND key = owned.grp AND content <> '')
     FROM entries AS owned WHERE kind = 'prefix' AND key = $1 AND content <> ''"""
-_TOKEN = """
+_KEY_OF = """
     SELECT (SELECT content FROM entries WHERE kind = 'key' AND key = convert_from(secret.content, 'UTF8') AND content <> '')
     FROM entries AS secret WHERE kind = 'secret' AND key = $1 AND content <> ''"""
 _USAGE = """
@@ -174,7 +174,7 @@ async def enterprise_of(session: Session, prefix: str) -> Enterprise | None:
 
 async def token(session: Session, digest: bytes) -> Token | None:
     """See Tokens.token; likewise."""
-    content = await session.value(_TOKEN, digest.hex())
+    content = await session.value(_KEY_OF, digest.hex())
     found = None if content is None else read_token(content)
     return found if found is not None and found.revoked_ms is None and found.digest == digest else None
 

@@ -137,9 +137,9 @@ class Move:
                 differing.append(f"{table.name}: {here} rows, {there} in the database")
         if differing:
             raise NotMovable(f"the two differ: {'; '.join(differing[:5])}")
-        for numbers, table in (("event_sequence", "events"), ("announcement_sequence", "announcements")):
-            following = f"(SELECT coalesce(max(sequence), 0) + 1 FROM {table})"  # noqa: S608 ours
-            await self._session.value(f"SELECT setval('{numbers}', {following}, false)")  # noqa: S608
+        for numbers, appended in (("event_sequence", "events"), ("announcement_sequence", "announcements")):
+            following = f"(SELECT coalesce(max(sequence), 0) + 1 FROM {appended})"  # noqa: S608 ours
+            await self._session.value(f"SELECT setval('{numbers}', {following}, false)")
         return moved
 
 

@@ -100,7 +100,7 @@ class Table:
             await session.copy("moving", list(self.columns), rows)
             if self.shrinks:
                 condition, bounds = self._within(after, upto)
-                gone = f"({unique}) NOT IN (SELECT {unique} FROM moving)"
+                gone = f"({unique}) NOT IN (SELECT {unique} FROM moving)"  # noqa: S608
                 await session.value(f"DELETE FROM {self.name} WHERE {condition} AND {gone}", *bounds)  # noqa: S608
             await session.run(
                 f"INSERT INTO {self.name} ({columns}) SELECT {columns} FROM moving"  # noqa: S608

@@ -145,4 +145,3 @@ async def hold_alone(session: Session, prefix: str) -> None:
         enterprise = await session.value("SELECT grp FROM entries WHERE kind = 'prefix' AND key = $1 AND content <> ''", prefix)
         if await session.value(_HOLD, [prefix], [enterprise], [True]) is not None:
             return
-
