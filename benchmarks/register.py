@@ -1,11 +1,12 @@
 """Registration into the idnode's store: python -m benchmarks.register [--postgres] [--json] [--rounds N] [--rows N]
-[--identifiers N].
+[--identifiers N] [--owner WHO].
 
 Records hold a kilobyte of content. Each round registers `rows` of them in bulk (a job, PIECE rows in one transaction), then
 `rows` // 20 one by one by CLIENTS at once (each waits for its own to be durable; they share commits), and puts the same rows by a
 plain executemany into a table of the same form, with the same transactions, in another file. All of them sync. What is printed is
 the median of the rounds. `bytes_per_identifier` is the size of the file after a checkpoint; `read_us` a point read at the end,
 through the store. --identifiers fills the store with so many before. The registrations are made before the clock starts.
+--owner says whose they are: `enterprise` has them counted, `limited` has a quota besides.
 
 With --postgres it is a server that is started for the purpose (benchmarks.postgres). The references are COPY, and INSERT of PIECE
 rows in one statement; `bytes_per_identifier` has the table's indexes in it.
@@ -24,7 +25,7 @@ from contextlib import closing
 from pathlib import Path
 
 from benchmarks.register_postgres import measure_postgres
-from benchmarks.registration import PIECE, compare
+from benchmarks.registration import OWNERS, PIECE, compare, settle_owner
 from idnode.store.sqlite import open_store
 
 
@@ -48,10 +49,11 @@ class Plain:
         self._connection.close()
 
 
-async def measure(folder: Path, rounds: int, rows: int, identifiers: int) -> dict[str, float]:
+async def measure(folder: Path, rounds: int, rows: int, identifiers: int, owner: str = "nobody") -> dict[str, float]:
     """All of it, in SQLite."""
     path = folder / "idnode.db"
     store = open_store(path)
+    await settle_owner(store, owner)
     (page_size,) = store._reader.execute("PRAGMA page_size").fetchone()
     with closing(Plain(folder / "plain.db", page_size)) as plain:
         found = await compare(store, {"plain_insert_rps": plain.insert}, rounds, rows, identifiers)
@@ -65,14 +67,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--identifiers", type=int, default=0)
+    parser.add_argument("--owner", choices=OWNERS, default=OWNERS[0])
     parser.add_argument("--postgres", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.postgres:
-        found = measure_postgres(options.rounds, options.rows, options.identifiers)
+        found = measure_postgres(options.rounds, options.rows, options.identifiers, options.owner)
     else:
         with tempfile.TemporaryDirectory(prefix="mumian-register-") as folder:
-            found = asyncio.run(measure(Path(folder), options.rounds, options.rows, options.identifiers))
+            found = asyncio.run(measure(Path(folder), options.rounds, options.rows, options.identifiers, options.owner))
     if options.json:
         sys.stdout.write(json.dumps(found) + "\n")
         return

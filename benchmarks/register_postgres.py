@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import asyncpg
 
 from benchmarks.postgres import Postgres
-from benchmarks.registration import PIECE, compare
+from benchmarks.registration import PIECE, compare, settle_owner
 from idnode.store.postgres.store import Place, PostgresStore
 
 _SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "4GB", "checkpoint_timeout": "15min"}
@@ -35,20 +35,21 @@ class Plain:
             await self._connection.execute(_INSERT, [key for key, _ in piece], [content for _, content in piece])
 
 
-def measure_postgres(rounds: int, rows: int, identifiers: int) -> dict[str, float]:
+def measure_postgres(rounds: int, rows: int, identifiers: int, owner: str = "nobody") -> dict[str, float]:
     """All of it."""
     with Postgres(_SETTINGS) as server:
         server.make()
-        found = asyncio.run(_measure(server.url(), rounds, rows, identifiers))
+        found = asyncio.run(_measure(server.url(), rounds, rows, identifiers, owner))
         size = int(server.sql("SELECT pg_total_relation_size('identifiers')"))
     return {**found, "bytes_per_identifier": round(size / found["identifiers"])}
 
 
-async def _measure(url: str, rounds: int, rows: int, identifiers: int) -> dict[str, float]:
+async def _measure(url: str, rounds: int, rows: int, identifiers: int, owner: str) -> dict[str, float]:
     connection = await asyncpg.connect(url)
     for name in ("copied", "inserted"):
         await connection.execute(_TABLE.format(name))
     store = PostgresStore(Place(url))
+    await settle_owner(store, owner)
     plain = Plain(connection)
     references = {"plain_copy_rps": plain.copy, "plain_insert_rps": plain.insert}
     found = await compare(store, references, rounds, rows, identifiers)

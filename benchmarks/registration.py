@@ -9,10 +9,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 
+import msgspec
+
+from idnode.enterprise import Name, Visibility
 from idnode.identifier import Identifier
 from idnode.record import Registered, Registration, text_value
 from idnode.store.base import Store
 from idnode.store.content import encode_registration
+from idnode.store.registry import put_enterprise
 
 PIECE = 5000
 """Rows in one transaction."""
@@ -20,9 +24,21 @@ CLIENTS = 64
 """Who register one by one at once."""
 READS = 20_000
 PREFIX = "88.100.1"
+OWNERS = ("nobody", "enterprise", "limited")
+"""Whose PREFIX is: nobody's, so that nothing is counted; an enterprise's; one's that has a quota."""
 CONTENT_BYTES = 1024
 Reference = Callable[[Sequence[tuple[str, bytes]]], Awaitable[None]]
 """Puts (key, content) into a table of the store's form, with the transactions of bulk()."""
+
+
+async def settle_owner(store: Store, owner: str) -> None:
+    """Have PREFIX owned as OWNERS say."""
+    if owner == "nobody":
+        return
+    made = await store.add_enterprise("pumpworks", Name("泵", "Pump"), Visibility.PUBLIC, PREFIX.rpartition(".")[0], "admin", 1)
+    assert made.prefix == PREFIX
+    if owner == "limited":
+        await store.write([put_enterprise(msgspec.structs.replace(made, quota=10**9))], "admin", 2)
 
 
 def registrations(first: int, count: int) -> list[Registration]:

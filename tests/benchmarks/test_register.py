@@ -19,7 +19,7 @@ def test_what_is_registered_holds_a_kilobyte() -> None:
 
 
 async def test_the_benchmark_counts_what_it_registers(tmp_path: Path) -> None:
-    found = await measure(tmp_path, 1, 200, 100)
+    found = await measure(tmp_path, 1, 200, 100, "limited")
     assert found["identifiers"] == 310
     keys = ("register_bulk_rps", "register_single_rps", "plain_insert_rps", "bytes_per_identifier", "read_us")
     assert all(found[key] > 0 for key in keys)
@@ -29,7 +29,7 @@ async def test_the_benchmark_counts_what_it_registers(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_the_benchmark_measures_postgresql_too(require_service: Callable[[str], str]) -> None:
     require_service("postgres")
-    found = measure_postgres(1, 200, 100)
+    found = measure_postgres(1, 200, 100, "limited")
     keys = ("register_bulk_rps", "register_single_rps", "plain_copy_rps", "plain_insert_rps", "bytes_per_identifier", "read_us")
     assert all(found[key] > 0 for key in keys)
 

@@ -134,7 +134,7 @@ async def test_those_who_register_at_once_share_statements(store: PostgresStore,
     assert (sum(statements), len(statements) <= 4) == (200, True)
 
 
-class _Cut:
+class Cut:
     """Loses the connection once, just after the server has done what it was asked."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +169,7 @@ class _Cut:
 async def test_what_was_done_when_the_connection_broke_is_not_done_again(
     store: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cut = _Cut(monkeypatch)
+    cut = Cut(monkeypatch)
     cut.arm()
     assert await store.register([registration(), registration(PART), registration(OTHER)], "a", 1) == [CREATED, REPEATED, CREATED]
     cut.arm()
@@ -201,7 +201,7 @@ async def test_what_was_done_when_the_connection_broke_is_not_done_again(
 async def test_a_piece_of_a_job_that_was_done_when_the_connection_broke_says_what_became_of_it(
     store: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cut = _Cut(monkeypatch)
+    cut = Cut(monkeypatch)
     await store.register([registration(PART, "else")], "a", 1)
     await store.begin_job("j", "forge", "a", 1)
     cut.arm()

@@ -40,10 +40,10 @@ async def advance_job(
     told_of = left or list(rows)
     registrations = [row for row in told_of if isinstance(row, Registration)]
     new = [New(each, now.author, at_ms) for each in registrations]
-    outcomes = await record_rows.register(session, new, again, owners) if new else []
     if not left:  # it was done, and nobody was told what came of it
-        following = iter(outcomes)
+        following = iter(await record_rows.stood(session, new))
         return Advance(now, tuple(None if isinstance(row, BadRow) else next(following) for row in told_of))
+    outcomes = await record_rows.register(session, new, again, owners) if new else []
     made, outcomes_of_rows, findings = advanced(now, left, outcomes)
     await session.value(
         "UPDATE jobs SET rows = $2, created = $3, repeated = $4, different = $5, invalid = $6 WHERE key = $1",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from idnode.identifier import Identifier, parse_identifier
@@ -92,21 +92,40 @@ async def register(
 
     Args:
         again: it may have been done already, by whoever lost the connection; then what is there as it says isn't a repetition.
+
+    Raises:
+        Conflict
     """
-    first: dict[str, New] = {}
-    for each in new:
-        first.setdefault(each.key, each)
+    first = _first(new)
     created = await _created(session, list(first.values()), owners, channel, payloads)
     if len(created) == len(new):
         return [Registered.CREATED] * len(new)
     others = [each for each in new if each.key not in created or first[each.key] is not each]
-    there = {row[0]: row for row in await session.rows(_SOME, sorted({each.key for each in others}))}
+    became = iter(await stood(session, others, first if again else {}))
+    return [Registered.CREATED if first[each.key] is each and each.key in created else next(became) for each in new]
+
+
+async def stood(session: Session, new: Sequence[New], first: Mapping[str, New] | None = None) -> list[Registered]:
+    """What became of registrations that were done, by what is there.
+
+    Args:
+        first: by key, those that may have created what is there as they say; None: the first of each key.
+    """
+    first = _first(new) if first is None else first
+    there = {row[0]: row for row in await session.rows(_SOME, sorted({each.key for each in new}))}
     return [
         Registered.CREATED
-        if first[each.key] is each and (each.key in created or (again and _is_own(there.get(each.key), each)))
+        if first.get(each.key) is each and _is_own(there.get(each.key), each)
         else _standing(there.get(each.key), each)
         for each in new
     ]
+
+
+def _first(new: Sequence[New]) -> dict[str, New]:
+    found: dict[str, New] = {}
+    for each in new:
+        found.setdefault(each.key, each)
+    return found
 
 
 async def _created(
@@ -121,20 +140,19 @@ async def _created(
             pass  # another has registered one of them in this moment
     # In order, so that two who register the same ones don't wait for each other.
     places = sorted(range(len(asked)), key=lambda place: asked[place].key)
-    while True:
-        told = await owners.place(session, asked)
-        columns = (
-            [asked[place].key for place in places],
-            [asked[place].at_ms for place in places],
-            [CODES[asked[place].registration.state] for place in places],
-            [asked[place].prefix for place in places],
-            [asked[place].author for place in places],
-            [asked[place].content for place in places],
-        )
-        (made,) = await session.row(_REGISTER, *columns, places, *told.columns, channel, payloads)
-        if made is not None:
-            return frozenset(made)
-        owners.forget(told)
+    told = await owners.place(session, asked)
+    columns = (
+        [asked[place].key for place in places],
+        [asked[place].at_ms for place in places],
+        [CODES[asked[place].registration.state] for place in places],
+        [asked[place].prefix for place in places],
+        [asked[place].author for place in places],
+        [asked[place].content for place in places],
+    )
+    (made,) = await session.row(_REGISTER, *columns, places, *told.columns, channel, payloads)
+    if made is None:
+        raise owners.otherwise(told)
+    return frozenset(made)
 
 
 async def _copied(

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from idnode.identifier import Scheme
 from idnode.record import Registration
-from idnode.store.postgres.connection import Session
+from idnode.store.postgres.connection import Conflict, Session
 
 MOST_KNOWN = 50_000
 """Prefixes that are remembered."""
@@ -95,19 +95,25 @@ class Owners:
             (self._limited.add if is_limited else self._limited.discard)(enterprise)
         return {prefix: enterprise for prefix, enterprise, _ in rows}
 
-    def forget(self, told: Told) -> None:
-        """It is otherwise."""
+    def otherwise(self, told: Told) -> Conflict:
+        """It isn't as told: it is looked up when the transaction is tried again, which must not go on with its locks."""
         for each in told.prefixes:
             self._enterprises.pop(each, None)
+        return Conflict("others have changed whose the prefixes are, or a quota")
 
     async def hold(self, session: Session, new: Sequence[Placed]) -> tuple[Told, Rooms]:
-        """place() them, and keep that as it is until the transaction ends."""
-        while True:
-            told = await self.place(session, new)
-            rooms = await session.value(_HOLD, *told.columns)
-            if rooms is not None:
-                return told, Rooms(told, rooms)
-            self.forget(told)
+        """place() them, and keep that as it is until the transaction ends.
+
+        Raises:
+            Conflict
+        """
+        if not new:
+            return Told([], [], []), Rooms(Told([], [], []), [])
+        told = await self.place(session, new)
+        rooms = await session.value(_HOLD, *told.columns)
+        if rooms is None:
+            raise self.otherwise(told)
+        return told, Rooms(told, rooms)
 
 
 class Rooms:
@@ -116,11 +122,6 @@ class Rooms:
     def __init__(self, told: Told, rooms: Sequence[int | None]) -> None:
         self._enterprise = dict(zip(told.prefixes, told.enterprises, strict=True))
         self._rooms = dict(zip(told.enterprises, rooms, strict=True))
-
-    @property
-    def is_any(self) -> bool:
-        """Whether any number may be, everywhere."""
-        return all(each is None for each in self._rooms.values())
 
     def take(self, new: Placed) -> bool:
         """Whether there is room for one more; there is one less then."""
@@ -140,8 +141,11 @@ class Rooms:
 
 
 async def hold_alone(session: Session, prefix: str) -> None:
-    """Until the transaction ends nobody registers or leases under that prefix."""
-    while True:
-        enterprise = await session.value("SELECT grp FROM entries WHERE kind = 'prefix' AND key = $1 AND content <> ''", prefix)
-        if await session.value(_HOLD, [prefix], [enterprise], [True]) is not None:
-            return
+    """Until the transaction ends nobody registers or leases under that prefix.
+
+    Raises:
+        Conflict
+    """
+    enterprise = await session.value("SELECT grp FROM entries WHERE kind = 'prefix' AND key = $1 AND content <> ''", prefix)
+    if await session.value(_HOLD, [prefix], [enterprise], [True]) is None:
+        raise Conflict("another gives it away")
