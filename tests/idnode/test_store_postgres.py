@@ -19,6 +19,8 @@ from idnode.store.opening import open_configured
 from idnode.store.postgres import feed, record_rows
 from idnode.store.postgres.connection import Lost, Session
 from idnode.store.postgres.store import Place, PostgresStore
+from idnode.store.postgres.tally import Owners
+from idnode.store.postgres.writing import LANES, Registering, Writing
 from tests.contracts.idnode_records import CREATED, DIFFERENT, OTHER, PART, REPEATED, part, registration, told
 from tests.contracts.idnode_store_contract import DurableStoreContract, capture, event, order
 from tests.contracts.idnode_templates import template
@@ -132,6 +134,39 @@ async def test_those_who_register_at_once_share_statements(store: PostgresStore,
     outcomes = await asyncio.gather(*(store.register([registration(part(number))], "a", 1) for number in range(200)))
     assert outcomes == [[CREATED]] * 200
     assert (sum(statements), len(statements) <= 4) == (200, True)
+
+
+class _Gate(Writing):
+    """Lets all who register through at once."""
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+
+    async def attempt(self, act: Any, keys: Collection[str] | None) -> Any:
+        await self.opened.wait()
+        return [CREATED for _ in keys or ()]
+
+
+async def test_who_comes_in_the_moment_in_which_all_others_are_done_is_served_too() -> None:
+    gate = _Gate()
+    registering = Registering(gate, Owners())
+
+    async def come(number: int, *, is_late: bool = False) -> list[Registered]:
+        if is_late:
+            await gate.opened.wait()
+        return await registering.register([registration(part(number))], "a", 1)
+
+    early = []
+    for number in range(LANES):
+        early.append(asyncio.create_task(come(number)))
+        for _ in range(5):
+            await asyncio.sleep(0)  # each has a statement of its own
+    late = asyncio.create_task(come(LANES, is_late=True))
+    await asyncio.sleep(0)
+    gate.opened.set()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert [each.done() for each in (*early, late)] == [True] * (LANES + 1)
 
 
 class Cut:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from idnode.record import Registered, Registration
 from idnode.store.base import StoreAway, StoreFailed
@@ -106,15 +106,20 @@ class Registering:
         future: asyncio.Future[list[Registered]] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Request(new, future))
         if len(self._lanes) < LANES:
-            lane = asyncio.create_task(self._work(), name="idnode-registering")
-            self._lanes.add(lane)
-            lane.add_done_callback(self._lanes.discard)
+            self._lanes.add(asyncio.create_task(self._lane(), name="idnode-registering"))
         return await future
 
     async def finish(self) -> None:
         """Wait until all that was asked for so far is done."""
         while self._lanes:
             await asyncio.wait(self._lanes)
+
+    async def _lane(self) -> None:
+        try:
+            await self._work()
+        finally:
+            # In the same step in which it finds nobody waiting: who comes in the next one must find that it works no more.
+            self._lanes.discard(cast(asyncio.Task[None], asyncio.current_task()))
 
     async def _work(self) -> None:
         while batch := self._taken():
