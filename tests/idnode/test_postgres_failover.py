@@ -6,13 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
 from benchmarks.postgres import Postgres
+from idnode.enterprise import Name, Standing, Visibility
 from idnode.identifier import parse_identifier
 from idnode.record import Registered
 from idnode.store.base import Store
+from idnode.store.business import SUBSCRIPTION, Put
 from idnode.store.postgres.store import Place, PostgresStore
+from idnode.store.registry import put_enterprise
 from tests.contracts.idnode_records import PART, part, registration, told
 from tests.services import require_service
 
@@ -138,6 +142,23 @@ async def test_what_another_process_has_changed_is_not_read_from_a_standby_that_
         assert found.version == 2
 
 
+async def test_a_suspension_is_not_missed_because_a_standby_lacks_it(pair: tuple[Postgres, Postgres]) -> None:
+    primary, standby = pair
+    async with opened(primary, standby) as here, opened(primary, standby) as there:
+        made = await here.add_enterprise("pumpworks", Name("x", "x"), Visibility.PUBLIC, "88.100", "admin", 1)
+        await until(lambda: not here._standbys.is_behind)
+        await asyncio.to_thread(standby.sql, "SELECT pg_wal_replay_pause()", "postgres")
+        heard: list[object] = []
+        here.watch(heard.append)
+        suspended = msgspec.structs.replace(made, standing=Standing.SUSPENDED)
+        await there.write([put_enterprise(suspended)], "admin", 2)
+        assert await there.enterprise_of("88.100.1") == suspended
+        await until(lambda: None in heard)
+        for _ in range(20):
+            assert await here.enterprise_of("88.100.1") == await here.enterprise("pumpworks") == suspended
+            assert await here.enterprises() == [suspended]
+
+
 async def test_reads_go_on_when_a_standby_is_killed(pair: tuple[Postgres, Postgres]) -> None:
     primary, standby = pair
     async with opened(primary, standby) as store:
@@ -154,6 +175,9 @@ async def test_a_standby_that_is_promoted_has_all_that_the_killed_primary_acknow
     primary, standby = pair
     primary.set("synchronous_standby_names", "*")
     async with opened(primary, standby) as store:
+        made = await store.add_enterprise("pumpworks", Name("x", "x"), Visibility.PUBLIC, "88.100", "admin", 1)
+        limited = put_enterprise(msgspec.structs.replace(made, quota=1_000_000))
+        await store.write([limited, Put(SUBSCRIPTION, "s", b"{}", "pumpworks")], "admin", 2)
         life = Life(store)
         async with life.led():
             await asyncio.to_thread(primary.kill)
@@ -167,9 +191,13 @@ async def test_a_standby_that_is_promoted_has_all_that_the_killed_primary_acknow
             store._writers.forget()
             await life.more()
         assert life.longest_read_s < PATIENCE_S
+        # What is there was counted and is to be announced, each once.
+        (count,) = await store.registered(["88.100.1"])
+        announced = [key for each in await store.announcements("pumpworks", 0, 1_000_000) for key in each.keys]
     held = await asyncio.to_thread(standby.sql, "SELECT key FROM identifiers ORDER BY key")
     keys = held.splitlines()
-    assert len(keys) == len(set(keys))
+    assert len(keys) == len(set(keys)) == count
+    assert sorted(announced) == keys
     assert {part(number).key for number in life.acknowledged} <= set(keys)
     lonely = await asyncio.to_thread(primary.sql, "SELECT count(*) FROM identifiers")
     assert int(lonely) < len(keys)

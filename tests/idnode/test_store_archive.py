@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from idnode.enterprise import LeaseOrder, Name, Role, Token, Visibility
@@ -17,6 +18,9 @@ from idnode.record import Change, Data, Format, HandleValue, Reference, Registra
 from idnode.store.archive import NotAnExport, build, export
 from idnode.store.backup import InTheWay
 from idnode.store.base import StoreFailed
+from idnode.store.business import ENTERPRISE, PREFIX, SUBSCRIPTION, Count, Put, Trim
+from idnode.store.outcome import lease_id
+from idnode.store.registry import KEY, SECRET, SERIES, put_enterprise
 from idnode.store.sqlite import SqliteStore, open_store
 from tests.contracts.idnode_records import OTHER, PAGE, PART, part, registration, told
 from tests.contracts.idnode_store_contract import capture, event
@@ -24,20 +28,30 @@ from tests.contracts.idnode_store_contract import capture, event
 from .old_files import make_schema_1
 
 GTIN = parse_identifier("gs1:01/09506000134352/21/1")
+LEASE = LeaseOrder("88.100.1", 3, "gateway-1", b"\xfe" * 32, "k1", 99)
 TREE = Data(Format.ADMIN, {"handle": "0.NA/88.100", "size": 10**30, "deep": [[1.5, None, "泵\u2028"]]})
 
 
 async def _fill(store: SqliteStore) -> None:
-    await store.add_enterprise("pumpworks", Name("木棉泵业", "Mumian Pump Works"), Visibility.PUBLIC, "88.100", "admin", 1)
+    made = await store.add_enterprise("pumpworks", Name("木棉泵业", "Mumian Pump Works"), Visibility.PUBLIC, "88.100", "admin", 1)
     for label in ("gateway", "old"):
         await store.add_token(Token(label.encode() * 8 + b"\xff", "pumpworks", label, Role.GATEWAY), "admin", 2)
     await store.revoke_token("pumpworks", "old", 3)
+    quota = put_enterprise(msgspec.structs.replace(made, quota=9))
+    prefix = Put(PREFIX, "gs1:9506000", b"{}", "pumpworks")
+    await store.write(
+        [quota, prefix, Put(SUBSCRIPTION, "s1", b"{}", "pumpworks"), Put("mark", "m", b"\0\xff", kept=False)], "b", 4
+    )
+    await store.write([Put(PREFIX, "gs1:9506000", b"", "pumpworks"), Count("pumpworks", 3, 5)], "c", 5)
     value = HandleValue(7, "HS_ADMIN", TREE, 60, 8, 0, (Reference("0.NA/88", 300),))
     await store.register([Registration(PART, (value,), (PAGE,), TemplateUse("pump", 2)), registration(GTIN)], "a", 10)
     await store.change(PART, told("second"), "b", 20)
     await store.change(PART, Change(state=State.RETIRED, reason="scrapped"), "c", 30)
     await store.capture(capture(event("one", OTHER)))
-    await store.lease(LeaseOrder("88.100.1", 3, "gateway-1", b"\xfe" * 32, "k1"), 40)
+    await store.lease(LEASE, 40)
+    await store.give_back(lease_id(LEASE), ["P00000004"], 45)
+    (first, *_) = await store.announcements("pumpworks", 0, 9)
+    await store.write([Trim("pumpworks", first.sequence)], "node", 46)
     await store.begin_job("j1", "pumpworks", "a", 50)
     await store.advance_job("j1", 0, [registration(part(1)), BadRow("/values", "is no list")], 51)
 
@@ -52,7 +66,16 @@ async def _seen(store: SqliteStore) -> object:
         await store.capture_report("c1"),
         await store.job("j1"),
         await store.findings("j1"),
-        await store.lease(LeaseOrder("88.100.1", 3, "gateway-1", b"\xfe" * 32, "k1"), 60),
+        await store.lease(LEASE, 60),
+        await store.pool(lease_id(LEASE)),
+        [await store.entries(kind) for kind in (ENTERPRISE, PREFIX, SUBSCRIPTION, KEY, SECRET, SERIES, "mark")],
+        [
+            await store.entry_versions(*each)
+            for each in ((PREFIX, "gs1:9506000"), (KEY, "pumpworks/old"), (ENTERPRISE, "pumpworks"))
+        ],
+        await store.registered(["88.100.1"]),
+        await store.usage(None, 0, 9, (-1, ""), 9),
+        await store.announcements("pumpworks", 0, 9),
     )
 
 
@@ -75,7 +98,11 @@ async def test_a_store_made_from_an_export_is_the_same(tmp_path: Path) -> None:
     first, second = open_store(tmp_path / "first.db"), open_store(tmp_path / "second.db")
     assert await _seen(first) == await _seen(second)
     later, _ = await second.lease(LeaseOrder("88.100.1", 1, "gateway-1", b"\xfe" * 32, "k2"), 70)
-    assert later.suffixes == ("P00000006",)
+    assert later.suffixes == ("P00000004",)  # it came back
+    last = (await first.announcements("pumpworks", 0, 9))[-1]
+    for store in (first, second):
+        await store.register([registration(part(2))], "a", 80)
+        assert (await store.announcements("pumpworks", last.sequence, 9))[0].sequence > last.sequence
     await first.close()
     await second.close()
     assert {path.name for path in tmp_path.iterdir()} == {"first.db", "first.db.lock", "second.db", "second.db.lock"}

@@ -6,8 +6,10 @@ import asyncio
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from idnode.enterprise import Name, Role, Token, Visibility
@@ -16,10 +18,13 @@ from idnode.identifier import parse_identifier
 from idnode.job import BadRow
 from idnode.record import Change, State
 from idnode.store.base import Store, StoreAway, StoreFailed
+from idnode.store.business import ENTERPRISE, PREFIX, SUBSCRIPTION, Count, Put, Trim
+from idnode.store.outcome import lease_id
 from idnode.store.postgres import moving
 from idnode.store.postgres.connection import Target
 from idnode.store.postgres.moving import Moved, NotMovable, move
 from idnode.store.postgres.store import Place, PostgresStore
+from idnode.store.registry import KEY, SECRET, SERIES, put_enterprise
 from idnode.store.sqlite import SqliteStore, open_store
 from mumian import main
 from tests.contracts.idnode_records import CREATED, OTHER, PART, part, registration, told
@@ -41,19 +46,26 @@ async def url() -> str:
     return url
 
 
-async def furnish(store: Store, parts: int = 40) -> None:
+async def furnish(store: Store, parts: int = 40, quota: int = 100_000) -> None:
     """With something of everything."""
-    await store.add_enterprise("forge", Name("\0\\", "x"), Visibility.PUBLIC, "88.100", "admin", 1)
+    made = await store.add_enterprise("forge", Name("\0\\", "x"), Visibility.PUBLIC, "88.100", "admin", 1)
     await store.add_token(Token(b"d" * 32, "forge", "gateway", Role.GATEWAY), "admin", 1)
     await store.add_token(Token(b"e" * 32, "forge", "old", Role.READER), "admin", 1)
     await store.revoke_token("forge", "old", 2)
+    limited = msgspec.structs.replace(made, quota=quota)
+    await store.write([put_enterprise(limited), Put(SUBSCRIPTION, "s", b"{}", "forge")], "admin", 3)
+    await store.write([Put("mark", "m", b"\0\xff", kept=False), Put("note", "n", b"", "g"), Count("forge", 2, 7)], "admin", 4)
     await store.register([registration(part(number)) for number in range(parts)], "a", 1)
     await store.register([registration(parse_identifier("gs1:01/09506000134352/21/1"))], "a", 1)
     for version in (2, 3):
         await store.change(part(3), told(str(version)), "a", version)
     await store.change(part(4), Change(state=State.SUSPENDED, reason="\\a\0"), "a", 2)
     await store.put_template(template(), "a", 1)
-    await store.lease(order(), 1)
+    lease, _ = await store.lease(order(), 1)
+    await store.give_back(lease.id, None, 2)
+    await store.lease(msgspec.structs.replace(order("again", count=1), expires_ms=99), 3)
+    (first, *_) = await store.announcements("forge", 0, 10)
+    await store.write([Trim("forge", first.sequence)], "node", 5)
     await store.begin_job("j\\", "forge", "a", 1)
     await store.advance_job("j\\", 0, [registration(OTHER), BadRow("/x", "\0")], 2)
     await store.capture(capture(event("one", PART)))
@@ -65,6 +77,11 @@ async def seen(store: Store) -> list[object]:
     told_of: list[object] = [records, await store.enterprises(), await store.token(b"d" * 32), await store.token(b"e" * 32)]
     told_of += [await store.versions(each.identifier) for each in records]
     told_of += [await store.templates(template().owner), await store.job("j\\"), await store.findings("j\\")]
+    for kind in (ENTERPRISE, PREFIX, SUBSCRIPTION, KEY, SECRET, SERIES, "mark", "note"):
+        told_of += [entries := await store.entries(kind), [await store.entry_versions(kind, each.key) for each in entries]]
+    told_of += [await store.entry_versions("note", "n"), await store.announcements("forge", 0, 1000)]
+    told_of += [await store.registered(["88.100.1"]), await store.usage(None, 0, 9, (-1, ""), 100)]
+    told_of += [await store.pool(lease_id(order(key))) for key in ("k1", "again")]
     told_of += [await store.events(EventQuery()), await store.capture_report("c1"), await store.events(EventQuery(epc=PART.uri))]
     return told_of
 
@@ -78,7 +95,7 @@ async def test_all_that_is_in_a_store_moves(tmp_path: Path, url: str, rows: int,
     monkeypatch.setattr(moving, "RANGE", rows)
     path = tmp_path / "idnode.db"
     store = open_store(path)
-    await furnish(store)
+    await furnish(store, quota=45)
     before = await seen(store)
     moved = await moved_by(store, path, url)
     assert moved.tables["identifiers"].rows == 43
@@ -86,7 +103,11 @@ async def test_all_that_is_in_a_store_moves(tmp_path: Path, url: str, rows: int,
     new = PostgresStore(Place(url))
     assert await seen(new) == before == await seen(store)
     lease, _ = await new.lease(order("k2"), 3)
-    assert lease.suffixes[0] > "P00000003"
+    assert lease.suffixes == ("P00000003", "P00000004", "P00000005")  # one that came back, and new ones
+    last = (await new.announcements("forge", 0, 1000))[-1]
+    over = [registration(part(number)) for number in range(100, 110)]
+    assert (await new.register(over, "a", 1)).count(CREATED) == 3  # what was counted there counts here
+    assert (await new.announcements("forge", last.sequence, 10))[0].sequence > last.sequence
     await new.capture(capture(event("two"), key="c2"))
     assert [each.sequence for each in await new.events(EventQuery())] == [1, 2]
     await new.close()
@@ -95,6 +116,29 @@ async def test_all_that_is_in_a_store_moves(tmp_path: Path, url: str, rows: int,
     await store.close()
     with pytest.raises(StoreFailed, match="has moved"):
         open_store(path)
+
+
+async def test_what_goes_away_meanwhile_is_not_there(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "idnode.db"
+    store = open_store(path)
+    await furnish(store)
+    level, passes = moving.Move._level, 0
+
+    async def meanwhile(self: moving.Move, ranges: Any) -> int:
+        nonlocal passes
+        copied, passes = await level(self, ranges), passes + 1
+        if passes == 1:
+            (first, *_) = await store.announcements("forge", 0, 10)
+            await store.write([Put("mark", "m", b"", kept=False), Trim("forge", first.sequence)], "node", 9)
+        return copied
+
+    monkeypatch.setattr(moving.Move, "_level", meanwhile)
+    await moved_by(store, path, url)
+    new = PostgresStore(Place(url))
+    assert await seen(new) == await seen(store)
+    assert await new.entry("mark", "m") is None
+    await new.close()
+    await store.close()
 
 
 async def test_changes_that_come_meanwhile_are_in_the_one_or_the_other(
@@ -126,6 +170,9 @@ async def test_changes_that_come_meanwhile_are_in_the_one_or_the_other(
     held = {each.identifier.key for each in await new.records("88.100.1", limit=100_000)}
     assert len(acknowledged) > 10
     assert {part(number).key for number in acknowledged} <= held
+    assert await new.registered(["88.100.1"]) == [len(held)]
+    told_of = [key for each in await new.announcements("forge", 0, 100_000) for key in each.keys if each.event == "registered"]
+    assert {*told_of} >= {part(number).key for number in acknowledged}
     changed = await new.record(part(1))
     assert changed is not None
     assert changed.version == max(versions)
