@@ -14,7 +14,7 @@ from idnode.store.base import Store
 from idnode.store.sqlite import open_store
 from tests.faults.injection import KILL, Ending, Fault, run
 from tests.faults.ledger import Ledger
-from tests.faults.registering import JOB, JOB_PREFIX, PIECE, PREFIX, job_row
+from tests.faults.registering import JOB, JOB_PREFIX, PIECE, PREFIX, SUBSCRIBED, job_row
 from tests.faults.table import Row, spread
 from tests.idnode.old_files import make_schema_1, texts
 
@@ -74,6 +74,7 @@ async def _judge(folder: Path, ledger: Ledger, rows: int, rounds: int) -> list[s
 async def judge(store: Store, ledger: Ledger, rows: int, rounds: int) -> list[str]:
     """Compare a store with what was acknowledged, let the job come to its end, and close the store."""
     findings = [finding for prefix in (PREFIX, JOB_PREFIX) async for finding in _read(store, prefix, ledger)]
+    findings += [finding async for finding in _counted(store)]
     job = await store.job(JOB)
     done = 0 if job is None else job.rows
     if done < rows:
@@ -87,6 +88,21 @@ async def judge(store: Store, ledger: Ledger, rows: int, rounds: int) -> list[st
         findings.append(f"the job came to {ended}")
     await store.close()
     return findings
+
+
+async def _counted(store: Store) -> AsyncIterator[str]:
+    """What was registered and changed has to have been counted, and to be announced, once each."""
+    for enterprise, prefix in ((SUBSCRIBED, PREFIX), ("b", JOB_PREFIX)):
+        held = len(await store.records(prefix, limit=MOST_FINDINGS))
+        (count,) = await store.registered([prefix])
+        used = sum(each.registrations for each in await store.usage(enterprise, 0, 9, (-1, ""), 99))
+        if not held == count == used:
+            yield f"{held} identifiers are there under {prefix}, {count} were counted, {used} by day"
+    versions = {record.identifier.key: record.version for record in await store.records(PREFIX, limit=MOST_FINDINGS)}
+    told = [(key, each.event) for each in await store.announcements(SUBSCRIBED, 0, MOST_FINDINGS) for key in each.keys]
+    due = [(key, "changed" if version else "registered") for key, last in versions.items() for version in range(last)]
+    if sorted(told) != sorted(due):
+        yield f"{len(told)} announcements are there, {len(due)} are due"
 
 
 async def _end_job(store: Store, whole: int) -> Job:

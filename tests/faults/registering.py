@@ -22,6 +22,7 @@ from idnode.job import Row
 from idnode.record import Change, Registration, text_value
 from idnode.store import carrying
 from idnode.store.base import AlreadyThere, Store, StoreFull
+from idnode.store.business import SUBSCRIPTION, Put
 from idnode.store.postgres.store import Place, PostgresStore
 from idnode.store.sqlite import open_store
 
@@ -31,6 +32,8 @@ JOB = "load"
 PIECE = 5
 """Rows of the job in one round."""
 AT_ONCE = 4
+SUBSCRIBED = "a"
+"""The enterprise of which all that happens is to be announced."""
 CHECKPOINT = 40
 """Pages of the write-ahead log after which SQLite writes the file itself: a run has several of these."""
 PATIENCE = 100
@@ -111,6 +114,7 @@ async def run(place: str, rounds: int) -> None:
     try:
         for key in ("a", "b"):
             await patiently(lambda key=key: add(store, key))  # type: ignore[misc]
+        await patiently(lambda: store.write([Put(SUBSCRIPTION, "s", b"{}", SUBSCRIBED)], "admin", 1))
         await patiently(lambda: store.begin_job(JOB, "b", "b:line", 1))
         for number in range(rounds):
             lives = (live(store, f"L{number}-{place}") for place in range(AT_ONCE))
