@@ -20,7 +20,7 @@ from tests.faults.registering import AT_ONCE
 from tests.faults.table import Row, spread
 from tests.services import require_service
 
-CALLS = {"sendto": 260, "recvfrom": 300, "epoll_wait": 550}
+CALLS = {"sendto": 300, "recvfrom": 345, "epoll_wait": 565}
 """What the store asks of the system in a run, and about how often."""
 ACKNOWLEDGED = ROUNDS * (3 * AT_ONCE + 1)
 """Versions, in a run that meets no fault."""

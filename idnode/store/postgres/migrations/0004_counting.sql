@@ -1,6 +1,7 @@
 -- What registering counts, in the transaction in which it happens. Whoever registers says whose he takes the prefixes to be ("told"):
 -- that is checked when nobody can change it any more, and costs no question beforehand.
 --
+-- Plans are made once for all lengths of the arrays: to plan costs more than to count.
 -- Locks are taken in this order, each kind in ascending order: idnode_hold, rows of identifiers, counts and usage, idnode_turn.
 
 -- A number for a name: who registers under thousands of prefixes at once holds no more locks than there are numbers.
@@ -12,7 +13,7 @@ $$;
 -- true, whoever registers there. For each prefix, how many more may be registered in its enterprise: NULL for any number.
 -- NULL in place of all: it is otherwise than told, or an enterprise has a quota and isn't held alone.
 CREATE FUNCTION idnode_hold(told_prefixes text[], told_enterprises text[], told_alone boolean[])
-RETURNS bigint[] LANGUAGE plpgsql AS $$
+RETURNS bigint[] LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     name record;
 BEGIN
@@ -51,15 +52,18 @@ BEGIN
 END $$;
 
 -- Wait for one's turn to announce for these enterprises; those to which somebody subscribes.
-CREATE FUNCTION idnode_turn(enterprises text[]) RETURNS text[] LANGUAGE plpgsql AS $$
+CREATE FUNCTION idnode_turn(enterprises text[]) RETURNS text[]
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     subscribed text[] := ARRAY(
         SELECT DISTINCT name FROM unnest(enterprises) AS name
         WHERE (SELECT true FROM entries WHERE kind = 'subscription' AND grp = name AND content <> '' LIMIT 1)
     );
 BEGIN
-    PERFORM pg_advisory_xact_lock(1296908622, bucket)  -- MMAN
-    FROM (SELECT DISTINCT idnode_bucket(name) AS bucket FROM unnest(subscribed) AS name ORDER BY 1) AS buckets;
+    IF cardinality(subscribed) > 0 THEN
+        PERFORM pg_advisory_xact_lock(1296908622, bucket)  -- MMAN
+        FROM (SELECT DISTINCT idnode_bucket(name) AS bucket FROM unnest(subscribed) AS name ORDER BY 1) AS buckets;
+    END IF;
     RETURN subscribed;
 END $$;
 
@@ -67,7 +71,7 @@ END $$;
 CREATE FUNCTION idnode_count(
     made text[], keys text[], prefixes text[], times bigint[], authors text[], places integer[],
     told_prefixes text[], told_enterprises text[]
-) RETURNS void LANGUAGE plpgsql SET enable_nestloop = off AS $$  -- nobody knows how long the arrays are when it is planned
+) RETURNS void LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_nestloop = off AS $$
 DECLARE
     mine CONSTANT integer := pg_backend_pid() % 8;
     subscribed text[];
@@ -104,7 +108,7 @@ END $$;
 CREATE FUNCTION idnode_register(
     keys text[], times bigint[], states smallint[], prefixes text[], authors text[], contents bytea[], places integer[],
     told_prefixes text[], told_enterprises text[], told_alone boolean[], channel text, payloads text[]
-) RETURNS text[] LANGUAGE plpgsql AS $$
+) RETURNS text[] LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_nestloop = off AS $$
 DECLARE
     rooms bigint[] := idnode_hold(told_prefixes, told_enterprises, told_alone);
     made text[];
