@@ -296,7 +296,7 @@ class MemoryStore(MemoryBusiness):
             state, event_id = (None, None) if held is None else (held[-1].state, held[-1].event_id)
             refuse_commissioning(new.identifier, state, event_id or commissioned.get(new.identifier), event.place)
         coming = [*commissioned, *(new.identifier for new in event.registrations)]
-        self._refuse_beyond_quota([each for each in coming if each.key not in self._records])
+        self._refuse_beyond_quota(list(dict.fromkeys(each for each in coming if each.key not in self._records)))
 
     def _refuse_beyond_quota(self, coming: list[Identifier]) -> None:
         for enterprise, count in Counter(self._owner(each)[1] for each in coming).items():

@@ -239,6 +239,15 @@ class BusinessContract:
         assert await store.usage("pumpworks", 1, 9, (-1, ""), 10) == every[2:]
         assert await store.usage(None, 0, 9, (0, "pumpworks"), 1) == every[1:2]
 
+    async def test_an_identifier_that_an_event_names_twice_is_counted_once(self, store: Store) -> None:
+        await self.enterprise(store, quota=2)
+        await store.write([Put(SUBSCRIPTION, "s", b"{}", "pumpworks")], "ann", 1)
+        await store.capture(capture("c1", part(1), part(2), part(1)))
+        assert await store.registered(["88.100.1"]) == [2]
+        assert await store.usage("pumpworks", 0, 9, (-1, ""), 9) == [Usage("pumpworks", 0, 2, 0)]
+        (told,) = await store.announcements("pumpworks", 0, 9)
+        assert told.keys == (part(1).key, part(2).key)
+
     async def test_what_nobody_owns_is_not_counted(self, store: Store) -> None:
         assert await store.register([registration(part(1, "88.200.1"))], "a", 1) == [CREATED]
         assert await store.registered(["88.200.1"]) == [0]

@@ -57,8 +57,8 @@ async def old(database: str) -> AsyncIterator[Session]:
         row = (key, number, prefix, as_kept(name.zh), as_kept(name.en), "public", "admin", 3)
         await session.value("INSERT INTO enterprises VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", *row)
     for digest, label, since_ms, revoked_ms in _TOKENS:
-        row = (digest, "pumpworks", label, "gateway", "admin", since_ms, revoked_ms)
-        await session.value("INSERT INTO tokens VALUES ($1, $2, $3, $4, $5, $6, $7)", *row)
+        made = (digest, "pumpworks", label, "gateway", "admin", since_ms, revoked_ms)
+        await session.value("INSERT INTO tokens VALUES ($1, $2, $3, $4, $5, $6, $7)", *made)
     for key in _KEYS:
         await session.value(_KEEP, key)
     yield session

@@ -329,6 +329,17 @@ async def test_a_key_is_found_until_its_digest_is_anothers(store: PostgresStore)
     assert len(await store.entry_versions(KEY, "pumpworks/g")) == 3
 
 
+async def test_what_tells_a_write_that_was_done_is_kept_for_an_hour(store: PostgresStore) -> None:
+    def requests() -> list[str]:
+        return shared_server().sql("SELECT encode(id, 'escape') FROM requests WHERE length(id) < 16 ORDER BY id").split()
+
+    await store.write([Count("pumpworks", 1, 1)], "node", 1)
+    old = ", ".join(f"('{age}', now() - interval '{age} minutes')" for age in (59, 61, 600))
+    shared_server().sql(f"INSERT INTO requests VALUES {old}")
+    await store.write([Count("pumpworks", 1, 1)], "node", 1)
+    assert requests() == ["59"]
+
+
 @pytest.mark.parametrize("behaviour", ErrorBehaviour)
 async def test_an_event_that_has_no_room_leaves_the_room_to_the_next(store: PostgresStore, behaviour: ErrorBehaviour) -> None:
     await enterprise(store, quota=2)

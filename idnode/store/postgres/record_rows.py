@@ -210,7 +210,7 @@ async def commission(session: Session, new: Sequence[New], told: Told) -> None:
     Raises:
         Conflict: one was retired meanwhile.
     """
-    asked = sorted(new, key=lambda each: each.key)
+    asked = sorted(_first(new).values(), key=lambda each: each.key)
     if not asked:
         return
     rows = await session.rows(_COMMISSION, *map(list, zip(*(each.row for each in asked), strict=True)))
@@ -219,7 +219,7 @@ async def commission(session: Session, new: Sequence[New], told: Told) -> None:
     given = [[each.key for each in others], [each.row[6] for each in others]]
     if others and len(await session.rows(_GIVE, *given)) < len(others):
         raise Conflict("an identifier was retired meanwhile")
-    await count(session, [each for each in new if each.key in made], told)
+    await count(session, [each for each in _first(new).values() if each.key in made], told)
 
 
 async def put_version(session: Session, now: Record, made: Record, channel: str, payloads: Sequence[str]) -> None:
