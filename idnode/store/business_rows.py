@@ -143,12 +143,11 @@ def announcements(connection: Connection, enterprise: str, after: int, limit: in
 
 
 def announce(connection: Connection, enterprise: str, event: str, keys: Sequence[str], at_ms: int, author: str) -> None:
-    """Keep what is to be announced, where somebody subscribes to it."""
-    if is_subscribed(connection, enterprise):
-        connection.execute(
-            "INSERT INTO announcements VALUES (NULL, ?, ?, ?, ?, ?)",
-            (enterprise, event, msgspec.json.encode(keys), at_ms, author),
-        )
+    """Keep what is to be announced to those who subscribe to it."""
+    connection.execute(
+        "INSERT INTO announcements VALUES (NULL, ?, ?, ?, ?, ?)",
+        (enterprise, event, msgspec.json.encode(keys), at_ms, author),
+    )
 
 
 def is_subscribed(connection: Connection, enterprise: str) -> bool:
