@@ -5,8 +5,9 @@ Records hold a kilobyte of content. Each round registers `rows` of them in bulk 
 `rows` // 20 one by one by CLIENTS at once (each waits for its own to be durable; they share commits), and puts the same rows by a
 plain executemany into a table of the same form, with the same transactions, in another file. All of them sync. What is printed is
 the median of the rounds. `bytes_per_identifier` is the size of the file after a checkpoint; `read_us` a point read at the end,
-through the store. --identifiers fills the store with so many before. The registrations are made before the clock starts.
---owner says whose they are: `enterprise` has them counted, `limited` has a quota besides.
+through the store; `..._cpu_us` what the process computes for one. --identifiers fills the store with so many before. The
+registrations are made before the clock starts. --owner says whose they are: `enterprise` has them counted, `limited` has a quota
+besides.
 
 With --postgres it is a server that is started for the purpose (benchmarks.postgres). The references are COPY, and INSERT of PIECE
 rows in one statement; `bytes_per_identifier` has the table's indexes in it.
@@ -49,7 +50,7 @@ class Plain:
         self._connection.close()
 
 
-async def measure(folder: Path, rounds: int, rows: int, identifiers: int, owner: str = "nobody") -> dict[str, float]:
+async def measure(folder: Path, rounds: int, rows: int, identifiers: int, owner: str = OWNERS[-1]) -> dict[str, float]:
     """All of it, in SQLite."""
     path = folder / "idnode.db"
     store = open_store(path)
@@ -67,7 +68,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--identifiers", type=int, default=0)
-    parser.add_argument("--owner", choices=OWNERS, default=OWNERS[0])
+    parser.add_argument("--owner", choices=OWNERS, default=OWNERS[-1])
     parser.add_argument("--postgres", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

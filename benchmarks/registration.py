@@ -63,11 +63,11 @@ def _registration(number: int) -> Registration:
     return Registration(bare.identifier, (*values, text_value(2010, "DATA", filling)))
 
 
-async def timed(act: Callable[[], Awaitable[object]]) -> float:
-    """How long it takes, in seconds."""
-    began = time.perf_counter()
+async def timed(act: Callable[[], Awaitable[object]]) -> tuple[float, float]:
+    """How long it takes, and what this process computes meanwhile, on all its threads: seconds both."""
+    began, used = time.perf_counter(), time.process_time()
     await act()
-    return time.perf_counter() - began
+    return time.perf_counter() - began, time.process_time() - used
 
 
 async def bulk(store: Store, job: str, new: Sequence[Registration]) -> None:
@@ -113,15 +113,21 @@ async def compare(
     """Registration into a store, in the same rounds with what its database takes plainly."""
     for first in range(0, identifiers, 4 * PIECE):
         await bulk(store, f"fill-{first}", registrations(first, min(4 * PIECE, identifiers - first)))
-    names = ("register_bulk_rps", "register_single_rps", *references)
+    names = ("register_bulk_rps", "register_single_rps", "register_bulk_cpu_us", "register_single_cpu_us", *references)
     rates: dict[str, list[float]] = {name: [] for name in names}
+
+    async def measured(name: str, count: int, act: Callable[[], Awaitable[object]]) -> None:
+        took_s, used_s = await timed(act)
+        rates[f"{name}_rps"].append(count / took_s)
+        rates[f"{name}_cpu_us"].append(used_s / count * 1e6)
+
     for number, (many, few) in enumerate(_rounds(rounds, rows, identifiers)):
         plain = [(each.identifier.key, encode_registration(each)) for each in many]
-        rates["register_bulk_rps"].append(rows / await timed(partial(bulk, store, f"job-{number}", many)))
+        await measured("register_bulk", rows, partial(bulk, store, f"job-{number}", many))
         for name, insert in references.items():
-            rates[name].append(rows / await timed(partial(insert, plain)))
-        rates["register_single_rps"].append(len(few) / await timed(partial(singly, store, few)))
+            rates[name].append(rows / (await timed(partial(insert, plain)))[0])
+        await measured("register_single", len(few), partial(singly, store, few))
     count = identifiers + rounds * (rows + rows // 20)
     per_read = await read_us(store, count)
-    medians = {name: float(round(statistics.median(rates[name]))) for name in names}
+    medians = {name: round(statistics.median(rates[name]), 1 if name.endswith("_us") else 0) for name in names}
     return {"identifiers": count, **medians, "read_us": round(per_read, 1)}

@@ -48,7 +48,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Put(msgspec.Struct, frozen=True, tag=True):
-    """Write an entry."""
+    """Write an entry. One that stays as it is gets no version, where versions are kept; `if_version` holds all the same."""
 
     kind: str
     key: str

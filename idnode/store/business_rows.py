@@ -48,6 +48,8 @@ def write(connection: Connection, steps: Sequence[Step], author: str, at_ms: int
 def _put(connection: Connection, put: Put, author: str, at_ms: int) -> None:
     there = _row(connection, put.kind, put.key)
     check_version(put, there)
+    if changes_nothing(put, there):
+        return
     if there is not None and put.kept:
         connection.execute(
             "INSERT INTO entry_versions VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -76,6 +78,11 @@ def check_version(put: Put, there: Entry | None) -> None:
         if put.if_version == 0:
             raise AlreadyThere(f"there is a {put.kind} {put.key}")
         raise Stale(f"the {put.kind} {put.key} has version {version}")
+
+
+def changes_nothing(put: Put, there: Entry | None) -> bool:
+    """Whether a Put makes no version, since the one that is there says the same."""
+    return put.kept and there is not None and (there.content, there.group) == (put.content, put.group)
 
 
 def next_entry(put: Put, there: Entry | None, author: str, at_ms: int) -> Entry:
@@ -143,12 +150,11 @@ def announcements(connection: Connection, enterprise: str, after: int, limit: in
 
 
 def announce(connection: Connection, enterprise: str, event: str, keys: Sequence[str], at_ms: int, author: str) -> None:
-    """Keep what is to be announced, where somebody subscribes to it."""
-    if is_subscribed(connection, enterprise):
-        connection.execute(
-            "INSERT INTO announcements VALUES (NULL, ?, ?, ?, ?, ?)",
-            (enterprise, event, msgspec.json.encode(keys), at_ms, author),
-        )
+    """Keep what is to be announced to those who subscribe to it."""
+    connection.execute(
+        "INSERT INTO announcements VALUES (NULL, ?, ?, ?, ?, ?)",
+        (enterprise, event, msgspec.json.encode(keys), at_ms, author),
+    )
 
 
 def is_subscribed(connection: Connection, enterprise: str) -> bool:

@@ -11,6 +11,7 @@ from idnode.event import Capture, CaptureError, CaptureReport, ErrorBehaviour, E
 from idnode.store import record_rows
 from idnode.store.base import AlreadyThere, StoreRefused
 from idnode.store.outcome import capture_error, refuse_commissioning
+from idnode.store.tally import Tally
 
 _COLUMNS = "events.sequence, events.id, events.enterprise, events.content, events.recorded_ms"
 _BY_SEQUENCE = f"""
@@ -24,7 +25,7 @@ _BY_EPC = f"""
     GROUP BY links.sequence ORDER BY links.sequence LIMIT ?"""  # noqa: S608 constants
 
 
-def capture(connection: Connection, new: Capture) -> CaptureReport:
+def capture(connection: Connection, tally: Tally, new: Capture) -> CaptureReport:
     """See Events.capture."""
     errors, stored, repeated = list(new.errors), 0, 0
     for event in new.events:
@@ -32,11 +33,13 @@ def capture(connection: Connection, new: Capture) -> CaptureReport:
             repeated += 1
             continue
         connection.execute("SAVEPOINT event")
+        mark = tally.mark()
         try:
             _refuse(connection, event)
-            _keep(connection, event, new)
+            _keep(connection, tally, event, new)
         except StoreRefused as refusal:
             connection.execute("ROLLBACK TO event")
+            tally.undo(mark)
             connection.execute("RELEASE event")
             if new.behaviour is ErrorBehaviour.ROLLBACK:
                 raise
@@ -70,7 +73,7 @@ def _refuse(connection: Connection, event: NewEvent) -> None:
         refuse_commissioning(registration.identifier, *record_rows.standing(connection, registration.identifier), event.place)
 
 
-def _keep(connection: Connection, event: NewEvent, new: Capture) -> None:
+def _keep(connection: Connection, tally: Tally, event: NewEvent, new: Capture) -> None:
     sequence = connection.execute(
         "INSERT INTO events (digest, id, enterprise, capture, event_time_ms, recorded_ms, content) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (event.digest, event.id, new.enterprise, new.id, event.event_time_ms, new.at_ms, event.content),
@@ -78,7 +81,7 @@ def _keep(connection: Connection, event: NewEvent, new: Capture) -> None:
     connection.executemany(
         "INSERT OR IGNORE INTO links VALUES (?, ?, ?)", [(link.epc, sequence, link.role) for link in event.links]
     )
-    record_rows.commission(connection, event.registrations, new.author, new.at_ms, event.id)
+    record_rows.commission(connection, tally, event.registrations, new.author, new.at_ms, event.id)
 
 
 def event(connection: Connection, key: str) -> StoredEvent | None:

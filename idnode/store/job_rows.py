@@ -10,6 +10,7 @@ from idnode.job import Advance, BadRow, Finding, Job, Row, advanced
 from idnode.store import record_rows
 from idnode.store.base import AlreadyThere, NotThere
 from idnode.store.outcome import rows_to_do
+from idnode.store.tally import Tally
 
 
 def begin_job(connection: Connection, key: str, owner: str, author: str, at_ms: int) -> Job:
@@ -24,14 +25,14 @@ def begin_job(connection: Connection, key: str, owner: str, author: str, at_ms: 
     return made
 
 
-def advance_job(connection: Connection, key: str, first_row: int, rows: Sequence[Row], at_ms: int) -> Advance:
+def advance_job(connection: Connection, tally: Tally, key: str, first_row: int, rows: Sequence[Row], at_ms: int) -> Advance:
     """See Jobs.advance_job."""
     now = _job(connection, key)
     left = rows_to_do(now, first_row, list(rows))
     if not left:
         return Advance(now, ())
     registrations = [row for row in left if not isinstance(row, BadRow)]
-    outcomes = record_rows.register(connection, registrations, now.author, at_ms)
+    outcomes = record_rows.register(connection, tally, registrations, now.author, at_ms)
     made, told, findings = advanced(now, left, outcomes)
     connection.execute(
         "UPDATE jobs SET rows = ?, created = ?, repeated = ?, different = ?, invalid = ? WHERE key = ?",

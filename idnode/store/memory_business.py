@@ -24,7 +24,7 @@ from idnode.store.business import (
     Trim,
     Usage,
 )
-from idnode.store.business_rows import changes_answers, check_version, next_entry
+from idnode.store.business_rows import changes_answers, changes_nothing, check_version, next_entry
 from idnode.store.registry import Registry, read_enterprise
 
 
@@ -77,6 +77,8 @@ class MemoryBusiness(Registry):
         place = _Place(put.kind, put.key)
         there = self._entries.get(place)
         check_version(put, there)
+        if changes_nothing(put, there):
+            return
         if there is not None and put.kept:
             self._entry_versions[place].append(there)
         if put.content or put.kept:

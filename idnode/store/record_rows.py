@@ -10,7 +10,7 @@ from idnode.record import Change, Record, Registered, Registration, State
 from idnode.store.base import NotThere, OverQuota
 from idnode.store.content import decode_content, encode_record, encode_registration
 from idnode.store.outcome import event_of, next_version, outcome
-from idnode.store.tally import Owned, Tally
+from idnode.store.tally import Note, Owned, Tally
 
 STATES = tuple(State)
 """In the order of their numbers in the file."""
@@ -26,20 +26,19 @@ _BETWEEN = f"{_EARLIER} AND version > ? AND version < ? ORDER BY version LIMIT ?
 _INSERT = "INSERT INTO identifiers VALUES (NULL, ?, ?, 1, ?, ?, ?, NULL, ?, ?) ON CONFLICT DO NOTHING"
 
 
-def register(connection: Connection, registrations: Sequence[Registration], author: str, at_ms: int) -> list[Registered]:
+def register(
+    connection: Connection, tally: Tally, registrations: Sequence[Registration], author: str, at_ms: int
+) -> list[Registered]:
     """See Records.register."""
-    tally = Tally(connection, author, at_ms)
-    outcomes = [_register(connection, tally, new, author, at_ms) for new in registrations]
-    tally.close()
-    return outcomes
+    note = tally.begin(author, at_ms)
+    return [_register(connection, tally, note, new) for new in registrations]
 
 
-def _register(connection: Connection, tally: Tally, new: Registration, author: str, at_ms: int) -> Registered:
+def _register(connection: Connection, tally: Tally, note: Note, new: Registration) -> Registered:
     content = encode_registration(new)
     owned = tally.owned(new.identifier)
-    has_room = tally.has_room(owned)
-    if has_room and _insert(connection, owned, new, content, author, at_ms, None):
-        tally.took(owned, new.identifier.key)
+    if owned.has_room and _insert(connection, owned, new, content, note, None):
+        note.registered(owned, new.identifier.key)
         return Registered.CREATED
     held = connection.execute("SELECT state, content FROM identifiers WHERE key = ?", (new.identifier.key,)).fetchone()
     if held is None:
@@ -51,12 +50,10 @@ def _register(connection: Connection, tally: Tally, new: Registration, author: s
     return outcome(there, new)
 
 
-def _insert(
-    connection: Connection, owned: Owned, new: Registration, content: bytes, author: str, at_ms: int, event_id: str | None
-) -> bool:
+def _insert(connection: Connection, owned: Owned, new: Registration, content: bytes, note: Note, event_id: str | None) -> bool:
     """Whether there was none."""
     owner = None if _begins_keys(owned.prefix) else owned.prefix
-    row = (new.identifier.key, owner, CODES[new.state], at_ms, author, event_id, content)
+    row = (new.identifier.key, owner, CODES[new.state], note.at_ms, note.author, event_id, content)
     return connection.execute(_INSERT, row).rowcount == 1
 
 
@@ -66,7 +63,13 @@ def _begins_keys(owner: str) -> bool:
 
 
 def change(
-    connection: Connection, identifier: Identifier, new: Change, author: str, at_ms: int, if_version: int | None = None
+    connection: Connection,
+    tally: Tally,
+    identifier: Identifier,
+    new: Change,
+    author: str,
+    at_ms: int,
+    if_version: int | None = None,
 ) -> Record:
     """See Records.change."""
     now = record(connection, identifier)
@@ -83,7 +86,7 @@ def change(
         "UPDATE identifiers SET version = ?, state = ?, since_ms = ?, author = ?, reason = ?, content = ? WHERE key = ?",
         (made.version, CODES[made.state], made.since_ms, author, made.reason, encode_record(made), identifier.key),
     )
-    Tally(connection, author, made.since_ms).changed(identifier, event_of(now, made))
+    tally.changed(identifier, event_of(now, made), author, made.since_ms)
     return made
 
 
@@ -173,20 +176,21 @@ def standing(connection: Connection, identifier: Identifier) -> tuple[State | No
     return (None, None) if row is None else (STATES[row[0]], row[1])
 
 
-def commission(connection: Connection, registrations: Sequence[Registration], author: str, at_ms: int, event_id: str) -> None:
+def commission(
+    connection: Connection, tally: Tally, registrations: Sequence[Registration], author: str, at_ms: int, event_id: str
+) -> None:
     """Register identifiers with their event, or give the event to those that are registered without.
 
     Raises:
         OverQuota: some of them were registered.
     """
-    tally = Tally(connection, author, at_ms)
+    note = tally.begin(author, at_ms)
     for new in registrations:
         owned = tally.owned(new.identifier)
         given = connection.execute("UPDATE identifiers SET event_id = ? WHERE key = ?", (event_id, new.identifier.key))
         if given.rowcount:
             continue
-        if not tally.has_room(owned):
+        if not owned.has_room:
             raise OverQuota(f"{new.identifier} is one more than its enterprise may have")
-        _insert(connection, owned, new, encode_registration(new), author, at_ms, event_id)
-        tally.took(owned, new.identifier.key)
-    tally.close()
+        _insert(connection, owned, new, encode_registration(new), note, event_id)
+        note.registered(owned, new.identifier.key)

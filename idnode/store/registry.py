@@ -8,7 +8,7 @@ import msgspec
 
 from idnode.enterprise import NODE, Enterprise, Name, Role, Standing, Token, Visibility
 from idnode.store.base import AlreadyThere, NotThere, Stale
-from idnode.store.business import ENTERPRISE, PREFIX, Business, Put, Step
+from idnode.store.business import ENTERPRISE, PREFIX, Business, Entry, Put, Step
 
 SERIES = "series"
 """By node prefix, the number of the last prefix below it that was given."""
@@ -42,6 +42,12 @@ def read_enterprise(content: bytes) -> Enterprise:
 def put_enterprise(enterprise: Enterprise, if_version: int | None = None) -> Put:
     """The step that writes it."""
     return Put(ENTERPRISE, enterprise.id, _encoder.encode(enterprise), enterprise.standing.value, if_version)
+
+
+def replace_enterprise(there: Entry, made: Enterprise) -> Put:
+    """The step that writes it in place of the version that is there; one that says the same makes none, but has to meet it."""
+    content = there.content if read_enterprise(there.content) == made else _encoder.encode(made)
+    return Put(ENTERPRISE, made.id, content, made.standing.value, there.version)
 
 
 def read_token(content: bytes) -> Token:

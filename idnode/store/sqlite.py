@@ -44,19 +44,22 @@ class SqliteStore(SqliteReads):
     async def write(self, steps: Sequence[Step], author: str, at_ms: int) -> None:
         """See the contract."""
         keys = None if business_rows.changes_answers(steps) else ()
-        await self._writer.run(lambda connection: business_rows.write(connection, steps, author, at_ms), keys)
+        await self._writer.run(lambda connection: business_rows.write(connection, steps, author, at_ms), keys, settled=True)
 
     async def register(self, registrations: Sequence[Registration], author: str, at_ms: int) -> list[Registered]:
         """See the contract."""
         keys = [new.identifier.key for new in registrations]
-        return await self._writer.run(lambda connection: record_rows.register(connection, registrations, author, at_ms), keys)
+        return await self._writer.run(
+            lambda connection: record_rows.register(connection, self._writer.tally, registrations, author, at_ms), keys
+        )
 
     async def change(
         self, identifier: Identifier, change: Change, author: str, at_ms: int, if_version: int | None = None
     ) -> Record:
         """See the contract."""
         return await self._writer.run(
-            lambda connection: record_rows.change(connection, identifier, change, author, at_ms, if_version), (identifier.key,)
+            lambda connection: record_rows.change(connection, self._writer.tally, identifier, change, author, at_ms, if_version),
+            (identifier.key,),
         )
 
     async def put_template(self, draft: Template, author: str, at_ms: int) -> Template:
@@ -86,7 +89,9 @@ class SqliteStore(SqliteReads):
     async def advance_job(self, key: str, first_row: int, rows: Sequence[Row], at_ms: int) -> Advance:
         """See the contract."""
         keys = [row.identifier.key for row in rows if isinstance(row, Registration)]
-        return await self._writer.run(lambda connection: job_rows.advance_job(connection, key, first_row, rows, at_ms), keys)
+        return await self._writer.run(
+            lambda connection: job_rows.advance_job(connection, self._writer.tally, key, first_row, rows, at_ms), keys
+        )
 
     async def finish_job(self, key: str, at_ms: int) -> Job:
         """See the contract."""
@@ -103,7 +108,7 @@ class SqliteStore(SqliteReads):
     async def capture(self, capture: Capture) -> CaptureReport:
         """See the contract."""
         keys = [new.identifier.key for event in capture.events for new in event.registrations]
-        return await self._writer.run(lambda connection: event_rows.capture(connection, capture), keys)
+        return await self._writer.run(lambda connection: event_rows.capture(connection, self._writer.tally, capture), keys)
 
     def _committed(self) -> None:
         # Who can't read any more finds that out by itself; its watchers have been told that anything may have changed.

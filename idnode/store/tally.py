@@ -1,4 +1,8 @@
-"""What registering counts, in the transaction in which it happens: quotas, usage, and what is to be announced."""
+"""What registering counts, in the transaction in which it happens: quotas, usage, and what is to be announced.
+
+Operations that share a commit share one tally: what an enterprise has is read once, and written down once, at the end. Meanwhile
+it is in notes, one for each operation that changed something; an operation that is undone takes its notes back (mark, undo).
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,11 @@ from idnode.store import business_rows
 from idnode.store.business import DAY_MS, ENTERPRISE
 from idnode.store.registry import read_enterprise
 
+REGISTERED = "registered"
 _OWNED = "SELECT grp FROM entries WHERE kind = 'prefix' AND key = ? AND content <> x''"
 _TAKEN = """
     SELECT ifnull(sum(counts.registered), 0) FROM entries JOIN counts ON counts.prefix = entries.key
     WHERE entries.kind = 'prefix' AND entries.grp = ? AND entries.content <> x''"""
-
 _ADD = "INSERT INTO counts VALUES (?, ?) ON CONFLICT (prefix) DO UPDATE SET registered = registered + excluded.registered"
 
 
@@ -25,29 +29,57 @@ class Account:
     enterprise: str
     room: int | None
     """How many more it may register; None: any number."""
-    keys: list[str] = field(default_factory=list)
-    """Of what it registered."""
+    is_subscribed: bool
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Owned:
     """A prefix, in one transaction."""
 
     prefix: str
     account: Account | None
     """None: nobody owns it."""
-    registered: int = 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more may be registered there."""
+        return self.account is None or self.account.room is None or self.account.room > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What one operation did to identifiers of enterprises."""
+
+    event: str
+    author: str
+    at_ms: int
+    done: list[tuple[Owned, str]] = field(default_factory=list)
+    """(under which prefix, key), in order."""
+
+    def registered(self, owned: Owned, key: str) -> None:
+        """One was; of a prefix that nobody owns it isn't counted."""
+        account = owned.account
+        if account is not None:
+            self.done.append((owned, key))
+            if account.room is not None:
+                account.room -= 1
+
+    def undo(self) -> None:
+        """None of it was."""
+        if self.event == REGISTERED:
+            for owned, _ in self.done:
+                if owned.account is not None and owned.account.room is not None:
+                    owned.account.room += 1
 
 
 class Tally:
-    """Counts what one author registers within one transaction."""
+    """Counts what is registered within one transaction."""
 
-    def __init__(self, connection: Connection, author: str, at_ms: int) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._author = author
-        self._at_ms = at_ms
         self._accounts: dict[str, Account] = {}
         self._owned: dict[str, Owned] = {}
+        self._notes: list[Note] = []
 
     def owned(self, identifier: Identifier) -> Owned:
         """Under which prefix an identifier is: the longest that is owned, else the shortest that could be."""
@@ -72,42 +104,51 @@ class Tally:
             if quota is not None:
                 (taken,) = self._connection.execute(_TAKEN, (enterprise,)).fetchone()
                 room = max(0, quota - taken)
-            self._accounts[enterprise] = Account(enterprise, room)
+            is_subscribed = business_rows.is_subscribed(self._connection, enterprise)
+            self._accounts[enterprise] = Account(enterprise, room, is_subscribed)
         return self._accounts[enterprise]
 
-    @staticmethod
-    def has_room(owned: Owned) -> bool:
-        """Whether one more may be registered there."""
-        return owned.account is None or owned.account.room is None or owned.account.room > 0
+    def begin(self, author: str, at_ms: int) -> Note:
+        """A note of what is now being registered."""
+        note = Note(REGISTERED, author, at_ms)
+        self._notes.append(note)
+        return note
 
-    @staticmethod
-    def took(owned: Owned, key: str) -> None:
-        """One was."""
-        account = owned.account
-        if account is not None:
-            owned.registered += 1
-            account.keys.append(key)
-            if account.room is not None:
-                account.room -= 1
-
-    def close(self) -> None:
-        """Write it all down."""
-        for owned in self._owned.values():
-            if owned.registered:
-                self._connection.execute(
-                    _ADD,
-                    (owned.prefix, owned.registered),
-                )
-        for account in self._accounts.values():
-            if account.keys:
-                business_rows.count(self._connection, account.enterprise, self._at_ms // DAY_MS, len(account.keys), 0)
-                self._announce(account.enterprise, "registered", account.keys)
-
-    def changed(self, identifier: Identifier, event: str) -> None:
+    def changed(self, identifier: Identifier, event: str, author: str, at_ms: int) -> None:
         """A record was changed: to be announced."""
-        account = self.owned(identifier).account
-        if account is not None:
-            self._announce(account.enterprise, event, [identifier.key])
+        self._notes.append(Note(event, author, at_ms, [(self.owned(identifier), identifier.key)]))
 
-    def _announce(self, enterprise: str, event: str, keys: list[str]) -> None:
-        business_rows.announce(self._connection, enterprise, event, keys, self._at_ms, self._author)
+    def mark(self) -> int:
+        """To undo what comes after: taken where a savepoint is."""
+        return len(self._notes)
+
+    def undo(self, mark: int) -> None:
+        """What was noted since then has not happened."""
+        for note in self._notes[mark:]:
+            note.undo()
+        del self._notes[mark:]
+
+    def settle(self) -> None:
+        """Write it all down, and know nothing any more: before an entry may change, and before the commit."""
+        counts: dict[str, int] = {}
+        usage: dict[tuple[str, int], int] = {}
+        for note in self._notes:
+            told: dict[str, list[str]] = {}
+            for owned, key in note.done:
+                account = owned.account
+                if account is None:
+                    continue
+                if note.event == REGISTERED:
+                    counts[owned.prefix] = counts.get(owned.prefix, 0) + 1
+                    place = (account.enterprise, note.at_ms // DAY_MS)
+                    usage[place] = usage.get(place, 0) + 1
+                if account.is_subscribed:
+                    told.setdefault(account.enterprise, []).append(key)
+            for enterprise, keys in told.items():
+                business_rows.announce(self._connection, enterprise, note.event, keys, note.at_ms, note.author)
+        self._connection.executemany(_ADD, counts.items())
+        for (enterprise, day), registered in usage.items():
+            business_rows.count(self._connection, enterprise, day, registered, 0)
+        self._notes.clear()
+        self._accounts.clear()
+        self._owned.clear()

@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 from idnode.operations.histogram import Histogram
 from idnode.store import feed
 from idnode.store.base import StoreAway, StoreFailed, StoreFull, StoreRefused
+from idnode.store.tally import Tally
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]
@@ -33,6 +34,7 @@ LARGEST_KEYS = 5000
 class _Request(Generic[T]):
     operation: Operation[T]
     keys: Collection[str] | None
+    settled: bool
     future: asyncio.Future[T]
 
 
@@ -43,6 +45,8 @@ class Writer:
         """`committed`: called on the event loop after each commit, before those who wait for it have their results."""
         self._connection = connection
         self._committed = committed
+        self.tally = Tally(connection)
+        """Of what the transaction that is going on registers: for operations, on their thread."""
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="idnode-writer")
         self._waiting: list[_Request[Any]] = []
         self._pump: asyncio.Task[None] | None = None
@@ -56,11 +60,12 @@ class Writer:
         self._is_held = False
         self._moved = False
 
-    async def run(self, operation: Operation[T], keys: Collection[str] | None = ()) -> T:
+    async def run(self, operation: Operation[T], keys: Collection[str] | None = (), *, settled: bool = False) -> T:
         """Do `operation` in a transaction and return its result when it is durable.
 
         Args:
             keys: of the identifiers that it may change; None for anything.
+            settled: it may change what the tally knows, or read what that writes: it is settled before.
 
         Raises:
             StoreRefused: what the operation raised; its changes are undone, those of its batch are not.
@@ -72,7 +77,7 @@ class Writer:
         if self._moved:
             raise StoreAway(MOVED)
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Request(operation, keys, future))
+        self._waiting.append(_Request(operation, keys, settled, future))
         if self._pump is None or self._pump.done():
             self._pump = asyncio.create_task(self._work(), name="idnode-writer")
         return await future
@@ -182,8 +187,10 @@ class Writer:
         if self._failure is not None:
             return [StoreFailed(str(self._failure))] * len(batch)
         try:
+            self.tally = Tally(self._connection)
             self._connection.execute("BEGIN IMMEDIATE")
-            outcomes = [self._attempt(request.operation) for request in batch]
+            outcomes = [self._attempt(request) for request in batch]
+            self.tally.settle()
             self._note_changes(batch, outcomes)
             self._connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 it is handed to all who wait: none of them may think it done
@@ -198,12 +205,16 @@ class Writer:
         elif changed := [key for keys in done if keys is not None for key in keys]:
             feed.append(self._connection, changed)
 
-    def _attempt(self, operation: Operation[Any]) -> Any:
+    def _attempt(self, request: _Request[Any]) -> Any:
+        if request.settled:
+            self.tally.settle()
+        mark = self.tally.mark()
         self._connection.execute("SAVEPOINT operation")
         try:
-            outcome = operation(self._connection)
+            outcome = request.operation(self._connection)
         except StoreRefused as refusal:
             self._connection.execute("ROLLBACK TO operation")
+            self.tally.undo(mark)
             outcome = refusal
         self._connection.execute("RELEASE operation")
         return outcome

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import uuid
 from collections.abc import Iterable
@@ -142,14 +143,32 @@ async def list_events(request: Request, node: NodeOf, caller: AnyCaller) -> Resp
     matches = [name for name in _EPC_ROLES if name in asked]
     if len(matches) > 1:
         raise _bad_query("one of MATCH_epc and MATCH_anyEPC at a time")
-    hidden = frozenset(each.id for each in await node.store.enterprises() if not caller.may_resolve(each))
     epc, roles = (_epc(asked[matches[0]]), _EPC_ROLES[matches[0]]) if matches else (None, _ANY_ROLE)
-    found = await node.store.events(EventQuery(epc, roles, hidden, after, per_page + 1))
+    found = await _visible(node, caller, EventQuery(epc, roles, after=after, limit=per_page + 1))
     headers = _versions(node)
     if len(found) > per_page:
         following = {**asked, "perPage": str(per_page), "nextPageToken": str(found[per_page - 1].sequence)}
         headers["Link"] = f'</events?{urlencode(following)}>; rel="next"'
     return _documents(found[:per_page], node, headers)
+
+
+async def _visible(node: Node, caller: Caller, query: EventQuery) -> list[StoredEvent]:
+    """The events that match and that the caller may know of. Enterprises are looked up as they are met, each once."""
+    told: list[StoredEvent] = []
+    known: set[str] = set()
+    hidden: set[str] = set()
+    while True:
+        limit = query.limit - len(told)
+        found = await node.store.events(dataclasses.replace(query, hidden=frozenset(hidden), limit=limit))
+        for key in {each.enterprise for each in found} - known:
+            known.add(key)
+            owner = await node.store.enterprise(key)
+            if owner is not None and not caller.may_resolve(owner):
+                hidden.add(key)
+        told += [each for each in found if each.enterprise not in hidden]
+        if len(found) < limit or len(told) == query.limit:
+            return told
+        query = dataclasses.replace(query, after=found[-1].sequence)
 
 
 @router.get("/events/{key:path}", response_model=None, responses=_query_answers, response_class=Response)

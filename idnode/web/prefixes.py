@@ -13,7 +13,7 @@ from idnode.access import Caller
 from idnode.affairs import Delegation, Ownership, put_affair, read_affair
 from idnode.enterprise import Enterprise, LeaseOrder, Pool
 from idnode.store.business import DELEGATION, ENTERPRISE, PREFIX, Entry, Put
-from idnode.store.registry import next_prefix, put_enterprise, read_enterprise
+from idnode.store.registry import next_prefix, read_enterprise, replace_enterprise
 from idnode.web.bodies import parsed, read_json
 from idnode.web.business_models import DelegationBody, PoolAnswer, PrefixAnswer, PrefixOrder, ReturnOrder, TransferOrder
 from idnode.web.enterprises import MOST_PREFIXES, enterprise_entry, refuse_closed
@@ -67,7 +67,7 @@ async def grant(
         steps = [
             *([] if taking is None else [taking]),
             put_affair(PREFIX, prefix, Ownership(order.reason), enterprise, 0),
-            put_enterprise(owner if owner.prefix else msgspec.structs.replace(owner, prefix=prefix), entry.version),
+            replace_enterprise(entry, owner if owner.prefix else msgspec.structs.replace(owner, prefix=prefix)),
         ]
         made = Entry(PREFIX, prefix, enterprise, 1, node.now_ms(), caller.author, steps[-2].content)
         return Done(_prefix_answer(made, [made], 0), steps)
@@ -118,7 +118,7 @@ async def transfer(
         if not taker.prefix:
             taker = msgspec.structs.replace(taker, prefix=entry.key)
         moved = put_affair(PREFIX, entry.key, Ownership(order.reason), order.to, entry.version)
-        steps = [moved, put_enterprise(giver, giver_entry.version), put_enterprise(taker, taker_entry.version)]
+        steps = [moved, replace_enterprise(giver_entry, giver), replace_enterprise(taker_entry, taker)]
         if await node.store.entry(DELEGATION, entry.key) is not None:
             steps.append(Put(DELEGATION, entry.key, b"", entry.group))
         now = Entry(PREFIX, entry.key, order.to, entry.version + 1, node.now_ms(), caller.author, moved.content)

@@ -78,6 +78,15 @@ class BusinessContract:
         assert await store.entry_versions("note", "a", 1, 1) == versions[1:2]
         assert await store.entry_versions("note", "b") == []
 
+    async def test_an_entry_that_stays_as_it_is_gets_no_version_and_has_to_have_the_one_given(self, store: Store) -> None:
+        await store.write([Put("note", "a", b"x", "red")], "ann", 1)
+        await store.write([Put("note", "a", b"x", "red", if_version=1)], "ben", 2)
+        assert [(each.version, each.author) for each in await store.entry_versions("note", "a")] == [(1, "ann")]
+        await store.write([Put("note", "a", b"x", "blue"), Put("note", "a", b"x", "blue", if_version=2)], "cy", 3)
+        assert [(each.version, each.author) for each in await store.entry_versions("note", "a")] == [(1, "ann"), (2, "cy")]
+        with pytest.raises(Stale):
+            await store.write([Put("note", "a", b"x", "blue", if_version=1)], "ben", 4)
+
     async def test_a_clock_that_was_set_back_brings_no_version_before_the_one_before(self, store: Store) -> None:
         await store.write([Put("note", "a", b"x")], "ann", 100)
         await store.write([Put("note", "a", b"y")], "ann", 50)

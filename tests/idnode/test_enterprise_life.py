@@ -232,6 +232,36 @@ async def test_a_transferred_prefix_takes_its_identifiers_along_and_keeps_who_ow
         assert (await town.ask("POST", "/v1/prefixes/88.100.1/transfer", content=wrong)).status_code == status
 
 
+async def test_a_prefix_that_comes_or_goes_makes_a_version_of_an_enterprise_only_where_its_first_is_another(town: Town) -> None:
+    async def firsts(enterprise: str) -> list[str]:
+        versions = (await town.ask("GET", f"/v1/enterprises/{enterprise}/history", AUDITOR)).json()
+        return [each["enterprise"]["prefix"] for each in versions]
+
+    for prefix in ("gs1:9506000", None):
+        made = await town.ask("POST", "/v1/enterprises/pumpworks/prefixes", content={} if prefix is None else {"prefix": prefix})
+        assert made.status_code == 201
+    assert await firsts("pumpworks") == ["88.100.1"]
+    sold = {"to": "forge", "reason": "sold"}
+    assert (await town.ask("POST", "/v1/prefixes/gs1:9506000/transfer", content=sold)).status_code == 200
+    assert (await firsts("pumpworks"), await firsts("forge")) == (["88.100.1"], ["88.100.2"])
+    assert (await town.ask("POST", "/v1/prefixes/88.100.1/transfer", content=sold)).status_code == 200
+    assert (await firsts("pumpworks"), await firsts("forge")) == (["88.100.1", "88.100.3"], ["88.100.2"])
+
+
+async def test_an_enterprise_that_is_closed_while_it_gets_a_prefix_gets_none(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, closing = town.node.store.write, {"reason": "sold"}
+
+    async def late(*given: Any) -> None:
+        monkeypatch.setattr(town.node.store, "write", write)
+        assert (await town.ask("POST", "/v1/enterprises/pumpworks/close", content=closing)).status_code == 200
+        await write(*given)
+
+    monkeypatch.setattr(town.node.store, "write", late)
+    granted = await town.ask("POST", "/v1/enterprises/pumpworks/prefixes", content={"prefix": "gs1:9506000"})
+    assert granted.status_code == 409
+    assert (await town.ask("GET", "/v1/prefixes/gs1:9506000")).status_code == 404
+
+
 async def test_a_delegation_is_kept_and_ends(town: Town) -> None:
     path = "/v1/prefixes/88.100.1/delegation"
     body = {"mode": "referral", "address": "https://node.example", "ttl": 60}
