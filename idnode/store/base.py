@@ -19,7 +19,7 @@ from typing import Protocol
 from idnode.enterprise import Enterprise, Lease, LeaseOrder, Name, Token, Visibility
 from idnode.event import Capture, CaptureReport, EventQuery, StoredEvent
 from idnode.identifier import Identifier
-from idnode.job import Advance, Finding, Job, Row
+from idnode.job import Advance, Finding, Job, Outcomes, Row
 from idnode.record import Change, Record, Registered, Registration, State
 from idnode.store.business import Business, Pools
 from idnode.store.errors import (
@@ -201,8 +201,11 @@ class Templates(Protocol):
 class Jobs(Protocol):
     """Registrations by the million, in pieces, each of which is done or not as a whole."""
 
-    async def begin_job(self, key: str, owner: str, author: str, at_ms: int) -> Job:
+    async def begin_job(self, key: str, owner: str, author: str, at_ms: int, total: int | None = None) -> Job:
         """A new job, or the one of that key as far as it has come.
+
+        Args:
+            total: how many rows there will be, where that is known; of a job that is there it stays what it is.
 
         Raises:
             AlreadyThere: that key is another owner's.
@@ -216,8 +219,8 @@ class Jobs(Protocol):
             OutOfStep: `first_row` is beyond Job.rows, or the job is finished and rows are left to do.
         """
 
-    async def finish_job(self, key: str, at_ms: int) -> Job:
-        """No more rows come. Safe twice.
+    async def finish_job(self, key: str, at_ms: int, cancelled: bool = False) -> Job:  # noqa: FBT001, FBT002 crosses to a process
+        """No more rows come, or none are wanted any more. Safe twice: a job that is finished stays as it is.
 
         Raises:
             NotThere
@@ -228,6 +231,12 @@ class Jobs(Protocol):
 
     async def findings(self, key: str, after: int = -1, limit: int = PAGE) -> list[Finding]:
         """The rows of a job that were not taken, ascending, those after row `after`; the first MOST_FINDINGS of them."""
+
+    async def jobs(self, owner: str | None, after: str = "", limit: int = PAGE) -> list[Job]:
+        """An owner's jobs, or all, ascending by key, those with a higher key than `after`."""
+
+    async def outcomes(self, key: str, row: int = 0, limit: int = PAGE) -> list[Outcomes]:
+        """What became of the rows of a job, ascending, from the piece on that has row `row`; `limit` pieces at most."""
 
 
 class Watched(Protocol):

@@ -15,7 +15,7 @@ import msgspec
 from idnode.enterprise import Lease, LeaseOrder, Pool
 from idnode.event import Capture, CaptureReport, ErrorBehaviour, EventQuery, NewEvent, StoredEvent
 from idnode.identifier import Identifier
-from idnode.job import Advance, Finding, Job, Row, advanced
+from idnode.job import Advance, Finding, Job, Outcomes, Row, advanced
 from idnode.record import Change, Record, Registered, Registration, State
 from idnode.store.base import PAGE, AlreadyThere, Forget, NotThere, OverQuota, StoreFailed, StoreRefused, TemplateFixed
 from idnode.store.memory_business import MemoryBusiness
@@ -58,6 +58,7 @@ class MemoryStore(MemoryBusiness):
         self._templates: dict[tuple[str, str, int], Template] = {}
         self._jobs: dict[str, Job] = {}
         self._findings: defaultdict[str, list[Finding]] = defaultdict(list)
+        self._outcomes: defaultdict[str, list[Outcomes]] = defaultdict(list)
         self._watchers: list[Forget] = []
         self._leases: dict[tuple[bytes, str], Lease] = {}
         self._returned: defaultdict[str, set[str]] = defaultdict(set)
@@ -168,9 +169,9 @@ class MemoryStore(MemoryBusiness):
         """See the contract."""
         return [made for key, made in sorted(self._templates.items()) if key[0] == owner]
 
-    async def begin_job(self, key: str, owner: str, author: str, at_ms: int) -> Job:
+    async def begin_job(self, key: str, owner: str, author: str, at_ms: int, total: int | None = None) -> Job:
         """See the contract."""
-        job = self._jobs.setdefault(key, Job(key, owner, author, at_ms))
+        job = self._jobs.setdefault(key, Job(key, owner, author, at_ms, total=total))
         if job.owner != owner:
             raise AlreadyThere("that idempotency key is another's")
         return job
@@ -181,15 +182,18 @@ class MemoryStore(MemoryBusiness):
         left = rows_to_do(now, first_row, list(rows))
         registrations = [row for row in left if isinstance(row, Registration)]
         outcomes = await self.register(registrations, now.author, at_ms)
-        self._jobs[key], told, findings = advanced(now, left, outcomes)
+        if not left:
+            return Advance(now, "")
+        self._jobs[key], letters, findings = advanced(now, left, outcomes)
         self._findings[key] += findings
-        return Advance(self._jobs[key], told)
+        self._outcomes[key].append(Outcomes(now.rows, letters))
+        return Advance(self._jobs[key], letters)
 
-    async def finish_job(self, key: str, at_ms: int) -> Job:
+    async def finish_job(self, key: str, at_ms: int, cancelled: bool = False) -> Job:  # noqa: FBT001, FBT002
         """See the contract."""
         now = self._job(key)
         if now.finished_ms is None:
-            self._jobs[key] = replace(now, finished_ms=at_ms)
+            self._jobs[key] = replace(now, finished_ms=at_ms, cancelled=cancelled)
         return self._jobs[key]
 
     def _job(self, key: str) -> Job:
@@ -204,6 +208,14 @@ class MemoryStore(MemoryBusiness):
     async def findings(self, key: str, after: int = -1, limit: int = PAGE) -> list[Finding]:
         """See the contract."""
         return [each for each in self._findings[key] if each.row > after][:limit]
+
+    async def jobs(self, owner: str | None, after: str = "", limit: int = PAGE) -> list[Job]:
+        """See the contract."""
+        return [each for key, each in sorted(self._jobs.items()) if key > after and owner in (None, each.owner)][:limit]
+
+    async def outcomes(self, key: str, row: int = 0, limit: int = PAGE) -> list[Outcomes]:
+        """See the contract."""
+        return [each for each in self._outcomes[key] if each.row + len(each.letters) > row][:limit]
 
     def watch(self, forget: Forget) -> None:
         """See the contract."""

@@ -11,7 +11,7 @@ import msgspec
 from idnode.enterprise import Enterprise, Token
 from idnode.event import CaptureReport, EventQuery, StoredEvent
 from idnode.identifier import Identifier
-from idnode.job import Finding, Job
+from idnode.job import Finding, Job, Outcomes
 from idnode.record import Record, State
 from idnode.store.base import PAGE, StoreAway, StoreFailed
 from idnode.store.postgres import event_rows, job_rows, owner_rows, record_rows, template_rows
@@ -89,6 +89,14 @@ class PostgresReads:
     async def findings(self, key: str, after: int = -1, limit: int = PAGE) -> list[Finding]:
         """See the contract."""
         return await self._read(job_rows.findings, key, after, limit)
+
+    async def jobs(self, owner: str | None, after: str = "", limit: int = PAGE) -> list[Job]:
+        """See the contract."""
+        return await self._read(job_rows.jobs, owner, after, limit)
+
+    async def outcomes(self, key: str, row: int = 0, limit: int = PAGE) -> list[Outcomes]:
+        """See the contract."""
+        return await self._read(job_rows.outcomes, key, row, limit)
 
     async def event(self, key: str) -> StoredEvent | None:
         """See the contract."""
