@@ -219,7 +219,7 @@ class Jobs(Protocol):
             OutOfStep: `first_row` is beyond Job.rows, or the job is finished and rows are left to do.
         """
 
-    async def finish_job(self, key: str, at_ms: int, cancelled: bool = False) -> Job:  # noqa: FBT001, FBT002 crosses to a process
+    async def finish_job(self, key: str, at_ms: int, cancelled: bool = False) -> Job:
         """No more rows come, or none are wanted any more. Safe twice: a job that is finished stays as it is.
 
         Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from sqlite3 import Connection
 from typing import Any
 
@@ -65,8 +65,7 @@ def job(connection: Connection, key: str) -> Job | None:
 
 
 def _read(row: tuple[Any, ...]) -> Job:
-    *told, cancelled = row
-    return Job(*told, bool(cancelled))
+    return replace(Job(*row), cancelled=bool(row[-1]))
 
 
 def jobs(connection: Connection, owner: str | None, after: str, limit: int) -> list[Job]:

@@ -189,7 +189,7 @@ class MemoryStore(MemoryBusiness):
         self._outcomes[key].append(Outcomes(now.rows, letters))
         return Advance(self._jobs[key], letters)
 
-    async def finish_job(self, key: str, at_ms: int, cancelled: bool = False) -> Job:  # noqa: FBT001, FBT002
+    async def finish_job(self, key: str, at_ms: int, cancelled: bool = False) -> Job:
         """See the contract."""
         now = self._job(key)
         if now.finished_ms is None:

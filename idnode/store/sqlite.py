@@ -88,7 +88,7 @@ class SqliteStore(SqliteReads):
         keys = [row.identifier.key for row in rows if isinstance(row, Registration)]
         return await self._writer.run(lambda connection: job_rows.advance_job(connection, key, first_row, rows, at_ms), keys)
 
-    async def finish_job(self, key: str, at_ms: int, cancelled: bool = False) -> Job:  # noqa: FBT001, FBT002
+    async def finish_job(self, key: str, at_ms: int, cancelled: bool = False) -> Job:
         """See the contract."""
         return await self._writer.run(lambda connection: job_rows.finish_job(connection, key, at_ms, cancelled=cancelled))
 

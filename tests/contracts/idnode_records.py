@@ -380,7 +380,7 @@ class RecordsContract:
 
     async def test_a_cancelled_job_takes_no_more_rows(self, store: Store) -> None:
         await store.begin_job("j1", "pumpworks", "a", 1)
-        job = await store.finish_job("j1", 3, True)
+        job = await store.finish_job("j1", 3, cancelled=True)
         assert (job.finished_ms, job.cancelled) == (3, True)
         assert await store.finish_job("j1", 4) == await store.job("j1") == job
         with pytest.raises(OutOfStep):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from typing import Any
 
 from idnode.job import Advance, Finding, Job, Outcomes, Row, advanced, letters_of
@@ -79,8 +79,7 @@ async def job(session: Session, key: str, ending: str = "") -> Job | None:
 
 
 def _read(row: Any) -> Job:
-    key, *rest, cancelled = row
-    return Job(told(key), *rest, bool(cancelled))
+    return replace(Job(*row), key=told(row[0]), cancelled=bool(row[-1]))
 
 
 async def jobs(session: Session, owner: str | None, after: str, limit: int) -> list[Job]:

@@ -147,7 +147,7 @@ class PostgresStore(PostgresReads):
         await self.start()
         return await self._writing.run(lambda session, _: job_rows.begin_job(session, key, owner, author, at_ms, total))
 
-    async def finish_job(self, key: str, at_ms: int, cancelled: bool = False) -> Job:  # noqa: FBT001, FBT002
+    async def finish_job(self, key: str, at_ms: int, cancelled: bool = False) -> Job:
         """See the contract."""
         await self.start()
         return await self._writing.run(lambda session, _: job_rows.finish_job(session, key, at_ms, cancelled=cancelled))

@@ -1,0 +1,97 @@
+"""Rows of NDJSON read the quick way: what this takes, the careful way (idnode.web.careful) takes alike; it leaves the rest to it.
+
+A row is decoded into structures at once, a tenth of the time that reading it as any JSON and then checking each field takes. What
+decoding doesn't notice is a name that is there twice; so the names in the text are counted, and compared with what was found.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from idnode.identifier import parse_identifier
+from idnode.record import DEFAULT_PERMISSIONS, DEFAULT_TTL_S, MOST_VALUES, Data, Format, HandleValue, Registration, TemplateUse
+
+LONGEST_DATA = 65_536
+"""Characters of a value's data."""
+_MOST_NUMBER = 2**31 - 1
+_MOST_TYPES = 1000
+_TYPE = re.compile(r"[!-~]{1,128}", re.ASCII)
+_TEMPLATE_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}\Z"
+
+
+class _Value(Struct, forbid_unknown_fields=True, gc=False):
+    index: Annotated[int, Meta(ge=1, le=_MOST_NUMBER)]
+    type: str
+    data: Annotated[str, Meta(max_length=LONGEST_DATA)]
+    ttl: Annotated[int, Meta(ge=0, le=_MOST_NUMBER)] | UnsetType = UNSET
+    permissions: Annotated[str, Meta(pattern=r"^[01]{4}\Z")] | UnsetType = UNSET
+
+
+class _Template(Struct, forbid_unknown_fields=True, gc=False):
+    name: Annotated[str, Meta(pattern=_TEMPLATE_NAME)]
+    version: Annotated[int, Meta(ge=1, le=_MOST_NUMBER)]
+
+
+class _Row(Struct, forbid_unknown_fields=True, gc=False):
+    handle: str
+    values: Annotated[list[_Value], Meta(max_length=MOST_VALUES)]
+    template: _Template | UnsetType = UNSET
+
+
+_decode = msgspec.json.Decoder(_Row).decode
+_STRING = Format.STRING
+_types: set[str] = set()
+"""Of values, known to be good."""
+
+
+def quick_row(line: bytes) -> Registration | None:
+    """The registration; None where the careful way has to look.
+
+    Raises:
+        InvalidIdentifier: that is all that is wrong.
+    """
+    try:
+        row = _decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if b" :" in line or b"\t:" in line or b"\r" in line:  # a name that wouldn't be counted
+        return None
+    values = row.values
+    names = line.count(b'":') - line.count(b'\\":')
+    use, template = row.template, None
+    if not isinstance(use, UnsetType):
+        template = TemplateUse(use.name, use.version)
+        names -= 3
+    if names == 2 + 3 * len(values):
+        made = [HandleValue(each.index, each.type, Data(_STRING, each.data)) for each in values]
+    elif names == 2 + sum(map(_names, values)):
+        made = [_value(each) for each in values]
+    else:
+        return None
+    if len({each.index for each in values}) < len(values) or not all(
+        [each.type in _types or _is_type(each.type) for each in values]
+    ):
+        return None
+    return Registration(parse_identifier(row.handle), tuple(made), (), template)
+
+
+def _value(told: _Value) -> HandleValue:
+    ttl = DEFAULT_TTL_S if isinstance(told.ttl, UnsetType) else told.ttl
+    permissions = DEFAULT_PERMISSIONS if isinstance(told.permissions, UnsetType) else int(told.permissions, 2)
+    return HandleValue(told.index, told.type, Data(_STRING, told.data), ttl, permissions)
+
+
+def _names(told: _Value) -> int:
+    return 3 + (told.ttl is not UNSET) + (told.permissions is not UNSET)
+
+
+def _is_type(text: str) -> bool:
+    if _TYPE.fullmatch(text) is None:
+        return False
+    if len(_types) < _MOST_TYPES:
+        _types.add(text)
+    return True
