@@ -73,7 +73,7 @@ def quick_row(line: bytes) -> Registration | None:
     else:
         return None
     if len({each.index for each in values}) < len(values) or not all(
-        [each.type in _types or _is_type(each.type) for each in values]
+        each.type in _types or _is_type(each.type) for each in values
     ):
         return None
     return Registration(parse_identifier(row.handle), tuple(made), (), template)

@@ -46,10 +46,10 @@ _OUTCOMES: dict[int | str, dict[str, Any]] = {
 _ABOUT_ROWS = """Register the rows of the body, and remember how far the job has come.
 
 The body is NDJSON, each line a registration as `POST /v1/identifiers` takes it, or CSV with a header of `handle`,
-`<index>:<type>` and `template`; as it is or with `Content-Encoding: gzip`, of any length. Rows are read no faster than they become durable. A row
-that can't be taken stops nothing: what became of it is kept. Whatever ends a stream, ask the job for `rows` and send from there
-with `from`; a row that is done already is passed over, so that all may be sent again as well. The job is begun by its first
-stream."""
+`<index>:<type>` and `template`; as it is or with `Content-Encoding: gzip`, of any length. Rows are read no faster than they
+become durable. A row that can't be taken stops nothing: what became of it is kept. Whatever ends a stream, ask the job for
+`rows` and send from there with `from`; a row that is done already is passed over, so that all may be sent again as well. The
+job is begun by its first stream."""
 JobName = Annotated[
     str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="The sender's name for it, its own in its enterprise.")
 ]

@@ -96,16 +96,23 @@ class RowStream:
                 self._check_total()
                 return await self._node.store.finish_job(self._told.job, self._node.now_ms())
         except Problem as problem:
+            await self._wait()
             raise JobProblem(problem, self._job.rows) from problem
         except OutOfStep as error:
             raise JobProblem(Problem(HTTPStatus.CONFLICT, str(error), OUT_OF_STEP), error.rows) from error
         except StoreError as error:
             raise JobProblem(store_problem(error), self._job.rows) from error
         finally:
-            if self._under_way is not None:
-                await asyncio.wait({self._under_way})
-                self._under_way.exception()
+            await self._wait()
         return self._job
+
+    async def _wait(self) -> None:
+        """Wait for a piece that is under way, whatever becomes of it."""
+        if self._under_way is not None:
+            await asyncio.wait({self._under_way})
+            if self._under_way.exception() is None:
+                self._job = self._under_way.result().job
+            self._under_way = None
 
     def _check_place(self) -> None:
         if self._first > self._job.rows:
