@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
 from starlette.types import Message
 
 from .conftest import House
@@ -80,7 +81,9 @@ class Stream:
 
 def stream(house: House, name: str = "registrar", **told: Any) -> Stream:
     """A request by the bearer of that token."""
-    return Stream(house.client._transport.app, house.tokens[name], **told)
+    transport = house.client._transport
+    assert isinstance(transport, httpx.ASGITransport)
+    return Stream(transport.app, house.tokens[name], **told)
 
 
 async def job(house: House, name: str = "registrar", key: str = "spring") -> dict[str, Any]:

@@ -147,7 +147,7 @@ def test_what_a_csv_writer_writes_is_read_as_it_was(records: list[list[str]], pl
     text = io.StringIO()
     # It leaves a carriage return without quotes where lines don't end in one.
     quoting = csv.QUOTE_MINIMAL if ending == "\r\n" else csv.QUOTE_ALL
-    writer = csv.writer(text, lineterminator=ending, quoting=quoting)
+    writer = csv.writer(text, lineterminator=ending, quoting=quoting)  # type: ignore[arg-type]
     writer.writerow(["handle", "3:DESC"])
     writer.writerows([[f"88.100.1/{number}", "".join(cells)] for number, cells in enumerate(records)])
     framer = framer_of(Format.CSV, 1000)
