@@ -15,14 +15,14 @@ from idnode.access import Caller
 from idnode.bulk.columns import HANDLE, TEMPLATE, Columns
 from idnode.bulk.framing import Raw, TooLong
 from idnode.bulk.quick import quick_row
-from idnode.enterprise import Enterprise
 from idnode.identifier import Identifier, InvalidIdentifier, Scheme, parse_identifier
 from idnode.job import BadRow, Row, RowOutcome
 from idnode.record import Registration
+from idnode.resolver import owner_of
 from idnode.strict_json import NotJson, loads
 from idnode.template_use import Inspector
 from idnode.web.bodies import mistakes
-from idnode.web.identifiers import links_of, owner_for
+from idnode.web.identifiers import links_of
 from idnode.web.models import RegistrationOrder
 from idnode.web.node import Node
 
@@ -51,11 +51,11 @@ class Piece:
     """Some rows of a job."""
 
     def __init__(self, node: Node, caller: Caller, form: Form) -> None:
-        self.node = node
-        self.caller = caller
-        self.inspector = Inspector(node.store)
+        self._node = node
+        self._caller = caller
+        self._inspector = Inspector(node.store)
         self._form = form
-        self._owners: dict[str, Enterprise | None] = {}
+        self._open: dict[str, str | None] = {}
 
     async def rows(self, raws: Sequence[Raw]) -> list[Row]:
         """What they say."""
@@ -64,7 +64,7 @@ class Piece:
             if not place % _TURN:
                 await asyncio.sleep(0)
             if isinstance(raw, TooLong):
-                rows.append(BadRow("", f"a row has at most {self.node.settings.capture.most_bytes} bytes"))
+                rows.append(BadRow("", f"a row has at most {self._node.settings.capture.most_bytes} bytes"))
                 continue
             row = self._form.read(raw)
             rows.append(await self._checked(row) if type(row) is Registration else row)
@@ -72,25 +72,27 @@ class Piece:
 
     async def _checked(self, row: Registration) -> Row:
         identifier = row.identifier
-        owner = await self.owner(identifier)
-        if owner is None:
+        prefix = await self._prefix(identifier)
+        if prefix is None:
             why = f"{identifier.prefix} is not open to this token"
             return BadRow(self._form.handle, why, identifier.key, RowOutcome.FORBIDDEN)
         if row.template is not None:
-            found = await self.inspector.mistakes(owner.prefix, row.template, row.values)
+            found = await self._inspector.mistakes(prefix, row.template, row.values)
             if found:
                 place = self._form.place(row, found[0].index)
                 return BadRow(place, found[0].reason[:_LONGEST_REASON], identifier.key)
         return row
 
-    async def owner(self, identifier: Identifier) -> Enterprise | None:
-        """Whose it is, where the caller may register for them."""
-        if identifier.scheme is not Scheme.HANDLE:
-            return await owner_for(self.node, self.caller, identifier)
-        prefix = identifier.prefix
-        if prefix not in self._owners:
-            self._owners[prefix] = await owner_for(self.node, self.caller, identifier)
-        return self._owners[prefix]
+    async def _prefix(self, identifier: Identifier) -> str | None:
+        """The owned prefix that it is under, where the caller may register there."""
+        is_handle = identifier.scheme is Scheme.HANDLE
+        if is_handle and identifier.prefix in self._open:
+            return self._open[identifier.prefix]
+        prefix, owner = await owner_of(self._node.store, identifier)
+        found = None if owner is None or not self._caller.may_register(owner) else prefix
+        if is_handle:
+            self._open[identifier.prefix] = found
+        return found
 
 
 class JsonRows:

@@ -30,7 +30,7 @@ class JobAnswer(BaseModel):
     repeated: int
     exists: int
     invalid: int
-    """Rows that can't be registrations, or may not be."""
+    """Rows that can't be registrations, may not be, or are beyond a quota."""
 
 
 class OutcomeAnswer(BaseModel):
@@ -57,6 +57,7 @@ class WantedOutcome(StrEnum):
     EXISTS = "exists"
     INVALID = "invalid"
     FORBIDDEN = "forbidden"
+    OVER_QUOTA = "over-quota"
     REFUSED = "refused"
     """All that were not taken."""
 

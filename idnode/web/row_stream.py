@@ -22,7 +22,7 @@ from idnode.job import BY_LETTER, Advance, BadRow, Job, Row
 from idnode.store.base import OutOfStep, StoreError
 from idnode.web.careful import CsvRows, Form, JsonRows, Piece
 from idnode.web.node import Node, store_problem
-from idnode.web.problems import Problem, bad_request, unprocessable
+from idnode.web.problems import Problem, bad_request, barred, unprocessable
 
 PIECE_ROWS = 4096
 PIECE_BYTES = 8 << 20
@@ -233,6 +233,8 @@ class RowStream:
         self._bytes = 0
         assert self._form is not None
         caller = await self._node.caller(self._told.authorization)
+        if caller.barred:
+            raise barred(caller.barred)
         rows = await Piece(self._node, caller, self._form).rows(raws)
         bad = _first_bad(rows) if self._told.stop else None
         await self._settle()

@@ -157,6 +157,30 @@ class TestEndings:
         status, told = await sending.send([lines(0, 10), lines(10, 20)])
         assert (status, told["rows"]) == (401, 10)
 
+    async def test_an_enterprise_that_is_suspended_meanwhile_goes_on_when_it_is_resumed(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(row_stream, "PIECE_ROWS", 5)
+
+        async def suspend(number: int) -> None:
+            if number == 1:
+                await house.post("/v1/enterprises/pumpworks/suspend", "admin", {"reason": "unpaid"})
+
+        sending = stream(house)
+        sending.before = suspend
+        status, told = await sending.send([lines(0, 10), lines(10, 20)])
+        assert (status, told["rows"]) == (403, 10)
+        await house.post("/v1/enterprises/pumpworks/resume", "admin", {})
+        status, told = await stream(house).send([lines(0, 20)])
+        assert (status, told["created"], told["invalid"]) == (200, 20, 0)
+
+    async def test_rows_beyond_the_quota_are_named_and_stop_nothing(self, house: House) -> None:
+        answer = await house.client.patch("/v1/enterprises/pumpworks", json={"quota": 3}, headers=house.bearer("admin"))
+        assert answer.status_code == 200, answer.text
+        status, told = await stream(house).send([lines(0, 3) + lines(0, 6)])
+        assert (status, told["created"], told["repeated"], told["invalid"]) == (200, 3, 3, 3)
+        assert await bad_rows(house) == [(row, "over-quota", "", "is one more than its enterprise may have") for row in (6, 7, 8)]
+
     async def test_a_stream_may_stop_at_the_first_bad_row_and_go_on_at_it(self, house: House) -> None:
         rows = lines(0, 5) + b"{}\n" + lines(6, 9)
         status, told = await stream(house, query="stop=true").send([rows])
