@@ -55,6 +55,11 @@ class Framer:
         self._hold(last)
         return rows
 
+    @property
+    def is_between(self) -> bool:
+        """Whether the next byte would begin a row."""
+        return not self._held
+
     def rest(self) -> Raw | None:
         """The row that no newline ended, behind all data; None where there is none. See `flaw`."""
         rows = self._rows([self._release(b"")])
@@ -128,6 +133,11 @@ class CsvFramer(Framer):
     @property
     def _too_long(self) -> str:
         return f"quotes that opened in it aren't closed within {self._most} bytes"
+
+    @property
+    def is_between(self) -> bool:
+        """See Framer."""
+        return super().is_between and not self._lines
 
     def rest(self) -> Raw | None:
         """See Framer."""
