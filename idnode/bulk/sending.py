@@ -135,9 +135,10 @@ class Sender:
                         headers={"Content-Type": order.media_type},
                     )
                 )
-            except Exception as error:  # noqa: BLE001 raised where it is waited for
+            except (httpx.HTTPError, OSError, ValueError) as error:  # raised where it is waited for
                 errors.append(error)
-            ended.set()
+            finally:
+                ended.set()
 
         threading.Thread(target=upload, daemon=True, name="upload").start()
         while not ended.wait(_LOOK_S):
@@ -147,7 +148,7 @@ class Sender:
                 continue  # the upload will tell
             if job is not None:
                 tell(job["rows"], _refused(job))
-        if errors:
+        if not answers:
             raise errors[0]
         return answers[0]
 

@@ -23,24 +23,59 @@ _EARLIER = """
     WHERE id = (SELECT id FROM identifiers WHERE key = ?)"""
 _AS_OF = f"{_EARLIER} AND since_ms <= ? ORDER BY version DESC LIMIT 1"
 _BETWEEN = f"{_EARLIER} AND version > ? AND version < ? ORDER BY version LIMIT ?"
-_INSERT = "INSERT INTO identifiers VALUES (NULL, ?, ?, 1, ?, ?, ?, NULL, ?, ?) ON CONFLICT DO NOTHING"
+_VALUES = "(NULL, ?, ?, 1, ?, ?, ?, NULL, ?, ?)"
+_INSERT = f"INSERT INTO identifiers VALUES {_VALUES} ON CONFLICT DO NOTHING"
+_TOGETHER = 64
+_INSERT_TOGETHER = f"INSERT INTO identifiers VALUES {', '.join([_VALUES] * _TOGETHER)} ON CONFLICT DO NOTHING"
 
 
 def register(connection: Connection, registrations: Sequence[Registration], author: str, at_ms: int) -> list[Registered]:
     """See Records.register."""
     tally = Tally(connection, author, at_ms)
-    outcomes = [_register(connection, tally, new, author, at_ms) for new in registrations]
+    outcomes: list[Registered] = []
+    whole = len(registrations) - len(registrations) % _TOGETHER
+    for first in range(0, whole, _TOGETHER):
+        outcomes += _register_together(connection, tally, registrations[first : first + _TOGETHER], author, at_ms)
+    outcomes += [_register(connection, tally, new, author, at_ms) for new in registrations[whole:]]
     tally.close()
+    return outcomes
+
+
+def _register_together(
+    connection: Connection, tally: Tally, registrations: Sequence[Registration], author: str, at_ms: int
+) -> list[Registered]:
+    """_TOGETHER of them by one statement, which takes half the time, and lets other threads run while it does."""
+    told = [(new.identifier.key, tally.owned(new.identifier), encode_registration(new), new) for new in registrations]
+    if not all(tally.has_room(owned, _TOGETHER) for _, owned, _, _ in told):
+        return [_register(connection, tally, new, author, at_ms) for new in registrations]
+    (last,) = connection.execute("SELECT ifnull(max(id), 0) FROM identifiers").fetchone()
+    row: list[object] = []
+    for key, owned, content, new in told:
+        row += (key, None if _begins_keys(owned.prefix) else owned.prefix, CODES[new.state], at_ms, author, None, content)
+    is_new = connection.execute(_INSERT_TOGETHER, row).rowcount == _TOGETHER
+    made = None if is_new else {key for (key,) in connection.execute("SELECT key FROM identifiers WHERE id > ?", (last,))}
+    outcomes = []
+    for key, owned, content, new in told:
+        if made is None or key in made:
+            tally.took(owned, key)
+            outcomes.append(Registered.CREATED)
+            if made is not None:
+                made.remove(key)  # the same identifier once more was there already
+        else:
+            outcomes.append(_compared(connection, new, content))
     return outcomes
 
 
 def _register(connection: Connection, tally: Tally, new: Registration, author: str, at_ms: int) -> Registered:
     content = encode_registration(new)
     owned = tally.owned(new.identifier)
-    has_room = tally.has_room(owned)
-    if has_room and _insert(connection, owned, new, content, author, at_ms, None):
+    if tally.has_room(owned) and _insert(connection, owned, new, content, author, at_ms, None):
         tally.took(owned, new.identifier.key)
         return Registered.CREATED
+    return _compared(connection, new, content)
+
+
+def _compared(connection: Connection, new: Registration, content: bytes) -> Registered:
     held = connection.execute("SELECT state, content FROM identifiers WHERE key = ?", (new.identifier.key,)).fetchone()
     if held is None:
         return Registered.OVER_QUOTA

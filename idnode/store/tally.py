@@ -76,9 +76,9 @@ class Tally:
         return self._accounts[enterprise]
 
     @staticmethod
-    def has_room(owned: Owned) -> bool:
-        """Whether one more may be registered there."""
-        return owned.account is None or owned.account.room is None or owned.account.room > 0
+    def has_room(owned: Owned, count: int = 1) -> bool:
+        """Whether so many more may be registered there."""
+        return owned.account is None or owned.account.room is None or owned.account.room >= count
 
     @staticmethod
     def took(owned: Owned, key: str) -> None:

@@ -10,7 +10,6 @@ import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPException
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,20 +71,16 @@ def standing(server: Server, token: dict[str, str]) -> dict[str, Any]:
     return told
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_node_that_is_killed_in_mid_stream_goes_on_at_the_next_row(servers: Servers, workers: int) -> None:
-    server = servers.start(workers=workers)
+def test_a_node_that_is_killed_in_mid_stream_goes_on_at_the_next_row(servers: Servers) -> None:
+    server = servers.start()
     token = registrar(server)
     with uploading(server, token) as upload:
         upload.send(lines(0, 5000) + line(5000)[:20])
         # 4096 rows are a piece; the others are done because nothing comes.
         wait_until(lambda: standing(server, token).get("rows") == 5000)
-        upload.send(line(5000)[20:])
-        upload.send(lines(5001, 8000))
-        for pid in (*(children(server.process.pid) if workers > 1 else ()), server.process.pid):
-            os.kill(pid, signal.SIGKILL)
-        server.process.communicate()
-    server = servers.start(workers=workers)
+        upload.send(line(5000)[20:] + lines(5001, 8000))
+        server.kill()
+    server = servers.start()
     done = standing(server, token)
     assert done["state"] == "running"
     assert 5000 <= done["rows"] == done["created"] <= 8000
@@ -96,19 +91,23 @@ def test_a_node_that_is_killed_in_mid_stream_goes_on_at_the_next_row(servers: Se
     assert server.stop() == 0
 
 
-def test_a_worker_that_is_killed_loses_no_row_of_its_streams(servers: Servers) -> None:
+def test_workers_that_are_killed_lose_no_row_and_tell_of_each_others_jobs(servers: Servers) -> None:
     server = servers.start(workers=2)
     token = registrar(server)
-    with uploading(server, token) as upload:
-        upload.send(lines(0, 5000))
+    with uploading(server, token, "?total=6000") as upload:
+        upload.send(lines(0, 100))
+        wait_until(lambda: standing(server, token).get("rows") == 100)
+        upload.send(lines(100, 5000))
         wait_until(lambda: standing(server, token).get("rows") == 5000)
+        told = standing(server, token)
+        assert (told["state"], told["total"]) == ("running", 6000)
         for pid in children(server.process.pid):
             os.kill(pid, signal.SIGKILL)
     wait_until(lambda: _answers(server, token))
     with uploading(server, token) as upload:  # all of it again: what is done is passed over
         upload.send(lines(0, 6000))
         told = upload.answer()
-    assert (told["rows"], told["created"], told["repeated"]) == (6000, 6000, 0)
+    assert (told["state"], told["rows"], told["created"], told["repeated"]) == ("finished", 6000, 6000, 0)
     assert server.stop() == 0
 
 
@@ -190,16 +189,3 @@ async def test_the_socket_is_read_no_faster_than_rows_become_durable(house: Hous
     await client.settle(wire)
     assert json.loads(bytes(wire.output).partition(b"\r\n\r\n")[2])["created"] == 6000
     client.leave(wire)
-
-
-def test_progress_is_read_while_a_stream_runs(servers: Servers, tmp_path: Path) -> None:
-    server = servers.start(workers=2)
-    token = registrar(server)
-    with uploading(server, token, "?total=300") as upload:
-        for part in range(3):
-            upload.send(lines(100 * part, 100 * part + 100))
-            wait_until(lambda: standing(server, token).get("rows") == 100 * part + 100)  # noqa: B023 called before the next part
-        told = standing(server, token)
-        assert (told["state"], told["rows"], told["total"]) == ("running", 300, 300)
-        assert upload.answer()["state"] == "finished"
-    assert server.stop() == 0
