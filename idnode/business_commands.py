@@ -229,9 +229,9 @@ def _read_body(file: Path) -> Any:
     try:
         return json.loads(sys.stdin.buffer.read() if file == Path("-") else file.read_bytes())
     except OSError as error:
-        raise _Refused(f"{file}: {error.strerror}") from error
+        raise Refused(f"{file}: {error.strerror}") from error
     except ValueError as error:
-        raise _Refused(f"{file} is no JSON: {error} / 不是 JSON") from error
+        raise Refused(f"{file} is no JSON: {error} / 不是 JSON") from error
 
 
 def _ask(arguments: argparse.Namespace, verb: _Verb, path: str) -> tuple[Any, str | None]:

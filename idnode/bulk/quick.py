@@ -7,18 +7,19 @@ decoding doesn't notice is a name that is there twice; so the names in the text 
 from __future__ import annotations
 
 import re
+from operator import attrgetter
 from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from idnode.identifier import parse_identifier
+from idnode.identifier import LONGEST, Identifier, Scheme, parse_identifier
 from idnode.record import DEFAULT_PERMISSIONS, DEFAULT_TTL_S, MOST_VALUES, Data, Format, HandleValue, Registration, TemplateUse
 
 LONGEST_DATA = 65_536
 """Characters of a value's data."""
 _MOST_NUMBER = 2**31 - 1
-_MOST_TYPES = 1000
+_MOST_KNOWN = 1000
 _TYPE = re.compile(r"[!-~]{1,128}", re.ASCII)
 _TEMPLATE_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}\Z"
 
@@ -46,6 +47,9 @@ _decode = msgspec.json.Decoder(_Row).decode
 _STRING = Format.STRING
 _types: set[str] = set()
 """Of values, known to be good."""
+_prefixes: set[str] = set()
+"""Of handles, known to be good and in normal form."""
+_index, _type = attrgetter("index"), attrgetter("type")
 
 
 def quick_row(line: bytes) -> Registration | None:
@@ -72,11 +76,24 @@ def quick_row(line: bytes) -> Registration | None:
         made = [_value(each) for each in values]
     else:
         return None
-    if len({each.index for each in values}) < len(values) or not all(
-        each.type in _types or _is_type(each.type) for each in values
-    ):
+    if len(set(map(_index, values))) < len(values):
         return None
-    return Registration(parse_identifier(row.handle), tuple(made), (), template)
+    if not _types.issuperset(map(_type, values)) and not all(map(_is_type, map(_type, values))):
+        return None
+    return Registration(_identifier(row.handle), tuple(made), (), template)
+
+
+def _identifier(text: str) -> Identifier:
+    """parse_identifier(), by a shorter way where there is nothing to normalise."""
+    prefix, _, suffix = text.partition("/")
+    if prefix in _prefixes and suffix.isascii() and suffix.isprintable() and len(text) <= LONGEST:
+        if suffix and suffix[0] != " " and suffix[-1] != " ":
+            return Identifier(prefix, suffix)
+        return parse_identifier(text)
+    made = parse_identifier(text)
+    if made.scheme is Scheme.HANDLE and made.prefix == prefix and text[:3] in ("88.", "86.") and len(_prefixes) < _MOST_KNOWN:
+        _prefixes.add(prefix)
+    return made
 
 
 def _value(told: _Value) -> HandleValue:
@@ -92,6 +109,6 @@ def _names(told: _Value) -> int:
 def _is_type(text: str) -> bool:
     if _TYPE.fullmatch(text) is None:
         return False
-    if len(_types) < _MOST_TYPES:
+    if len(_types) < _MOST_KNOWN:
         _types.add(text)
     return True

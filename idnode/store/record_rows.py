@@ -24,9 +24,10 @@ _EARLIER = """
 _AS_OF = f"{_EARLIER} AND since_ms <= ? ORDER BY version DESC LIMIT 1"
 _BETWEEN = f"{_EARLIER} AND version > ? AND version < ? ORDER BY version LIMIT ?"
 _VALUES = "(NULL, ?, ?, 1, ?, ?, ?, NULL, ?, ?)"
-_INSERT = f"INSERT INTO identifiers VALUES {_VALUES} ON CONFLICT DO NOTHING"
-_TOGETHER = 64
-_INSERT_TOGETHER = f"INSERT INTO identifiers VALUES {', '.join([_VALUES] * _TOGETHER)} ON CONFLICT DO NOTHING"
+_INSERT = f"INSERT INTO identifiers VALUES {_VALUES} ON CONFLICT DO NOTHING"  # noqa: S608 a constant
+_TOGETHER = 128
+"""Registrations in one statement."""
+_INSERT_TOGETHER = f"INSERT INTO identifiers VALUES {', '.join([_VALUES] * _TOGETHER)} ON CONFLICT DO NOTHING"  # noqa: S608
 
 
 def register(connection: Connection, registrations: Sequence[Registration], author: str, at_ms: int) -> list[Registered]:

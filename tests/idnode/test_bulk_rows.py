@@ -46,6 +46,10 @@ class _Pairs(list[Any]):
     """An object."""
 
 
+_handles = [
+    *("88.100.1/A", "88.100.1/", "88.100.1/ x", "88.100.1/x ", "88.100.1/泵", "88.100.1/a\x7f", "88.100.a/A"),
+    *("88.100.1/" + "x" * 247, "oid:1.2.3"),
+]
 _index = st.one_of(st.integers(1, 9), _leaf)
 _value = _object(
     {"index": _index, "type": st.one_of(st.just("URL"), _leaf), "data": st.one_of(_text, _leaf)},
@@ -53,7 +57,7 @@ _value = _object(
 )
 _template = st.one_of(st.none(), _object({"name": st.just("pump"), "version": st.integers(1, 3)}, {}), _leaf)
 _row = _object(
-    {"handle": st.one_of(st.just("88.100.1/A"), _leaf), "values": st.one_of(st.lists(_value, max_size=3), _leaf)},
+    {"handle": st.one_of(st.sampled_from(_handles), _leaf), "values": st.one_of(st.lists(_value, max_size=3), _leaf)},
     {"template": _template},
 )
 _space = st.sampled_from(["", "", "", " ", "\t", "\r"])
