@@ -21,7 +21,7 @@ from idnode.record import Registration
 from idnode.web.careful import JsonRows
 
 MOST = 60
-_text = st.text(st.sampled_from('a"\\:, \n\r\t泵{}[]\0\ud800é'), max_size=8)
+_text = st.text(st.sampled_from('a"\\:, \n\r\t泵{}[]\0é' * 4 + "\ud800"), max_size=8)
 _names = st.sampled_from(
     ["handle", "values", "index", "type", "data", "ttl", "permissions", "template", "name", "version", "x", 'a"', "\\"]
 )
@@ -35,11 +35,15 @@ _leaf: st.SearchStrategy[Any] = st.one_of(
 )
 
 
+def _mostly(good: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.integers(0, 39).flatmap(lambda draw: good if draw else _leaf)
+
+
 def _object(fields: dict[str, st.SearchStrategy[Any]], optional: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:
     """Pairs rather than a dict, so that a name may be there twice."""
     whole = st.fixed_dictionaries(fields, optional=optional).map(lambda made: list(made.items()))
-    more = st.lists(st.tuples(_names, _leaf), max_size=1)
-    return st.tuples(whole, more, st.booleans()).map(lambda made: _Pairs([*made[0], *made[1]] if made[2] else made[0]))
+    more = st.tuples(_names, _leaf)
+    return st.tuples(whole, more, st.integers(0, 9)).map(lambda made: _Pairs(made[0] if made[2] else [*made[0], made[1]]))
 
 
 class _Pairs(list[Any]):
@@ -48,19 +52,18 @@ class _Pairs(list[Any]):
 
 _handles = [
     *("88.100.1/A", "88.100.1/", "88.100.1/ x", "88.100.1/x ", "88.100.1/泵", "88.100.1/a\x7f", "88.100.a/A"),
-    *("88.100.1/" + "x" * 247, "oid:1.2.3"),
+    *("88.100.1/" + "x" * 247, "oid:1.2.3", '88.100.1/"'),
 ]
-_index = st.one_of(st.integers(1, 9), _leaf)
 _value = _object(
-    {"index": _index, "type": st.one_of(st.just("URL"), _leaf), "data": st.one_of(_text, _leaf)},
-    {"ttl": st.one_of(st.integers(0, 9), _leaf), "permissions": st.one_of(st.sampled_from(["1110", "0000"]), _leaf)},
+    {"index": _mostly(st.integers(1, 30)), "type": _mostly(st.sampled_from(["URL", '"'])), "data": _mostly(_text)},
+    {"ttl": _mostly(st.integers(0, 9)), "permissions": _mostly(st.sampled_from(["1110", "0000"]))},
 )
-_template = st.one_of(st.none(), _object({"name": st.just("pump"), "version": st.integers(1, 3)}, {}), _leaf)
+_template = _mostly(_object({"name": st.just("pump"), "version": st.integers(1, 3)}, {}))
 _row = _object(
-    {"handle": st.one_of(st.sampled_from(_handles), _leaf), "values": st.one_of(st.lists(_value, max_size=3), _leaf)},
+    {"handle": _mostly(st.sampled_from(_handles)), "values": _mostly(st.lists(_value, max_size=3))},
     {"template": _template},
 )
-_space = st.sampled_from(["", "", "", " ", "\t", "\r"])
+_space = st.sampled_from([*[""] * 20, " ", "\t", "\r"])
 
 
 @st.composite
