@@ -305,6 +305,23 @@ class RecordsContract:
         assert [each.identifier.key for each in await store.records("oid:1.2")] == [texts[3]]
         assert [each.identifier.key for each in await store.records("88.100.1")] == [texts[0]]
 
+    async def test_hundreds_at_once_are_each_by_themselves(self, store: Store) -> None:
+        others = [parse_identifier(f"oid:1.2.{number}") for number in range(1, 4)]
+        await store.register([registration(part(7)), registration(part(200), "other"), registration(others[0])], "a", 1)
+        new = [registration(part(number)) for number in range(300)]
+        new[50] = registration(part(49))
+        new[51] = registration(part(48), "other")
+        new[130:133] = [registration(each) for each in others]
+        expected = [CREATED] * 300
+        expected[7] = expected[50] = expected[130] = REPEATED
+        expected[51] = expected[200] = DIFFERENT
+        assert await store.register(new, "b", 2) == expected
+        assert len(await store.records("88.100.1", limit=1000)) == 295
+        record = await store.record(part(299))
+        assert record is not None
+        assert (record.author, record.since_ms) == ("b", 2)
+        assert await store.register(new[:128], "c", 3) == [REPEATED] * 51 + [DIFFERENT] + [REPEATED] * 76
+
     # Jobs
 
     async def test_a_job_counts_what_became_of_its_rows(self, store: Store) -> None:
