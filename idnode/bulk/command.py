@@ -87,7 +87,7 @@ def _register(arguments: argparse.Namespace, spool: Path | None) -> int:
     source = read_source(path, form)
     media_type = "application/x-ndjson" if form is Format.NDJSON else f"text/csv; charset={arguments.encoding}"
     query = {} if arguments.enterprise is None else {"enterprise": arguments.enterprise}
-    order = Order(source, arguments.job or source.job, media_type, query, arguments.stop)
+    order = Order(source, arguments.job or source.job("stdin" if spool else path.stem), media_type, query, arguments.stop)
     sender = Sender(url, headers, time.monotonic, time.sleep)
     try:
         with shown(source.rows, time.monotonic, sys.stderr) as tell:

@@ -36,10 +36,9 @@ class Source:
     digest: str
     """SHA-256 of the whole, hexadecimal."""
 
-    @property
-    def job(self) -> str:
+    def job(self, stem: str) -> str:
         """A name for its job: the same for the same content, so that sending it again goes on where it was."""
-        stem = _NO_NAME.sub("-", self.path.stem).strip("-.")[:40]
+        stem = _NO_NAME.sub("-", stem).strip("-.")[:40]
         return f"{stem or 'rows'}-{self.digest[:16]}"
 
     def chunks(self, first: int) -> Iterator[bytes]:

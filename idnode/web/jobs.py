@@ -27,7 +27,7 @@ from idnode.web.node import Node
 from idnode.web.paging import Paged
 from idnode.web.problems import Problem, forbidden, not_found
 from idnode.web.requests import KnownCaller, NodeOf
-from idnode.web.row_stream import RowStream, Told
+from idnode.web.row_stream import OUT_OF_STEP, JobProblem, RowStream, Told
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 NDJSON, CSV = "application/x-ndjson", "text/csv"
@@ -75,7 +75,10 @@ async def send_rows(
     owner = await _owner(node, caller, enterprise)
     form, charset = _form(request)
     told = Told(f"{owner}/{job}", request.headers.get("authorization"), form, charset, _is_gzip(request), first, finish, stop)
-    begun = await node.store.begin_job(told.job, owner, caller.author, node.now_ms(), total)
+    begun = await node.store.job(told.job) if first else None
+    if begun is None and first:
+        raise JobProblem(Problem(HTTPStatus.CONFLICT, f"row {first} was sent, 0 is next", OUT_OF_STEP), 0)
+    begun = begun or await node.store.begin_job(told.job, owner, caller.author, node.now_ms(), total)
     return JsonResponse(_told(await RowStream(node, request.receive, told, begun).run()))
 
 

@@ -70,6 +70,9 @@ class TestEndings:
         status, told = await stream(house, query="from=4").send([lines(4, 6)])
         assert (status, told["type"], told["rows"]) == (409, row_stream.OUT_OF_STEP, 3)
         assert told["detail"] == "row 4 was sent, 3 is next"
+        status, told = await stream(house, job="summer", query="from=1").send([lines(1, 6)])
+        assert (status, told["type"], told["rows"]) == (409, row_stream.OUT_OF_STEP, 0)
+        assert (await house.client.get("/v1/jobs/summer", headers=house.bearer("registrar"))).status_code == 404
 
     async def test_two_who_send_the_same_job_at_once_register_each_row_once(
         self, house: House, monkeypatch: pytest.MonkeyPatch
