@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from idnode.bulk.table import BOM, table_line
 
 EXIT_OK = 0
 EXIT_PARTLY = 1
@@ -20,7 +21,6 @@ EXIT_NOBODY = 5
 """Nobody answers, or the node can't take rows for now: the same command goes on."""
 EXIT_INTERRUPTED = 130
 _COLUMNS = ("line", "row", "outcome", "identifier", "field", "reason")
-_BOM = "\ufeff"
 
 
 def add_register_command(idnode: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -122,12 +122,10 @@ def write_outcomes(target: Path, refused: Iterator[dict[str, Any]], lines: Itera
     count, numbered = 0, enumerate(lines)
     try:
         with part.open("w", encoding="utf-8", newline="") as file:
-            file.write(_BOM)
-            writer = csv.writer(file)
-            writer.writerow(_COLUMNS)
+            file.write(BOM + table_line(_COLUMNS))
             for each in refused:
                 line = next(line for row, line in numbered if row == each["row"])
-                writer.writerow([_cell({**each, "line": line}.get(column)) for column in _COLUMNS])
+                file.write(table_line([{**each, "line": line}.get(column) for column in _COLUMNS]))
                 count += 1
             file.flush()
             os.fsync(file.fileno())
@@ -135,9 +133,3 @@ def write_outcomes(target: Path, refused: Iterator[dict[str, Any]], lines: Itera
     finally:
         part.unlink(missing_ok=True)
     return count
-
-
-def _cell(value: object) -> str:
-    """Not a formula, whatever a row had in it."""
-    text = "" if value is None else str(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from http import HTTPStatus
@@ -18,6 +17,7 @@ from epcis.timestamps import from_epoch_ms
 from idnode.access import Caller
 from idnode.bulk.columns import CHARSETS
 from idnode.bulk.framing import Format
+from idnode.bulk.table import BOM, table_line
 from idnode.enterprise import Role
 from idnode.job import BY_LETTER, Job
 from idnode.store.base import Store
@@ -32,10 +32,9 @@ from idnode.web.row_stream import OUT_OF_STEP, JobProblem, RowStream, Told
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 NDJSON, CSV = "application/x-ndjson", "text/csv"
 _FORMS = {NDJSON: Format.NDJSON, "application/ndjson": Format.NDJSON, "application/jsonl": Format.NDJSON, CSV: Format.CSV}
-_BOM = b"\xef\xbb\xbf"
+_CHUNK_BYTES = 65_536
 _MOST_PER_PAGE = 1000
 _FIELDS = tuple(OutcomeAnswer.model_fields)
-_FORMULA = re.compile(r"[=+\-@\t\r]")
 _TEXT = {"schema": {"type": "string"}}
 _BODY = {"requestBody": {"required": True, "content": {NDJSON: _TEXT, CSV: _TEXT}}}
 _OUTCOMES: dict[int | str, dict[str, Any]] = {
@@ -120,10 +119,10 @@ async def list_outcomes(
     told = outcomes_of(node.store, found.key, letters, after)
     accepted = request.headers.get("accept", "")
     if NDJSON in accepted:
-        return StreamingResponse((_line(each) async for each in told), media_type=NDJSON)
+        return StreamingResponse(_together(_lines(told)), media_type=NDJSON)
     if CSV in accepted:
         named = {"Content-Disposition": f'attachment; filename="{job}-outcomes.csv"'}
-        return StreamingResponse(_sheet(told), media_type=f"{CSV}; charset=utf-8", headers=named)
+        return StreamingResponse(_together(_table(told)), media_type=f"{CSV}; charset=utf-8", headers=named)
     page: list[dict[str, object]] = []
     async for each in told:
         if len(page) == limit:
@@ -138,9 +137,11 @@ async def outcomes_of(store: Store, key: str, letters: frozenset[str], after: in
     wanted = re.compile(f"[{''.join(sorted(letters))}]")
     is_noted = any(not BY_LETTER[letter].is_taken for letter in letters)
     while pieces := await store.outcomes(key, at, 1):
+        await asyncio.sleep(0)  # a store that doesn't suspend would let nobody else have a turn
         (piece,) = pieces
         end = piece.row + len(piece.letters)
-        notes = await store.findings(key, at - 1, end - at) if is_noted else []
+        is_there = wanted.search(piece.letters, max(0, at - piece.row)) is not None
+        notes = await store.findings(key, at - 1, end - at) if is_noted and is_there else []
         noted = {each.row: each for each in notes}
         for found in wanted.finditer(piece.letters, max(0, at - piece.row)):
             row = piece.row + found.start()
@@ -152,22 +153,27 @@ async def outcomes_of(store: Store, key: str, letters: frozenset[str], after: in
         at = end
 
 
-def _line(told: dict[str, object]) -> bytes:
-    return msgspec.json.encode(told) + b"\n"
-
-
-async def _sheet(told: AsyncIterator[dict[str, object]]) -> AsyncIterator[bytes]:
-    yield _BOM + ",".join(_FIELDS).encode() + b"\r\n"
+async def _lines(told: AsyncIterator[dict[str, object]]) -> AsyncIterator[bytes]:
     async for each in told:
-        text = io.StringIO()
-        csv.writer(text).writerow([_cell(each.get(name)) for name in _FIELDS])
-        yield text.getvalue().encode()
+        yield msgspec.json.encode(each) + b"\n"
 
 
-def _cell(value: object) -> str:
-    """For a spreadsheet, which would take some texts for formulas."""
-    text = "" if value is None else str(value)
-    return f"'{text}" if _FORMULA.match(text) else text
+async def _table(told: AsyncIterator[dict[str, object]]) -> AsyncIterator[bytes]:
+    yield (BOM + table_line(_FIELDS)).encode()
+    async for each in told:
+        yield table_line([each.get(name) for name in _FIELDS]).encode()
+
+
+async def _together(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """In pieces that are worth sending."""
+    held = bytearray()
+    async for piece in pieces:
+        held += piece
+        if len(held) > _CHUNK_BYTES:
+            yield bytes(held)
+            held.clear()
+            await asyncio.sleep(0)
+    yield bytes(held)
 
 
 def _next(request: Request, after: object) -> dict[str, str]:
