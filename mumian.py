@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from gateway.device_commands import add_browse, add_identify, add_pki
+from idnode.bulk.command import add_register_command
 from idnode.business_commands import add_business_commands
 from idnode.commands import add_store_commands
 
@@ -217,6 +218,7 @@ def _parser() -> argparse.ArgumentParser:
     _file_command(idnode, "serve", "serve until SIGTERM or Ctrl-C", _idnode_serve)
     add_store_commands(idnode)
     add_business_commands(idnode)
+    add_register_command(idnode)
 
     simulate = _file_command(commands, "simulate", "run the virtual plant", _simulate)
     simulate.add_argument("--replay", type=_path, default=None, metavar="CSV", help="feed the bench this recording")

@@ -4,10 +4,11 @@
 Records hold a kilobyte of content. Each round registers `rows` of them in bulk (a job, PIECE rows in one transaction), then
 `rows` // 20 one by one by CLIENTS at once (each waits for its own to be durable; they share commits), and puts the same rows by a
 plain executemany into a table of the same form, with the same transactions, in another file. All of them sync. What is printed is
-the median of the rounds. `bytes_per_identifier` is the size of the file after a checkpoint; `read_us` a point read at the end,
-through the store; `..._cpu_us` what the process computes for one. --identifiers fills the store with so many before. The
-registrations are made before the clock starts. --owner says whose they are: `enterprise` has them counted, `limited` has a quota
-besides.
+the median of the rounds. `http_bulk_rps`, `http_bulk_2_workers_rps`: the same rows sent to a node of one and of two workers as
+one NDJSON stream each round, from the first byte to the answer that all are durable; node and sender share the machine.
+`bytes_per_identifier` is the size of the file after a checkpoint; `read_us` a point read at the end, through the store;
+`..._cpu_us` what the process computes for one. --identifiers fills the store with so many before. The registrations are made
+before the clock starts. --owner says whose they are: `enterprise` has them counted, `limited` has a quota besides.
 
 With --postgres it is a server that is started for the purpose (benchmarks.postgres). The references are COPY, and INSERT of PIECE
 rows in one statement; `bytes_per_identifier` has the table's indexes in it.
@@ -25,6 +26,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from benchmarks.register_http import measure_http
 from benchmarks.register_postgres import measure_postgres
 from benchmarks.registration import OWNERS, PIECE, compare, settle_owner
 from idnode.store.sqlite import open_store
@@ -77,6 +79,7 @@ def main() -> None:
     else:
         with tempfile.TemporaryDirectory(prefix="mumian-register-") as folder:
             found = asyncio.run(measure(Path(folder), options.rounds, options.rows, options.identifiers, options.owner))
+            found |= measure_http(Path(folder), options.rounds, options.rows, {"path": "idnode.db"})
     if options.json:
         sys.stdout.write(json.dumps(found) + "\n")
         return

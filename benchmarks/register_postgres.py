@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import asyncpg
 
 from benchmarks.postgres import Postgres
+from benchmarks.register_http import measure_http
 from benchmarks.registration import PIECE, compare, settle_owner
 from idnode.store.postgres.store import Place, PostgresStore
 
@@ -41,7 +44,9 @@ def measure_postgres(rounds: int, rows: int, identifiers: int, owner: str = "nob
         server.make()
         found = asyncio.run(_measure(server.url(), rounds, rows, identifiers, owner))
         size = int(server.sql("SELECT pg_total_relation_size('identifiers')"))
-    return {**found, "bytes_per_identifier": round(size / found["identifiers"])}
+        with tempfile.TemporaryDirectory(prefix="mumian-register-") as folder:
+            http = measure_http(Path(folder), rounds, rows, {"postgres": server.url()})
+    return {**found, **http, "bytes_per_identifier": round(size / found["identifiers"])}
 
 
 async def _measure(url: str, rounds: int, rows: int, identifiers: int, owner: str) -> dict[str, float]:

@@ -10,7 +10,7 @@ per second of CPU that the node, or nginx, used, which other work on the machine
 http_cold_p99_ms: at full load. rss_mb: of the largest process at the end. fill_rps: identifiers registered per second through
 the store when it was filled (null: it was there). wrong: answers other than 200 and broken connections; not 0 means that the
 figures are worth nothing. register_bulk_rps, register_single_rps: of benchmarks.register, in the store itself, with as many
-rounds. postgres: null, not measured here.
+rounds; register_http_bulk_rps, register_http_bulk_2_workers_rps: as one stream over HTTP. postgres: null, not measured here.
 
 Needed: nginx-light, wrk. The store stays in --folder and is taken as it is the next time.
 """
@@ -33,6 +33,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import register
+from benchmarks.register_http import measure_http
 from benchmarks.registration import PREFIX
 from benchmarks.resolve_node import NodeProcess, cpu_s, fill, nginx
 
@@ -139,6 +140,7 @@ def measure(folder: Path, count: int, rounds: int, seconds: float, workers: int,
         node.stop()
     with tempfile.TemporaryDirectory(prefix="register-", dir=folder) as beside:
         registered = asyncio.run(register.measure(Path(beside), rounds, rows, 0))
+        registered |= measure_http(Path(beside), rounds, rows, {"path": "idnode.db"})
     middle = {name: round(statistics.median(values)) for name, values in figures.rates.items()}
     return {
         "http_warm_rps": middle["warm"],
@@ -156,6 +158,7 @@ def measure(folder: Path, count: int, rounds: int, seconds: float, workers: int,
         "fill_rps": round(filled) or None,
         "register_bulk_rps": registered["register_bulk_rps"],
         "register_single_rps": registered["register_single_rps"],
+        **{f"register_{name}": rate for name, rate in registered.items() if name.startswith("http_")},
         "postgres": None,
         "count": count,
         "workers": workers,

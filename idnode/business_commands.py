@@ -158,7 +158,7 @@ def _arguments(path: str) -> list[str]:
     return [part.partition("}")[0] for part in path.replace(_PAIR, "{identifier}").split("{")[1:]]
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """The command can't be done; the message is for people."""
 
     def __init__(self, message: str, code: int = EXIT_PROBLEM) -> None:
@@ -171,7 +171,7 @@ def run(arguments: argparse.Namespace) -> int:
     verb: _Verb = arguments.verb
     try:
         answer = list(_pages(arguments, verb)) if verb.is_list else _one(arguments, verb)
-    except _Refused as refusal:
+    except Refused as refusal:
         sys.stderr.write(f"mumian idnode: {refusal}\n")
         return refusal.code
     if answer is not None:
@@ -182,7 +182,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _one(arguments: argparse.Namespace, verb: _Verb) -> Any:
     target: Path | None = getattr(arguments, "write_key", None)
     if target is not None and target.exists():
-        raise _Refused(f"{target} is there already / 文件已存在")
+        raise Refused(f"{target} is there already / 文件已存在")
     answer, _ = _ask(arguments, verb, _path(arguments, verb))
     if target is not None:
         _write_key(target, answer.pop("token"))
@@ -229,9 +229,9 @@ def _read_body(file: Path) -> Any:
     try:
         return json.loads(sys.stdin.buffer.read() if file == Path("-") else file.read_bytes())
     except OSError as error:
-        raise _Refused(f"{file}: {error.strerror}") from error
+        raise Refused(f"{file}: {error.strerror}") from error
     except ValueError as error:
-        raise _Refused(f"{file} is no JSON: {error} / 不是 JSON") from error
+        raise Refused(f"{file} is no JSON: {error} / 不是 JSON") from error
 
 
 def _ask(arguments: argparse.Namespace, verb: _Verb, path: str) -> tuple[Any, str | None]:
@@ -240,22 +240,27 @@ def _ask(arguments: argparse.Namespace, verb: _Verb, path: str) -> tuple[Any, st
 
     url = (arguments.url or os.environ.get("MUMIAN_NODE", "")).rstrip("/")
     if not url:
-        raise _Refused("which node? --url http://HOST:PORT or MUMIAN_NODE / 请用 --url 或 MUMIAN_NODE 指明节点")
-    headers = _key_header(arguments)
+        raise Refused("which node? --url http://HOST:PORT or MUMIAN_NODE / 请用 --url 或 MUMIAN_NODE 指明节点")
+    headers = key_header(arguments)
     try:
         with httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=False) as client:
             answer = client.request(verb.method, path, json=_body(arguments, verb) if verb.has_body else None, headers=headers)
             content = answer.json() if answer.content else None
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise _Refused(f"{url} doesn't answer as a node does: {error} / 节点无响应", EXIT_NOBODY) from error
+        raise Refused(f"{url} doesn't answer as a node does: {error} / 节点无响应", EXIT_NOBODY) from error
     if not answer.is_success:
         detail = content.get("detail") if isinstance(content, dict) else None
-        raise _Refused(f"{answer.status_code}: {detail}", EXIT_NOBODY if answer.is_server_error else EXIT_PROBLEM)
+        raise Refused(f"{answer.status_code}: {detail}", EXIT_NOBODY if answer.is_server_error else EXIT_PROBLEM)
     following = answer.links.get("next", {}).get("url")
     return content, following
 
 
-def _key_header(arguments: argparse.Namespace) -> dict[str, str]:
+def key_header(arguments: argparse.Namespace) -> dict[str, str]:
+    """The header that says who asks; none where no key is named.
+
+    Raises:
+        Refused: the key can't be read, or others can read it.
+    """
     named = arguments.key_file or os.environ.get("MUMIAN_KEY_FILE")
     if not named:
         return {}
@@ -264,9 +269,9 @@ def _key_header(arguments: argparse.Namespace) -> dict[str, str]:
         mode = stat.S_IMODE(path.stat().st_mode)
         key = path.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise _Refused(f"{path}: {error}") from error
+        raise Refused(f"{path}: {error}") from error
     if mode & 0o077:
-        raise _Refused(f"{path}: others can read it (mode {mode:04o}); chmod 600 {path} / 其他用户可读")
+        raise Refused(f"{path}: others can read it (mode {mode:04o}); chmod 600 {path} / 其他用户可读")
     return {"Authorization": f"Bearer {key}"}
 
 
@@ -276,4 +281,4 @@ def _write_key(target: Path, key: str) -> None:
             file.write(key + "\n")
     except OSError as error:
         # The node shows it once only.
-        raise _Refused(f"{target}: {error.strerror}; the key is {key}") from error
+        raise Refused(f"{target}: {error.strerror}; the key is {key}") from error

@@ -2,22 +2,56 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
 import msgspec
 
 from idnode.record import Registered, Registration
 
 MOST_FINDINGS = 10_000
-"""Findings that are kept for one job; the counts go on beyond."""
+"""Findings that are kept for one job; outcomes and counts go on beyond."""
+
+
+class RowOutcome(StrEnum):
+    """What became of a row."""
+
+    CREATED = "created"
+    REPEATED = "repeated"
+    """It was there as the row has it."""
+    EXISTS = "exists"
+    """It was there with other content or in another state, and stays as it is."""
+    INVALID = "invalid"
+    """The row can't be a registration."""
+    FORBIDDEN = "forbidden"
+    """Whoever sent it may not register that."""
+    OVER_QUOTA = "over-quota"
+    """Its enterprise has as many as it may have."""
+
+    @property
+    def letter(self) -> str:
+        """How it is kept."""
+        return self.value[0]
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether the identifier is there as the row has it."""
+        return self in (RowOutcome.CREATED, RowOutcome.REPEATED)
+
+
+BY_LETTER = {each.letter: each for each in RowOutcome}
 
 
 class BadRow(msgspec.Struct, frozen=True, tag=True):
-    """A row that can't be a registration."""
+    """A row that can't be a registration, or isn't the sender's to make."""
 
     field: str
     """Where in the row: a JSON pointer or a column's name; empty for the whole."""
     reason: str
+    identifier: str | None = None
+    """Its key, where it has one."""
+    outcome: RowOutcome = RowOutcome.INVALID
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +71,11 @@ class Job:
     repeated: int = 0
     different: int = 0
     invalid: int = 0
-    """Rows that can't be registrations, or are beyond a quota."""
+    """Rows that can't be registrations, may not be, or are beyond a quota."""
+    total: int | None = None
+    """How many rows there will be, where whoever sends them said so."""
+    cancelled: bool = False
+    """Finished before its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +94,23 @@ Row = Registration | BadRow
 
 
 @dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What became of some rows that follow each other."""
+
+    row: int
+    """The first of them."""
+    letters: str
+    """RowOutcome.letter of each."""
+
+
+@dataclass(frozen=True, slots=True)
 class Advance:
     """What one piece of a job came to."""
 
     job: Job
     """After the piece."""
-    outcomes: tuple[Registered | None, ...]
-    """Of the piece's rows that were not done before, its last ones; None for a BadRow."""
+    outcomes: str
+    """RowOutcome.letter of the piece's rows that were not done before, its last ones."""
 
 
 IS_DIFFERENT = "is registered with other content, or in another state"
@@ -70,34 +118,49 @@ IS_OVER_QUOTA = "is one more than its enterprise may have"
 """The reasons of a Finding for a row that is no BadRow."""
 
 
-def advanced(job: Job, rows: list[Row], outcomes: list[Registered]) -> tuple[Job, tuple[Registered | None, ...], list[Finding]]:
-    """A job after its next rows. Pure.
+_OUTCOMES = {
+    Registered.CREATED: RowOutcome.CREATED,
+    Registered.REPEATED: RowOutcome.REPEATED,
+    Registered.DIFFERENT: RowOutcome.EXISTS,
+    Registered.OVER_QUOTA: RowOutcome.OVER_QUOTA,
+}
+_REASONS = {RowOutcome.EXISTS.letter: IS_DIFFERENT, RowOutcome.OVER_QUOTA.letter: IS_OVER_QUOTA}
+_LETTERS = {became: outcome.letter for became, outcome in _OUTCOMES.items()}
+
+
+def advanced(job: Job, rows: Sequence[Row], became: Sequence[Registered]) -> tuple[Job, str, list[Finding]]:
+    """A job after its next rows, the letters of their outcomes, and what is to be kept of those that were not taken. Pure.
 
     Args:
         rows: those that were not done before.
-        outcomes: of the registrations among them, in their order.
+        became: of the registrations among them, in their order.
     """
-    following = iter(outcomes)
-    told = tuple(None if isinstance(row, BadRow) else next(following) for row in rows)
-    findings = []
-    for number, (row, outcome) in enumerate(zip(rows, told, strict=True), job.rows):
-        if isinstance(row, BadRow):
-            findings.append(Finding(number, None, row.field, row.reason))
-        elif outcome is Registered.DIFFERENT:
-            findings.append(Finding(number, row.identifier.key, "", IS_DIFFERENT))
-        elif outcome is Registered.OVER_QUOTA:
-            findings.append(Finding(number, row.identifier.key, "", IS_OVER_QUOTA))
-    made = Job(
-        job.key,
-        job.owner,
-        job.author,
-        job.began_ms,
-        job.finished_ms,
-        job.rows + len(rows),
-        job.created + outcomes.count(Registered.CREATED),
-        job.repeated + outcomes.count(Registered.REPEATED),
-        job.different + outcomes.count(Registered.DIFFERENT),
-        job.invalid + len(rows) - len(outcomes) + outcomes.count(Registered.OVER_QUOTA),
+    letters = letters_of(rows, became)
+    made = replace(
+        job,
+        rows=job.rows + len(rows),
+        created=job.created + became.count(Registered.CREATED),
+        repeated=job.repeated + became.count(Registered.REPEATED),
+        different=job.different + became.count(Registered.DIFFERENT),
+        invalid=job.invalid + len(rows) - len(became) + became.count(Registered.OVER_QUOTA),
     )
     room = MOST_FINDINGS - job.different - job.invalid
-    return made, told, findings[: max(0, room)]
+    return made, letters, _findings(job.rows, rows, letters, room) if room > 0 else []
+
+
+def letters_of(rows: Sequence[Row], became: Sequence[Registered]) -> str:
+    """RowOutcome.letter of each row; see advanced()."""
+    if len(became) == len(rows):
+        return "".join([_LETTERS[each] for each in became])
+    following = iter(became)
+    return "".join([row.outcome.letter if isinstance(row, BadRow) else _LETTERS[next(following)] for row in rows])
+
+
+def _findings(first: int, rows: Sequence[Row], letters: str, room: int) -> list[Finding]:
+    found = []
+    for place, (row, letter) in enumerate(zip(rows, letters, strict=True)):
+        if isinstance(row, BadRow):
+            found.append(Finding(first + place, row.identifier, row.field, row.reason))
+        elif letter in _REASONS:
+            found.append(Finding(first + place, row.identifier.key, "", _REASONS[letter]))
+    return found[:room]

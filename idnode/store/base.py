@@ -19,7 +19,6 @@ from typing import Protocol
 from idnode.enterprise import Enterprise, Lease, LeaseOrder, Name, Token, Visibility
 from idnode.event import Capture, CaptureReport, EventQuery, StoredEvent
 from idnode.identifier import Identifier
-from idnode.job import Advance, Finding, Job, Row
 from idnode.record import Change, Record, Registered, Registration, State
 from idnode.store.business import Business, Pools
 from idnode.store.errors import (
@@ -41,6 +40,7 @@ from idnode.store.errors import (
     TemplateRefused,
     WrongMove,
 )
+from idnode.store.jobs import PAGE, Jobs
 from idnode.template import Template
 
 __all__ = [
@@ -75,8 +75,6 @@ __all__ = [
 ]
 Forget = Callable[[Collection[str] | None], None]
 """Told the keys of identifiers that have changed, or None: anything may have. Quick, and raises nothing."""
-PAGE = 100
-"""Records or versions on a page, unless another limit is asked for."""
 
 
 class Enterprises(Protocol):
@@ -196,38 +194,6 @@ class Templates(Protocol):
 
     async def templates(self, owner: str) -> list[Template]:
         """All versions of all of an owner's templates, by name and version."""
-
-
-class Jobs(Protocol):
-    """Registrations by the million, in pieces, each of which is done or not as a whole."""
-
-    async def begin_job(self, key: str, owner: str, author: str, at_ms: int) -> Job:
-        """A new job, or the one of that key as far as it has come.
-
-        Raises:
-            AlreadyThere: that key is another owner's.
-        """
-
-    async def advance_job(self, key: str, first_row: int, rows: Sequence[Row], at_ms: int) -> Advance:
-        """Register the rows that are not done yet, and remember that they are, all at once.
-
-        Raises:
-            NotThere
-            OutOfStep: `first_row` is beyond Job.rows, or the job is finished and rows are left to do.
-        """
-
-    async def finish_job(self, key: str, at_ms: int) -> Job:
-        """No more rows come. Safe twice.
-
-        Raises:
-            NotThere
-        """
-
-    async def job(self, key: str) -> Job | None:
-        """How far a job has come."""
-
-    async def findings(self, key: str, after: int = -1, limit: int = PAGE) -> list[Finding]:
-        """The rows of a job that were not taken, ascending, those after row `after`; the first MOST_FINDINGS of them."""
 
 
 class Watched(Protocol):

@@ -7,7 +7,7 @@ import asyncio
 from bisect import bisect_right, insort
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 
 import msgspec
@@ -15,10 +15,10 @@ import msgspec
 from idnode.enterprise import Lease, LeaseOrder, Pool
 from idnode.event import Capture, CaptureReport, ErrorBehaviour, EventQuery, NewEvent, StoredEvent
 from idnode.identifier import Identifier
-from idnode.job import Advance, Finding, Job, Row, advanced
 from idnode.record import Change, Record, Registered, Registration, State
 from idnode.store.base import PAGE, AlreadyThere, Forget, NotThere, OverQuota, StoreFailed, StoreRefused, TemplateFixed
 from idnode.store.memory_business import MemoryBusiness
+from idnode.store.memory_jobs import MemoryJobs
 from idnode.store.outcome import (
     capture_error,
     event_of,
@@ -30,7 +30,6 @@ from idnode.store.outcome import (
     pool_of,
     refuse_commissioning,
     refusing,
-    rows_to_do,
     suffix,
 )
 from idnode.template import Template, TemplateState
@@ -47,17 +46,16 @@ class _Trace:
     reports: dict[str, CaptureReport] = field(default_factory=dict)
 
 
-class MemoryStore(MemoryBusiness):
+class MemoryStore(MemoryBusiness, MemoryJobs):
     """See idnode.store.base.Store."""
 
     def __init__(self) -> None:
-        super().__init__()
+        MemoryBusiness.__init__(self)
+        MemoryJobs.__init__(self)
         self._records: dict[str, list[Record]] = {}
         self._owned: defaultdict[str, list[str]] = defaultdict(list)
         """Ascending keys by the prefix that owns them."""
         self._templates: dict[tuple[str, str, int], Template] = {}
-        self._jobs: dict[str, Job] = {}
-        self._findings: defaultdict[str, list[Finding]] = defaultdict(list)
         self._watchers: list[Forget] = []
         self._leases: dict[tuple[bytes, str], Lease] = {}
         self._returned: defaultdict[str, set[str]] = defaultdict(set)
@@ -167,43 +165,6 @@ class MemoryStore(MemoryBusiness):
     async def templates(self, owner: str) -> list[Template]:
         """See the contract."""
         return [made for key, made in sorted(self._templates.items()) if key[0] == owner]
-
-    async def begin_job(self, key: str, owner: str, author: str, at_ms: int) -> Job:
-        """See the contract."""
-        job = self._jobs.setdefault(key, Job(key, owner, author, at_ms))
-        if job.owner != owner:
-            raise AlreadyThere("that idempotency key is another's")
-        return job
-
-    async def advance_job(self, key: str, first_row: int, rows: Sequence[Row], at_ms: int) -> Advance:
-        """See the contract."""
-        now = self._job(key)
-        left = rows_to_do(now, first_row, list(rows))
-        registrations = [row for row in left if isinstance(row, Registration)]
-        outcomes = await self.register(registrations, now.author, at_ms)
-        self._jobs[key], told, findings = advanced(now, left, outcomes)
-        self._findings[key] += findings
-        return Advance(self._jobs[key], told)
-
-    async def finish_job(self, key: str, at_ms: int) -> Job:
-        """See the contract."""
-        now = self._job(key)
-        if now.finished_ms is None:
-            self._jobs[key] = replace(now, finished_ms=at_ms)
-        return self._jobs[key]
-
-    def _job(self, key: str) -> Job:
-        if key not in self._jobs:
-            raise NotThere(f"there is no job {key}")
-        return self._jobs[key]
-
-    async def job(self, key: str) -> Job | None:
-        """See the contract."""
-        return self._jobs.get(key)
-
-    async def findings(self, key: str, after: int = -1, limit: int = PAGE) -> list[Finding]:
-        """See the contract."""
-        return [each for each in self._findings[key] if each.row > after][:limit]
 
     def watch(self, forget: Forget) -> None:
         """See the contract."""

@@ -11,7 +11,7 @@ import msgspec
 from idnode.enterprise import Pool
 from idnode.event import CaptureReport, EventQuery, StoredEvent
 from idnode.identifier import Identifier
-from idnode.job import Finding, Job
+from idnode.job import Finding, Job, Outcomes
 from idnode.record import Record, State
 from idnode.store import business_rows, event_rows, job_rows, owner_rows, record_rows, template_rows
 from idnode.store.base import PAGE, Forget, StoreFailed
@@ -92,6 +92,14 @@ class SqliteReads(Registry):
     async def findings(self, key: str, after: int = -1, limit: int = PAGE) -> list[Finding]:
         """See the contract."""
         return self._read(job_rows.findings, key, after, limit)
+
+    async def jobs(self, owner: str | None, after: str = "", limit: int = PAGE) -> list[Job]:
+        """See the contract."""
+        return self._read(job_rows.jobs, owner, after, limit)
+
+    async def outcomes(self, key: str, row: int = 0, limit: int = PAGE) -> list[Outcomes]:
+        """See the contract."""
+        return self._read(job_rows.outcomes, key, row, limit)
 
     async def event(self, key: str) -> StoredEvent | None:
         """See the contract."""

@@ -23,7 +23,11 @@ _EARLIER = """
     WHERE id = (SELECT id FROM identifiers WHERE key = ?)"""
 _AS_OF = f"{_EARLIER} AND since_ms <= ? ORDER BY version DESC LIMIT 1"
 _BETWEEN = f"{_EARLIER} AND version > ? AND version < ? ORDER BY version LIMIT ?"
-_INSERT = "INSERT INTO identifiers VALUES (NULL, ?, ?, 1, ?, ?, ?, NULL, ?, ?) ON CONFLICT DO NOTHING"
+_VALUES = "(NULL, ?, ?, 1, ?, ?, ?, NULL, ?, ?)"
+_INSERT = f"INSERT INTO identifiers VALUES {_VALUES} ON CONFLICT DO NOTHING"  # noqa: S608 a constant
+_TOGETHER = 128
+"""Registrations in one statement."""
+_INSERT_TOGETHER = f"INSERT INTO identifiers VALUES {', '.join([_VALUES] * _TOGETHER)} ON CONFLICT DO NOTHING"  # noqa: S608
 
 
 def register(
@@ -31,15 +35,49 @@ def register(
 ) -> list[Registered]:
     """See Records.register."""
     note = tally.begin(author, at_ms)
-    return [_register(connection, tally, note, new) for new in registrations]
+    outcomes: list[Registered] = []
+    whole = len(registrations) - len(registrations) % _TOGETHER
+    for first in range(0, whole, _TOGETHER):
+        outcomes += _register_together(connection, tally, note, registrations[first : first + _TOGETHER])
+    outcomes += [_register(connection, tally, note, new) for new in registrations[whole:]]
+    return outcomes
+
+
+def _register_together(
+    connection: Connection, tally: Tally, note: Note, registrations: Sequence[Registration]
+) -> list[Registered]:
+    """_TOGETHER of them by one statement, which takes half the time, and lets other threads run while it does."""
+    told = [(new.identifier.key, tally.owned(new.identifier), encode_registration(new), new) for new in registrations]
+    if not all(owned.has_room(_TOGETHER) for _, owned, _, _ in told):
+        return [_register(connection, tally, note, new) for new in registrations]
+    (last,) = connection.execute("SELECT ifnull(max(id), 0) FROM identifiers").fetchone()
+    row: list[object] = []
+    for _, owned, content, new in told:
+        row += _row(owned, new, content, note, None)
+    is_new = connection.execute(_INSERT_TOGETHER, row).rowcount == _TOGETHER
+    made = None if is_new else {key for (key,) in connection.execute("SELECT key FROM identifiers WHERE id > ?", (last,))}
+    outcomes = []
+    for key, owned, content, new in told:
+        if made is None or key in made:
+            note.registered(owned, key)
+            outcomes.append(Registered.CREATED)
+            if made is not None:
+                made.remove(key)  # the same identifier once more was there already
+        else:
+            outcomes.append(_compared(connection, new, content))
+    return outcomes
 
 
 def _register(connection: Connection, tally: Tally, note: Note, new: Registration) -> Registered:
     content = encode_registration(new)
     owned = tally.owned(new.identifier)
-    if owned.has_room and _insert(connection, owned, new, content, note, None):
+    if owned.has_room() and _insert(connection, owned, new, content, note, None):
         note.registered(owned, new.identifier.key)
         return Registered.CREATED
+    return _compared(connection, new, content)
+
+
+def _compared(connection: Connection, new: Registration, content: bytes) -> Registered:
     held = connection.execute("SELECT state, content FROM identifiers WHERE key = ?", (new.identifier.key,)).fetchone()
     if held is None:
         return Registered.OVER_QUOTA
@@ -52,9 +90,13 @@ def _register(connection: Connection, tally: Tally, note: Note, new: Registratio
 
 def _insert(connection: Connection, owned: Owned, new: Registration, content: bytes, note: Note, event_id: str | None) -> bool:
     """Whether there was none."""
+    return connection.execute(_INSERT, _row(owned, new, content, note, event_id)).rowcount == 1
+
+
+def _row(owned: Owned, new: Registration, content: bytes, note: Note, event_id: str | None) -> tuple[object, ...]:
+    """What stands in _VALUES."""
     owner = None if _begins_keys(owned.prefix) else owned.prefix
-    row = (new.identifier.key, owner, CODES[new.state], note.at_ms, note.author, event_id, content)
-    return connection.execute(_INSERT, row).rowcount == 1
+    return new.identifier.key, owner, CODES[new.state], note.at_ms, note.author, event_id, content
 
 
 def _begins_keys(owner: str) -> bool:
@@ -190,7 +232,7 @@ def commission(
         given = connection.execute("UPDATE identifiers SET event_id = ? WHERE key = ?", (event_id, new.identifier.key))
         if given.rowcount:
             continue
-        if not owned.has_room:
+        if not owned.has_room():
             raise OverQuota(f"{new.identifier} is one more than its enterprise may have")
         _insert(connection, owned, new, encode_registration(new), note, event_id)
         note.registered(owned, new.identifier.key)

@@ -82,9 +82,9 @@ class SqliteStore(SqliteReads):
             lambda connection: template_rows.disable_item(connection, owner, name, index, author, at_ms)
         )
 
-    async def begin_job(self, key: str, owner: str, author: str, at_ms: int) -> Job:
+    async def begin_job(self, key: str, owner: str, author: str, at_ms: int, total: int | None = None) -> Job:
         """See the contract."""
-        return await self._writer.run(lambda connection: job_rows.begin_job(connection, key, owner, author, at_ms))
+        return await self._writer.run(lambda connection: job_rows.begin_job(connection, key, owner, author, at_ms, total))
 
     async def advance_job(self, key: str, first_row: int, rows: Sequence[Row], at_ms: int) -> Advance:
         """See the contract."""
@@ -93,9 +93,9 @@ class SqliteStore(SqliteReads):
             lambda connection: job_rows.advance_job(connection, self._writer.tally, key, first_row, rows, at_ms), keys
         )
 
-    async def finish_job(self, key: str, at_ms: int) -> Job:
+    async def finish_job(self, key: str, at_ms: int, cancelled: bool = False) -> Job:
         """See the contract."""
-        return await self._writer.run(lambda connection: job_rows.finish_job(connection, key, at_ms))
+        return await self._writer.run(lambda connection: job_rows.finish_job(connection, key, at_ms, cancelled=cancelled))
 
     async def lease(self, order: LeaseOrder, at_ms: int) -> tuple[Lease, bool]:
         """See the contract."""

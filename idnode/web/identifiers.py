@@ -116,13 +116,14 @@ async def _registration(
     inspector: Inspector, prefix: str, identifier: Identifier, order: RegistrationOrder
 ) -> tuple[Registration, list[Error]]:
     """The registration, and what is wrong with its links and, by the prefix's template that it names, its values."""
-    links, errors = _links(order)
+    links, errors = links_of(order)
     use, values = order.as_use(), order.as_values()
     errors += _pointed(order, await inspector.mistakes(prefix, use, values))
     return Registration(identifier, values, links or (), use), errors
 
 
-def _links(order: ValuesOrder) -> tuple[tuple[Link, ...] | None, list[Error]]:
+def links_of(order: ValuesOrder) -> tuple[tuple[Link, ...] | None, list[Error]]:
+    """The links of an order, and what is wrong with them."""
     try:
         return order.as_links(), []
     except WrongLink as error:
@@ -210,7 +211,7 @@ async def _change(
         check_match(if_match, record.version)
     kept = None if record is None else record.template
     use = order.as_use() if order.names_template else kept
-    links, errors = _links(order)
+    links, errors = links_of(order)
     errors += _pointed(order, await Inspector(node.store).mistakes(prefix, use, order.as_values(), kept))
     if errors:
         raise _refused(errors)

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import layouts
 from benchmarks.register import measure
+from benchmarks.register_http import measure_http
 from benchmarks.register_postgres import measure_postgres
 from benchmarks.registration import CONTENT_BYTES, registrations
 from idnode.store.content import encode_registration
@@ -23,6 +24,13 @@ async def test_the_benchmark_counts_what_it_registers(tmp_path: Path) -> None:
     assert found["identifiers"] == 310
     keys = ("register_bulk_rps", "register_single_rps", "plain_insert_rps", "bytes_per_identifier", "read_us")
     assert all(found[key] > 0 for key in keys)
+
+
+@pytest.mark.long
+def test_rows_are_sent_over_http_too(tmp_path: Path) -> None:
+    found = measure_http(tmp_path, 1, 200, {"path": "idnode.db"})
+    assert found["http_bulk_rps"] > 0
+    assert found["http_bulk_2_workers_rps"] > 0
 
 
 @pytest.mark.services

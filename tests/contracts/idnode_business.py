@@ -193,6 +193,12 @@ class BusinessContract:
         assert again == [Registered.REPEATED, Registered.DIFFERENT, OVER_QUOTA]
         assert await store.registered(["88.100.1"]) == [3]
 
+    async def test_the_quota_is_exact_among_hundreds_at_once(self, store: Store) -> None:
+        await self.enterprise(store, quota=200)
+        outcomes = await store.register([registration(part(number)) for number in range(384)], "a", 3)
+        assert outcomes == [Registered.CREATED] * 200 + [Registered.OVER_QUOTA] * 184
+        assert len(await store.records("88.100.1", limit=1000)) == 200
+
     async def test_the_quota_is_exact_when_many_register_at_once(self, store: Store) -> None:
         await self.enterprise(store, quota=20)
         batches = ([registration(part(10 * batch + row)) for row in range(10)] for batch in range(6))

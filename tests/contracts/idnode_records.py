@@ -10,7 +10,7 @@ import pytest
 
 from idnode import job as jobs
 from idnode.identifier import Identifier, parse_identifier
-from idnode.job import IS_DIFFERENT, BadRow, Finding, Row
+from idnode.job import IS_DIFFERENT, BadRow, Finding, Outcomes, Row, RowOutcome
 from idnode.record import (
     MOVES,
     Change,
@@ -305,6 +305,23 @@ class RecordsContract:
         assert [each.identifier.key for each in await store.records("oid:1.2")] == [texts[3]]
         assert [each.identifier.key for each in await store.records("88.100.1")] == [texts[0]]
 
+    async def test_hundreds_at_once_are_each_by_themselves(self, store: Store) -> None:
+        others = [parse_identifier(f"oid:1.2.{number}") for number in range(1, 4)]
+        await store.register([registration(part(7)), registration(part(200), "other"), registration(others[0])], "a", 1)
+        new = [registration(part(number)) for number in range(300)]
+        new[50] = registration(part(49))
+        new[51] = registration(part(48), "other")
+        new[130:133] = [registration(each) for each in others]
+        expected = [CREATED] * 300
+        expected[7] = expected[50] = expected[130] = REPEATED
+        expected[51] = expected[200] = DIFFERENT
+        assert await store.register(new, "b", 2) == expected
+        assert len(await store.records("88.100.1", limit=1000)) == 295
+        record = await store.record(part(299))
+        assert record is not None
+        assert (record.author, record.since_ms) == ("b", 2)
+        assert await store.register(new[:128], "c", 3) == [REPEATED] * 51 + [DIFFERENT] + [REPEATED] * 76
+
     # Jobs
 
     async def test_a_job_counts_what_became_of_its_rows(self, store: Store) -> None:
@@ -318,7 +335,7 @@ class RecordsContract:
             registration(part(2)),
         ]
         advance = await store.advance_job("j1", 0, rows, 11)
-        assert advance.outcomes == (REPEATED, None, DIFFERENT, CREATED)
+        assert advance.outcomes == "riec"
         again = await store.advance_job("j1", 4, [BadRow("", "is no JSON")], 12)
         job = await store.finish_job("j1", 13)
         assert (job.rows, job.created, job.repeated, job.different, job.invalid, job.finished_ms) == (5, 1, 1, 1, 2, 13)
@@ -339,9 +356,9 @@ class RecordsContract:
         rows = [registration(part(number)) for number in range(4)]
         await store.advance_job("j1", 0, rows[:3], 2)
         again = await store.advance_job("j1", 0, rows[:2], 3)
-        assert (again.job.rows, again.outcomes) == (3, ())
+        assert (again.job.rows, again.outcomes) == (3, "")
         more = await store.advance_job("j1", 1, rows[1:], 4)
-        assert (more.job.rows, more.job.created, more.job.repeated, more.outcomes) == (4, 4, 0, (CREATED,))
+        assert (more.job.rows, more.job.created, more.job.repeated, more.outcomes) == (4, 4, 0, "c")
 
     async def test_a_piece_that_leaves_rows_out_is_refused(self, store: Store) -> None:
         await store.begin_job("j1", "pumpworks", "a", 1)
@@ -357,6 +374,34 @@ class RecordsContract:
         assert (await store.advance_job("j1", 0, [registration()], 4)).job == done
         with pytest.raises(OutOfStep):
             await store.advance_job("j1", 1, [registration(OTHER)], 4)
+
+    async def test_what_became_of_each_row_is_kept(self, store: Store) -> None:
+        await store.begin_job("j1", "pumpworks", "a", 1)
+        forbidden = BadRow("/handle", "is another's", OTHER.key, RowOutcome.FORBIDDEN)
+        pieces: list[list[Row]] = [[registration(part(0)), BadRow("", "bad")], [registration(part(1))], [forbidden] * 3]
+        for first, rows in zip((0, 2, 3), pieces, strict=True):
+            await store.advance_job("j1", first, rows, 2)
+        assert await store.outcomes("j1") == [Outcomes(0, "ci"), Outcomes(2, "c"), Outcomes(3, "fff")]
+        assert await store.outcomes("j1", 1, 1) == [Outcomes(0, "ci")]
+        assert await store.outcomes("j1", 2, 1) == [Outcomes(2, "c")]
+        assert await store.outcomes("j1", 5) == [Outcomes(3, "fff")]
+        assert await store.outcomes("j1", 6) == await store.outcomes("j2") == []
+        assert (await store.findings("j1"))[1] == Finding(3, OTHER.key, "/handle", "is another's")
+
+    async def test_jobs_are_listed_by_owner(self, store: Store) -> None:
+        made = [await store.begin_job(key, owner, "a", 1, 7) for key, owner in (("b", "forge"), ("a", "forge"), ("c", ""))]
+        assert await store.jobs("forge") == [made[1], made[0]]
+        assert await store.jobs(None, "a", 2) == [made[0], made[2]]
+        assert await store.jobs("forge", "a") == [made[0]]
+        assert made[0].total == 7
+
+    async def test_a_cancelled_job_takes_no_more_rows(self, store: Store) -> None:
+        await store.begin_job("j1", "pumpworks", "a", 1)
+        job = await store.finish_job("j1", 3, cancelled=True)
+        assert (job.finished_ms, job.cancelled) == (3, True)
+        assert await store.finish_job("j1", 4) == await store.job("j1") == job
+        with pytest.raises(OutOfStep):
+            await store.advance_job("j1", 0, [registration()], 2)
 
     async def test_a_jobs_key_is_bound_to_its_owner(self, store: Store) -> None:
         first = await store.begin_job("j1", "pumpworks", "a", 1)

@@ -19,6 +19,7 @@ PARAMETERS = {
     "prefix": "88.100.1",
     "suffix": "X",
     "label": "nobodys",
+    "job": "none",
     "application": "none",
     "subscription": "none",
     "lease": "none",

@@ -164,7 +164,7 @@ def _twice(lines: list[bytes]) -> list[bytes]:
 
 
 def _other_format(lines: list[bytes]) -> list[bytes]:
-    return [b'{"idnode":2,"schema":2}\n', *lines[1:]]
+    return [b'{"idnode":2,"schema":4}\n', *lines[1:]]
 
 
 def _other_table(lines: list[bytes]) -> list[bytes]:

@@ -12,7 +12,7 @@ from idnode.enterprise import Enterprise, Token
 from idnode.enterprise import Pool as Leased
 from idnode.event import CaptureReport, EventQuery, StoredEvent
 from idnode.identifier import Identifier
-from idnode.job import Finding, Job
+from idnode.job import Finding, Job, Outcomes
 from idnode.record import Record, State
 from idnode.store.base import PAGE, StoreAway, StoreFailed
 from idnode.store.business import ANSWERS_DEPEND_ON, Announcement, Entry, Usage
@@ -118,6 +118,14 @@ class PostgresReads(Registry):
     async def findings(self, key: str, after: int = -1, limit: int = PAGE) -> list[Finding]:
         """See the contract."""
         return await self._read(job_rows.findings, key, after, limit)
+
+    async def jobs(self, owner: str | None, after: str = "", limit: int = PAGE) -> list[Job]:
+        """See the contract."""
+        return await self._read(job_rows.jobs, owner, after, limit)
+
+    async def outcomes(self, key: str, row: int = 0, limit: int = PAGE) -> list[Outcomes]:
+        """See the contract."""
+        return await self._read(job_rows.outcomes, key, row, limit)
 
     async def event(self, key: str) -> StoredEvent | None:
         """See the contract."""

@@ -136,15 +136,15 @@ class PostgresStore(PostgresReads):
             lambda session, again: template_rows.disable_item(session, owner, name, index, author, at_ms, again)
         )
 
-    async def begin_job(self, key: str, owner: str, author: str, at_ms: int) -> Job:
+    async def begin_job(self, key: str, owner: str, author: str, at_ms: int, total: int | None = None) -> Job:
         """See the contract."""
         await self.start()
-        return await self._writing.run(lambda session, _: job_rows.begin_job(session, key, owner, author, at_ms))
+        return await self._writing.run(lambda session, _: job_rows.begin_job(session, key, owner, author, at_ms, total))
 
-    async def finish_job(self, key: str, at_ms: int) -> Job:
+    async def finish_job(self, key: str, at_ms: int, cancelled: bool = False) -> Job:
         """See the contract."""
         await self.start()
-        return await self._writing.run(lambda session, _: job_rows.finish_job(session, key, at_ms))
+        return await self._writing.run(lambda session, _: job_rows.finish_job(session, key, at_ms, cancelled=cancelled))
 
     async def lease(self, order: LeaseOrder, at_ms: int) -> tuple[Lease, bool]:
         """See the contract."""

@@ -180,8 +180,9 @@ TABLES: tuple[Table, ...] = (
     _table("leases", "id prefix holder token key suffixes since_ms expires_ms", "holder", "key"),
     _table("returns", "lease suffix prefix at_ms taken", unique="lease suffix"),
     _table("serials", "prefix next"),
-    _table("jobs", "key owner author began_ms finished_ms rows created repeated different invalid", "key"),
+    _table("jobs", "key owner author began_ms finished_ms rows created repeated different invalid total cancelled", "key"),
     _table("job_findings", "job row identifier field reason", "job", "field", "reason", unique="job row"),
+    _table("job_outcomes", "job row outcomes", "job", unique="job row"),
     _table("captures", "id enterprise author created_ms finished_ms behaviour errors stored repeated"),
     Table(
         "events",
