@@ -10,7 +10,7 @@ import msgspec
 
 from idnode.enterprise import Enterprise, Token
 from idnode.store.business import ENTERPRISE, PREFIX, SUBSCRIPTION, Announcement, Count, Entry, Put, Step, Trim, Usage
-from idnode.store.business_rows import check_version, next_entry
+from idnode.store.business_rows import changes_nothing, check_version, next_entry
 from idnode.store.postgres.connection import Conflict, Session
 from idnode.store.registry import read_enterprise, read_token
 
@@ -118,6 +118,8 @@ def _followed(
         place = (put.kind, put.key)
         there = now[place] if place in now else before.get(place)
         check_version(put, there)
+        if changes_nothing(put, there):
+            continue
         if there is not None and put.kept:
             versions.append(there)
         now[place] = next_entry(put, there, author, at_ms) if put.content or put.kept else None
