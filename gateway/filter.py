@@ -39,7 +39,7 @@ class _Undo:
 class _Run:
     """Tags that come together again and again, and what makes looking at them cheap."""
 
-    __slots__ = ("apart", "due_ns", "good", "index", "kind", "plain", "relative", "seen", "tags")
+    __slots__ = ("_apart", "due_ns", "good", "index", "is_lasting", "kind", "plain", "relative", "seen", "tags")
 
     def __init__(
         self, tags: npt.NDArray[np.int32], deadbands: npt.NDArray[np.float64], relative: npt.NDArray[np.float64] | None
@@ -50,8 +50,9 @@ class _Run:
         self.relative = None if relative is None or not relative[self.index].any() else relative[self.index]
         self.plain = not deadbands[self.index].any() and self.relative is None
         """No deadband: whatever differs has moved."""
-        self.apart: set[_Run] = set()
-        """Those known to have no tag in common with it."""
+        self.is_lasting = not tags.flags.writeable
+        self._apart: dict[_Run, bool] = {}
+        """Of runs that last, whether they have no tag in common with it."""
         self.forget()
 
     def forget(self) -> None:
@@ -67,11 +68,12 @@ class _Run:
 
     def is_apart(self, other: _Run) -> bool:
         """Whether they have no tag in common."""
-        if other not in self.apart:
-            if np.isin(self.tags, other.tags).any():
-                return False
-            self.apart.add(other)
-        return True
+        is_apart = self._apart.get(other)
+        if is_apart is None:
+            is_apart = not np.isin(self.tags, other.tags).any()
+            if other.is_lasting:
+                self._apart[other] = is_apart
+        return is_apart
 
 
 class _Picked(NamedTuple):
@@ -219,7 +221,7 @@ class Filter:
         run = self._runs.get(id(tags))
         if run is None:
             run = _Run(tags, self._deadbands, self._relative)
-            if not tags.flags.writeable:
+            if run.is_lasting:
                 if len(self._runs) == _MOST_RUNS:
                     self._runs.clear()
                 self._runs[id(tags)] = run
@@ -310,7 +312,8 @@ class Filter:
         self._source_ns[index] = 0 if frame.source_ns is None else frame.source_ns
         self._kept_in[index] = _KINDS.index(kind)
         for other in self._runs.values():
-            other.kind, other.good = "", None
+            if not run.is_lasting or not run.is_apart(other):
+                other.kind, other.good = "", None
         if is_whole and frame.source_ns is None:
             run.kind = kind
             run.good = None if frame.status.flags.writeable or frame.status.any() else frame.status

@@ -18,7 +18,7 @@ from gateway.derived.counting import Count, Rate
 from gateway.derived.derivation import Derivation
 from gateway.derived.energy import Energy
 from gateway.derived.late import Afterwards
-from gateway.derived.member import Expressions, Member, Output, Places
+from gateway.derived.member import Expressions, Member, Output, Places, cut
 from gateway.derived.oee import Oee
 from gateway.derived.outline import Entry, Known, Late, Outline, Source
 from gateway.derived.results import Result
@@ -208,7 +208,7 @@ def _expressions(
     distinct = sorted({one for own in read for one in own})
     at = {one: place for place, one in enumerate(distinct)}
     sources = [
-        (last[name], _places([tag for _, tag in own]), _places([at[one] for one in own]))
+        (last[name], _places([tag for _, tag in own]), cut(_places([at[one] for one in own])))
         for name, group in groupby(distinct, key=lambda one: one[0])
         if (own := list(group))
     ]
@@ -220,11 +220,12 @@ def _expressions(
     others = [one for one in calculated if one.tag not in set(plain)]
     expressions = Expressions(
         len(calculated),
+        len(distinct) + 1,
         _places(plain),
         _places([flat[place][0] for place in plain]),
         Calculation(device, others) if others else None,
         sources,
-        (_places([tag for tag, _ in made_here]), _places([place for _, place in made_here])) if made_here else None,
+        (_places([tag for tag, _ in made_here]), cut(_places([place for _, place in made_here]))) if made_here else None,
         _places([one for own in flat for one in own]),
         starts,
     )

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from drivers.model import Frame, Kind
-from gateway.derived.columns import BAD, Reals, Signal, Tick
+from gateway.derived.columns import BAD, FEW, Reals, Signal, Tick
 from gateway.derived.member import Member, Output
 from gateway.derived.oee import Closed, Oee
 from gateway.processing.calculation import LastValues
@@ -102,18 +102,18 @@ class Telling:
         codes, status = self._last.values[tags], self._last.status[tags]
         before = self._told.get(place)
         self._told[place] = (codes, status)
-        chosen = np.arange(len(tags))
-        if before is not None and not is_full:
+        chosen = list(range(len(tags)))
+        if before is not None and not is_full and len(tags) > FEW:  # of few the filter finds that out
             same = (codes == before[0]) | (np.isnan(codes) & np.isnan(before[0]))
-            chosen = np.flatnonzero(~same | (status != before[1]))
+            places = np.flatnonzero(~same | (status != before[1]))
+            chosen, tags, codes, status = places.tolist(), tags[places], codes[places], status[places]
         if not len(chosen):
             return []
         texts: list[object] = [
             None if code != code else member.names_of_states[at][int(code)]
-            for at, code in zip(chosen.tolist(), codes[chosen].tolist(), strict=True)
+            for at, code in zip(chosen, codes.tolist(), strict=True)
         ]
-        begins_ns = self._begins_ns(self._since[tags[chosen]], tick)
-        return [Frame(self._device, tick.wall_ns, tags[chosen], texts, status[chosen], begins_ns)]
+        return [Frame(self._device, tick.wall_ns, tags, texts, status, self._begins_ns(self._since[tags], tick))]
 
     def _periods(self, member: Member, group: Oee, tick: Tick, *, is_full: bool) -> list[Frame]:
         begins_ns = group.begins_ns
