@@ -121,8 +121,8 @@ class Member:
 
     @property
     def is_noise(self) -> bool:
-        """Whether nothing would come of what its inputs are now, though they have changed."""
-        if self.noisy is None or self.due_s != np.inf or not isinstance(self.group, Hysteresis):
+        """Whether nothing would come of what its inputs are now before it is due, though they have changed."""
+        if self.noisy is None or not isinstance(self.group, Hysteresis):
             return False
         last, tags = self.noisy
         return self.group.ignores(last.values[tags], last.status[tags])
@@ -153,8 +153,10 @@ class Output:
 
     tags: npt.NDArray[np.int32]
     kind: Kind
-    has_begin: bool
-    """Their source time is when the value began."""
+    begun: Flags
+    """(len(tags),) whose source time is when the value began."""
+    has_begun: bool
+    """Any."""
 
 
 def cut(places: npt.NDArray[_Index]) -> npt.NDArray[_Index] | slice:

@@ -302,11 +302,14 @@ def _signature(settings: GatewaySettings, one: Any) -> bytes:
 
 
 def _outputs(reported: Sequence[Placed]) -> list[Output]:
-    by_kind: dict[tuple[Kind, bool], list[int]] = {}
+    by_kind: dict[Kind, list[tuple[int, bool]]] = {}
     for one in reported:
         if one.result.kind is not Kind.TEXT and not isinstance(one.entry.settings, OeeSettings):
-            by_kind.setdefault((one.result.kind, isinstance(one.entry.settings, _BEGUN)), []).append(one.register)
-    return [Output(_fixed(tags), kind, has_begin) for (kind, has_begin), tags in sorted(by_kind.items())]
+            by_kind.setdefault(one.result.kind, []).append((one.register, isinstance(one.entry.settings, _BEGUN)))
+    return [
+        Output(_fixed([tag for tag, _ in tags]), kind, np.array([begun for _, begun in tags]), any(begun for _, begun in tags))
+        for kind, tags in sorted(by_kind.items())
+    ]
 
 
 def _gap_s(device: DeviceSettings) -> float:

@@ -100,7 +100,7 @@ class Hysteresis:
         self._zones = b""
 
     def ignores(self, values: Reals, status: Codes) -> bool:
-        """Whether such inputs are on the same sides of the thresholds as the last ones: noise, if nothing is pending."""
+        """Whether such inputs are on the same sides of the thresholds as the last ones: noise, before next_s()."""
         return self._zones_of(values, status) == self._zones
 
     def _zones_of(self, values: Reals, status: Codes) -> bytes:

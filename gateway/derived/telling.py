@@ -88,7 +88,7 @@ class Telling:
 
     def _frame(self, output: Output, tick: Tick) -> Frame:
         values, status = self._last.values[output.tags], self._last.status[output.tags]
-        source = self._begins_ns(self._since[output.tags], tick) if output.has_begin else None
+        source = self._begins_ns(np.where(output.begun, self._since[output.tags], np.nan), tick) if output.has_begun else None
         return Frame(self._device, tick.wall_ns, output.tags, _column(values, output.kind), status, source)
 
     def _begins_ns(self, since: Reals, tick: Tick) -> npt.NDArray[np.int64]:
