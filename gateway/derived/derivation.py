@@ -228,8 +228,9 @@ class Derivation:
         made: list[Frame] = []
         told: list[int] = []
         for depth, (expressions, members) in enumerate(self._depths):
-            for reader in self._late.calculate([depth], look.wall_ns):
-                asked[reader] = True
+            if self._late.has_any:
+                for reader in self._late.calculate([depth], look.wall_ns):
+                    asked[reader] = True
             may_be_due = look.is_whole or look.now_s >= self._rests_s[depth]
             if not may_be_due and True not in asked[members[0][0] : members[-1][0] + 1]:
                 continue

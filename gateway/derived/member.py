@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +11,9 @@ import numpy.typing as npt
 from drivers.model import Kind
 from gateway.derived.columns import FEW, Few, Flags, Group, Reals, Signal, Tick, is_same
 from gateway.derived.switching import Hysteresis
-from gateway.processing.calculation import Calculation, LastValues
+from gateway.processing.calculation import Calculation, LastValues, cut
 
 Places = npt.NDArray[np.intp]
-_Index = TypeVar("_Index", np.int32, np.intp)
 
 
 REST_S = 1.0
@@ -157,16 +155,6 @@ class Output:
     """(len(tags),) whose source time is when the value began."""
     has_begun: bool
     """Any."""
-
-
-def cut(places: npt.NDArray[_Index]) -> npt.NDArray[_Index] | slice:
-    """As a slice where they ascend by equal steps."""
-    if not len(places):
-        return places
-    first, last = int(places[0]), int(places[-1])
-    by = (last - first) // max(1, len(places) - 1) or 1
-    is_run = by > 0 and np.array_equal(places, np.arange(first, first + by * len(places), by))
-    return slice(first, last + 1, by) if is_run else places
 
 
 def read_by(member: Member, expressions: Expressions) -> Iterator[tuple[LastValues, int]]:

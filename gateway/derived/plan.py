@@ -18,7 +18,7 @@ from gateway.derived.counting import Count, Rate
 from gateway.derived.derivation import Derivation
 from gateway.derived.energy import Energy
 from gateway.derived.late import Afterwards
-from gateway.derived.member import Expressions, Member, Output, Places, cut
+from gateway.derived.member import Expressions, Member, Output, Places
 from gateway.derived.oee import Oee
 from gateway.derived.outline import Entry, Known, Late, Outline, Source
 from gateway.derived.results import Result
@@ -37,7 +37,7 @@ from gateway.derived.settings import (
 from gateway.derived.shifts import Calendar
 from gateway.derived.states import NAMES, Cycle, State, Stops
 from gateway.derived.switching import Debounce, Hysteresis, Lamp
-from gateway.processing.calculation import Calculated, Calculation, Input, LastValues
+from gateway.processing.calculation import Calculated, Calculation, Input, LastValues, cut
 from gateway.processing.expression import Step
 
 if TYPE_CHECKING:
