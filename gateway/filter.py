@@ -64,7 +64,7 @@ class _Run:
         self.kind = ""
         """The column that holds all their last values, none of which had a device time; empty when that isn't known."""
         self.good: npt.NDArray[np.uint32] | None = None
-        """The statuses, all Good, that all of them were last reported with: what a driver passes again and again."""
+        """The statuses, all Good, that all of them were last reported with: an array that comes again and again."""
 
     def is_apart(self, other: _Run) -> bool:
         """Whether they have no tag in common."""
@@ -153,8 +153,8 @@ class Filter:
             run = self._run_of(frame.tags)
             if self._picked and not all(picked.run.is_apart(run) for picked in self._picked):
                 self._remember_early()
-            has_same_status = frame.status is run.good
             passing = self._passing(frame, run)
+            has_same_status = frame.status is run.good
             count = np.count_nonzero(passing)
             if count == n:
                 self._picked.append(_Picked(frame, run.index, run, is_whole=True, has_same_status=has_same_status))
@@ -231,9 +231,14 @@ class Filter:
         index = run.index
         passing = self._moved(frame, run)
         if frame.status is not run.good:
-            if frame.status.any():
+            is_good = not frame.status.any()
+            if not is_good:
                 passing &= frame.status & _BAD == 0
-            passing |= frame.status != self._status[index]
+            has_turned = frame.status != self._status[index]
+            if has_turned.any():
+                passing |= has_turned
+            elif is_good and not frame.status.flags.writeable:
+                run.good = frame.status
         if not run.seen:
             seen = self._seen[index]
             passing |= ~seen
@@ -308,12 +313,15 @@ class Filter:
         if kind == run.kind and frame.source_ns is None and (has_same_status and run.good is not None):
             return  # nearly always: the rest is as it was
         self._seen[index] = True
-        self._status[index] = frame.status
         self._source_ns[index] = 0 if frame.source_ns is None else frame.source_ns
         self._kept_in[index] = _KINDS.index(kind)
+        if not has_same_status:
+            self._status[index] = frame.status
         for other in self._runs.values():
             if not run.is_lasting or not run.is_apart(other):
-                other.kind, other.good = "", None
+                other.kind = ""
+                if not has_same_status:
+                    other.good = None
         if is_whole and frame.source_ns is None:
             run.kind = kind
             run.good = None if frame.status.flags.writeable or frame.status.any() else frame.status

@@ -309,7 +309,7 @@ class Derivation:
             begin = self._since[tags]
             begun[places] = np.where(np.isnan(begin), begun[places], begin)
         is_number = np.isfinite(now)
-        if np.count_nonzero(is_number) < len(now) - 1 or np.count_nonzero(code):  # the last one is never a number
+        if is_number.tobytes() != expressions.numbers or code.any():
             code[~is_number & (code & BAD == 0)] = OUT_OF_RANGE
             code[-1] = 0
             now = np.where(code & BAD, np.nan, now)

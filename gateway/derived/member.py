@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from drivers.model import Kind
-from gateway.derived.columns import FEW, Few, Flags, Group, Reals, Signal, Tick, is_same
+from gateway.derived.columns import FEW, Codes, Few, Flags, Group, Reals, Signal, Tick, is_same
 from gateway.derived.switching import Hysteresis
 from gateway.processing.calculation import Calculation, LastValues, cut
 
@@ -44,8 +44,11 @@ class Expressions:
     """(n,) where each expression's begin in `read`."""
     gathered: Places = field(init=False)
     """(n + 1,) `read` and the place that is no tag's, where all expressions are plain."""
+    numbers: bytes = field(init=False)
+    """By place, whether it has a number, where all tags have one."""
 
     def __post_init__(self) -> None:
+        self.numbers = b"\1" * (self.width - 1) + b"\0"
         self.gathered = np.append(self.plain_read, self.width - 1)
 
 
@@ -145,16 +148,22 @@ class Member:
         return not self.before or not all(is_same(signal, self.before[name]) for name, signal in inputs.items())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Output:
     """Numbers of one kind that are reported together."""
 
     tags: npt.NDArray[np.int32]
     kind: Kind
-    begun: Flags
-    """(len(tags),) whose source time is when the value began."""
-    has_begun: bool
-    """Any."""
+    begun: Places
+    """Places of those whose source time is when the value began."""
+    good: Codes = field(init=False)
+    """(len(tags),) zeros, always the same, so that the filter knows them again."""
+    begun_tags: npt.NDArray[np.int32] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.good = np.zeros(len(self.tags), np.uint32)
+        self.good.flags.writeable = False
+        self.begun_tags = self.tags[self.begun]
 
 
 def read_by(member: Member, expressions: Expressions) -> Iterator[tuple[LastValues, int]]:

@@ -307,7 +307,7 @@ def _outputs(reported: Sequence[Placed]) -> list[Output]:
         if one.result.kind is not Kind.TEXT and not isinstance(one.entry.settings, OeeSettings):
             by_kind.setdefault(one.result.kind, []).append((one.register, isinstance(one.entry.settings, _BEGUN)))
     return [
-        Output(_fixed([tag for tag, _ in tags]), kind, np.array([begun for _, begun in tags]), any(begun for _, begun in tags))
+        Output(_fixed([tag for tag, _ in tags]), kind, _places([place for place, (_, begun) in enumerate(tags) if begun]))
         for kind, tags in sorted(by_kind.items())
     ]
 

@@ -104,7 +104,8 @@ class Hysteresis:
         return self._zones_of(values, status) == self._zones
 
     def _zones_of(self, values: Reals, status: Codes) -> bytes:
-        return b"".join(one.tobytes() for one in (values > self._above, values < self._below, np.isfinite(values), status))
+        sides = (values > self._above).tobytes() + (values < self._below).tobytes()
+        return sides + np.isfinite(values).tobytes() + status.tobytes()
 
     def step(self, tick: Tick, inputs: Mapping[str, Signal], unseen: Flags) -> dict[str, Signal]:
         """See Group."""

@@ -88,12 +88,19 @@ class Telling:
 
     def _frame(self, output: Output, tick: Tick) -> Frame:
         values, status = self._last.values[output.tags], self._last.status[output.tags]
-        source = self._begins_ns(np.where(output.begun, self._since[output.tags], np.nan), tick) if output.has_begun else None
+        if not status.any():
+            status = output.good
+        source = None
+        if len(output.begun):
+            source = np.zeros(len(status), np.int64)
+            source[output.begun] = self._begins_ns(self._since[output.begun_tags], tick)
         return Frame(self._device, tick.wall_ns, output.tags, _column(values, output.kind), status, source)
 
     def _begins_ns(self, since: Reals, tick: Tick) -> npt.NDArray[np.int64]:
         """By the wall clock; 0 where it isn't known."""
         is_known = np.isfinite(since)
+        if is_known.all():
+            return tick.wall_ns - np.rint((tick.now_s - since) * _NS).astype(np.int64)
         ages_ns = np.where(is_known, (tick.now_s - since) * _NS, 0.0)
         return np.where(is_known, tick.wall_ns - np.rint(ages_ns).astype(np.int64), 0)
 

@@ -39,7 +39,8 @@ class _Looked:
         if raw_status != self.status:
             differs |= status != np.frombuffer(self.status, np.uint32)
         self.values, self.status = raw, raw_status
-        return np.flatnonzero(differs)
+        places: npt.NDArray[np.intp] = differs.nonzero()[0]
+        return places
 
 
 class Watch:
@@ -68,11 +69,11 @@ class Watch:
         A text counts for nobody in particular.
         """
         found: list[bool] | None = None
-        for one in self._looked:
-            places = one.differing()
+        for looked in self._looked:
+            places = looked.differing()
             if places is None or not len(places):
                 continue
-            readers = self._readers(one, places)
+            readers = self._readers(looked, places)
             found = readers if found is None else [a or b for a, b in zip(found, readers, strict=True)]
         if self._texts:
             told = [text_of(self._own, tag) for tag in self._texts]
@@ -81,14 +82,14 @@ class Watch:
                 found = [False] * self._members if found is None else found
         return found
 
-    def _readers(self, one: _Looked, places: npt.NDArray[np.intp]) -> list[bool]:
+    def _readers(self, looked: _Looked, places: npt.NDArray[np.intp]) -> list[bool]:
         """By member, whether it reads any of them."""
         if len(places) > FEW:
-            readers: list[bool] = one.readers[places].any(axis=0).tolist()
+            readers: list[bool] = looked.readers[places].any(axis=0).tolist()
             return readers
         bits = 0
         for place in places.tolist():
-            bits |= one.bits[place]
+            bits |= looked.bits[place]
         return [bits >> member & 1 == 1 for member in range(self._members)]
 
 
