@@ -90,6 +90,8 @@ class Stream:
         if request is None or not self._waiting:
             return False
         self._send(request)
+        if self._waiting:  # asyncua has forgotten that we wait for another one
+            self._processor._publish_results_subs[self._id] = True
         return True
 
     def _send(self, request: Any) -> None:
@@ -128,10 +130,12 @@ class Streams:
             if not self._hz:
                 self._turned.clear()
                 await self._turned.wait()
+                due_s = time.monotonic()
                 continue
             await asyncio.sleep(max(0.0, due_s - time.monotonic()))
-            due_s = max(due_s + 1 / self._hz, time.monotonic())
-            self._tick()
+            if self._hz:
+                due_s = max(due_s + 1 / self._hz, time.monotonic())
+                self._tick()
 
     def _tick(self) -> None:
         known = self._server.iserver.subscription_service.subscriptions
