@@ -33,7 +33,7 @@ class Program:
         """
         assert self._process.stdin is not None
         self._process.stdin.write(line.encode() + b"\n")
-        return await self.answer(line or "to go on", within_s)
+        return await self.answer(line, within_s)
 
     async def answer(self, asked: str, within_s: float) -> Any:
         """The next line that it prints; `asked`: for the error.

@@ -52,13 +52,13 @@ LATE_S = 1.5
 """What comes later hasn't been followed."""
 MOST_CORES = 0.9
 """From here on the client's core is what ends it."""
-START_S, FOLLOW_S, ANSWER_S, INSTALL_S = 60.0, 60.0, 10.0, 180.0
+START_S, FOLLOW_S, ANSWER_S, INSTALL_S = 90.0, 60.0, 10.0, 180.0
 """How long a server may take to start, a client to have every item's first value, a program to answer, npm to install."""
 SETTLE_S = 2.0
 """Twice the publishing interval: so long after the last write everything must have come."""
 STEP_S = 5.0
 """Of each step of the search for the ceilings."""
-SEARCH_S = 100.0
+SEARCH_S = 120.0
 """No step of it begins later."""
 
 
@@ -268,7 +268,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=10, help="of writes for each client, once all items have a value")
     parser.add_argument("--items", type=int, default=5000, help="of each server")
-    parser.add_argument("--servers", type=int, default=4, help="at most, for items_max")
+    parser.add_argument("--servers", type=int, default=8, help="at most, for items_max")
     parser.add_argument("--cache", type=Path, default=Path("run/benchmark-cache"), help="where node-opcua is installed")
     arguments = parser.parse_args(argv)
     try:

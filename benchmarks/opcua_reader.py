@@ -126,10 +126,11 @@ class Reader:
             count = self._counts[port] = Count(self._items)
             work: Coroutine[Any, Any, None] = client(port, self._items, count)
             self._tasks.append(asyncio.create_task(work))
-        ready = asyncio.gather(*(self._counts[port].begun.wait() for port in ports))
-        await asyncio.wait([*self._tasks, ready], return_when=asyncio.FIRST_COMPLETED)
-        self._raise_failed()
-        await ready
+        for port in ports:
+            begun = asyncio.create_task(self._counts[port].begun.wait())
+            waits: list[asyncio.Task[Any]] = [*self._tasks, begun]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            self._raise_failed()
 
     def begin(self) -> None:
         """From here on it counts."""

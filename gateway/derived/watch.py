@@ -69,12 +69,12 @@ class Watch:
         A text counts for nobody in particular.
         """
         found: list[bool] | None = None
-        for looked in self._looked:
-            places = looked.differing()
+        for one in self._looked:
+            places = one.differing()
             if places is None or not len(places):
                 continue
-            readers = self._readers(looked, places)
-            found = readers if found is None else [a or b for a, b in zip(found, readers, strict=True)]
+            readers = self._readers(one, places)
+            found = readers if found is None else [reads or reader for reads, reader in zip(found, readers, strict=True)]
         if self._texts:
             told = [text_of(self._own, tag) for tag in self._texts]
             if told != self._told:
@@ -85,8 +85,9 @@ class Watch:
     def _readers(self, looked: _Looked, places: npt.NDArray[np.intp]) -> list[bool]:
         """By member, whether it reads any of them."""
         if len(places) > FEW:
-            readers: list[bool] = looked.readers[places].any(axis=0).tolist()
-            return readers
+            readers: Flags = np.any(looked.readers[places], axis=0)
+            found: list[bool] = readers.tolist()
+            return found
         bits = 0
         for place in places.tolist():
             bits |= looked.bits[place]

@@ -20,26 +20,31 @@ from gateway.derived.switching import Debounce, Hysteresis, Lamp
 from tests.derived.test_looks import bench, play
 
 KINDS: Mapping[str, tuple[type[Any], list[dict[str, Any]]]] = {
-    "debounce": (Debounce, [{"input": "x", "on_s": 0.3, "off_s": 1.1}, {"input": "x"}, {"input": "x", "on_s": 2}]),
+    "debounce": (Debounce, [{"input": "x", "on_s": 0.25, "off_s": 1.0}, {"input": "x"}, {"input": "x", "on_s": 2}]),
     "hysteresis": (
         Hysteresis,
         [{"input": "x", "on_above": 0.6, "off_below": 0.4, "off_s": 0.5}, {"input": "x", "on_above": 0.5, "off_below": 0.5}],
     ),
-    "lamp": (Lamp, [{"input": "x"}, {"input": "x", "flicker_s": 0}, {"input": "x", "flicker_s": 1, "blink_s": 9}]),
+    "lamp": (Lamp, [{"input": "x"}, {"input": "x", "flicker_s": 0}, {"input": "x", "flicker_s": 1, "blink_s": 4}]),
     "count": (
         Count,
-        [{"input": "x", "bits": 16, "shortest_s": 0.3}, {"input": "x"}, {"input": "x", "max_step": 3}, {"input": "x", "bits": 8}],
+        [
+            {"input": "x", "bits": 16, "shortest_s": 0.25},
+            {"input": "x"},
+            {"input": "x", "max_step": 3},
+            {"input": "x", "bits": 8},
+        ],
     ),
-    "rate": (Rate, [{"input": "x", "window_s": 4}, {"input": "x", "window_s": 9, "per": "h"}]),
+    "rate": (Rate, [{"input": "x", "window_s": 4}, {"input": "x", "window_s": 8, "per": "h"}]),
     "state": (
         State,
         [
-            {"fault": "x", "running": "x", "hold_s": 0.7},
+            {"fault": "x", "running": "x", "hold_s": 0.75},
             {"idle": "x", "otherwise": "off"},
             {"fault": "x", "idle": "x", "running": "x", "otherwise": "running", "names": "packml"},
         ],
     ),
-    "cycle": (Cycle, [{"input": "x", "shortest_s": 0.4}, {"input": "x", "longest_s": 3}, {"input": "x"}]),
+    "cycle": (Cycle, [{"input": "x", "shortest_s": 0.5}, {"input": "x", "longest_s": 3}, {"input": "x"}]),
     "stops": (Stops, [{"running": "x", "micro_s": 1}, {"running": "x", "micro_s": 3}]),
 }
 NUMBERS = ("hysteresis", "count", "rate")
@@ -60,11 +65,11 @@ def signal_of(random: Random, kind: str, before: list[float], now_s: float, *, i
             if kind not in NUMBERS:
                 before[at] = float(random.randrange(2))
             elif kind == "hysteresis":
-                before[at] = random.random()
+                before[at] = random.choice([0.3, 0.4, 0.5, 0.6, 0.7])
             else:
                 before[at] = max(0.0, before[at] + random.choice([1, 1, 2, 5, -1, -300]))
     status = np.array([0x8005_0000 if random.random() < 0.02 else 0 for _ in before], np.uint32)
-    since = np.array([random.choice([now_s, now_s - 0.5, now_s + 1, -np.inf]) for _ in before])
+    since = np.array([random.choice([now_s, now_s, now_s, now_s - 0.5, now_s + 1, -np.inf]) for _ in before])
     values = np.where(status != 0, np.nan, before)
     if is_absent:
         values[0], status[0], since[0] = np.nan, 0, np.nan
@@ -87,9 +92,9 @@ def test_a_kind_stepped_tag_by_tag_comes_to_what_columns_do(kind: str, seed: int
     values = {field: [0.0] * m for field in fields}
     now_s, taken = 1000.0, Counter[bool]()
     for nth in range(300):
-        dt_s = random.choice([0.1, 0.1, 0.25, 0.5, 1.0, 2.0])
+        dt_s = random.choice([0.125, 0.125, 0.25, 0.5, 1.0, 2.0])  # so that limits are met exactly
         now_s += dt_s
-        tick = Tick(now_s, 0, dt_s, random.choice([dt_s, min(dt_s, 0.1)]))
+        tick = Tick(now_s, 0, dt_s, random.choice([dt_s, min(dt_s, 0.125)]))
         inputs = {
             field: signal_of(random, kind, values[field], now_s, is_absent=kind == "state" and nth % 3 > 0) for field in fields
         }
