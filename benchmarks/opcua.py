@@ -58,7 +58,7 @@ SETTLE_S = 2.0
 """Twice the publishing interval: so long after the last write everything must have come."""
 STEP_S = 5.0
 """Of each step of the search for the ceilings."""
-SEARCH_S = 120.0
+SEARCH_S = 90.0
 """No step of it begins later."""
 
 
@@ -266,7 +266,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.opcua")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=10, help="of writes for each client, once all items have a value")
+    parser.add_argument("--seconds", type=int, default=8, help="of writes for each client, once all items have a value")
     parser.add_argument("--items", type=int, default=5000, help="of each server")
     parser.add_argument("--servers", type=int, default=8, help="at most, for items_max")
     parser.add_argument("--cache", type=Path, default=Path("run/benchmark-cache"), help="where node-opcua is installed")

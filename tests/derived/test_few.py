@@ -44,7 +44,7 @@ KINDS: Mapping[str, tuple[type[Any], list[dict[str, Any]]]] = {
             {"fault": "x", "idle": "x", "running": "x", "otherwise": "running", "names": "packml"},
         ],
     ),
-    "cycle": (Cycle, [{"input": "x", "shortest_s": 0.5}, {"input": "x", "longest_s": 3}, {"input": "x"}]),
+    "cycle": (Cycle, [{"input": "x", "shortest_s": 2}, {"input": "x", "longest_s": 3}, {"input": "x"}]),
     "stops": (Stops, [{"running": "x", "micro_s": 1}, {"running": "x", "micro_s": 3}]),
 }
 NUMBERS = ("hysteresis", "count", "rate")
@@ -114,7 +114,7 @@ def test_a_kind_stepped_tag_by_tag_comes_to_what_columns_do(kind: str, seed: int
         assert columns.next_s() == soon_s
         monkeypatch.undo()
     assert taken[True] > 100
-    assert taken[False] > 10
+    assert taken[False] > 5
 
 
 @pytest.mark.parametrize("seed", range(4, 7))
