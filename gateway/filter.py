@@ -39,7 +39,7 @@ class _Undo:
 class _Run:
     """Tags that come together again and again, and what makes looking at them cheap."""
 
-    __slots__ = ("_apart", "due_ns", "good", "index", "is_lasting", "kind", "plain", "relative", "seen", "tags")
+    __slots__ = ("_apart", "due_ns", "good", "index", "is_lasting", "kind", "plain", "relative", "seen", "tags", "zeros")
 
     def __init__(
         self, tags: npt.NDArray[np.int32], deadbands: npt.NDArray[np.float64], relative: npt.NDArray[np.float64] | None
@@ -51,6 +51,8 @@ class _Run:
         self.plain = not deadbands[self.index].any() and self.relative is None
         """No deadband: whatever differs has moved."""
         self.is_lasting = not tags.flags.writeable
+        self.zeros = bytes(4 * len(tags))
+        """Statuses that are all Good."""
         self._apart: dict[_Run, bool] = {}
         """Of runs that last, whether they have no tag in common with it."""
         self.forget()
@@ -147,19 +149,18 @@ class Filter:
         """The readings of `frames`, in order, that are worth reporting; frames of which none is are left out."""
         kept = []
         for frame in frames:
-            n = len(frame.tags)
-            if n == 0:
+            if not len(frame.tags):
                 continue
             run = self._run_of(frame.tags)
             if self._picked and not all(picked.run.is_apart(run) for picked in self._picked):
                 self._remember_early()
             passing = self._passing(frame, run)
             has_same_status = frame.status is run.good
-            count = np.count_nonzero(passing)
-            if count == n:
+            passes = passing.tobytes()
+            if b"\0" not in passes:
                 self._picked.append(_Picked(frame, run.index, run, is_whole=True, has_same_status=has_same_status))
                 kept.append(frame)
-            elif count:
+            elif b"\1" in passes:
                 part = select(frame, passing)
                 self._picked.append(_Picked(part, part.tags, run, is_whole=False, has_same_status=has_same_status))
                 kept.append(part)
@@ -231,13 +232,13 @@ class Filter:
         index = run.index
         passing = self._moved(frame, run)
         if frame.status is not run.good:
-            is_good = not frame.status.any()
-            if not is_good:
+            before = self._status[index]
+            status = frame.status.tobytes()  # bytes are compared in a tenth of the time
+            if status != run.zeros:
                 passing &= frame.status & _BAD == 0
-            has_turned = frame.status != self._status[index]
-            if has_turned.any():
-                passing |= has_turned
-            elif is_good and not frame.status.flags.writeable:
+            if status != before.tobytes():
+                passing |= frame.status != before
+            elif status == run.zeros and not frame.status.flags.writeable:
                 run.good = frame.status
         if not run.seen:
             seen = self._seen[index]

@@ -113,7 +113,8 @@ class Derivation:
         with np.errstate(all="ignore"):
             made, told = self._look(Look(acquired_ns, now_s, looked_s, is_gap or self._is_unseen), changed)
         self._now_s, self._wall_ns, self._is_unseen, self._is_anew = now_s, acquired_ns, False, False
-        self._due_s = min((member.due_s for member in self.members), default=np.inf)
+        if self._stepped or self._due_s == -np.inf:
+            self._due_s = min((member.due_s for member in self.members), default=np.inf)
         return made + self._telling.frames(Tick(now_s, acquired_ns, 0.0, 0.0), told)
 
     @property
@@ -309,7 +310,7 @@ class Derivation:
             begin = self._since[tags]
             begun[places] = np.where(np.isnan(begin), begun[places], begin)
         is_number = np.isfinite(now)
-        if is_number.tobytes() != expressions.numbers or code.any():
+        if is_number.tobytes() != expressions.numbers or code.tobytes() != expressions.good:
             code[~is_number & (code & BAD == 0)] = OUT_OF_RANGE
             code[-1] = 0
             now = np.where(code & BAD, np.nan, now)

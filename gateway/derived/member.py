@@ -46,8 +46,11 @@ class Expressions:
     """(n + 1,) `read` and the place that is no tag's, where all expressions are plain."""
     numbers: bytes = field(init=False)
     """By place, whether it has a number, where all tags have one."""
+    good: bytes = field(init=False)
+    """By place, the status, where all are Good."""
 
     def __post_init__(self) -> None:
+        self.good = bytes(4 * self.width)
         self.numbers = b"\1" * (self.width - 1) + b"\0"
         self.gathered = np.append(self.plain_read, self.width - 1)
 

@@ -49,6 +49,8 @@ class Telling:
         is_full = not 0 <= tick.now_s - self._told_s < _FULL_S
         if is_full:
             self._told_s = tick.now_s
+        elif not stepped:
+            return []
         frames = [
             self._frame(output, tick)
             for output, writers in zip(self._outputs, self._written_by, strict=True)
@@ -88,7 +90,7 @@ class Telling:
 
     def _frame(self, output: Output, tick: Tick) -> Frame:
         values, status = self._last.values[output.tags], self._last.status[output.tags]
-        if not status.any():
+        if status.tobytes() == output.good.tobytes():
             status = output.good
         source = None
         if len(output.begun):
@@ -99,7 +101,7 @@ class Telling:
     def _begins_ns(self, since: Reals, tick: Tick) -> npt.NDArray[np.int64]:
         """By the wall clock; 0 where it isn't known."""
         is_known = np.isfinite(since)
-        if is_known.all():
+        if b"\0" not in is_known.tobytes():
             return tick.wall_ns - np.rint((tick.now_s - since) * _NS).astype(np.int64)
         ages_ns = np.where(is_known, (tick.now_s - since) * _NS, 0.0)
         return np.where(is_known, tick.wall_ns - np.rint(ages_ns).astype(np.int64), 0)
