@@ -113,8 +113,7 @@ class Derivation:
         with np.errstate(all="ignore"):
             made, told = self._look(Look(acquired_ns, now_s, looked_s, is_gap or self._is_unseen), changed)
         self._now_s, self._wall_ns, self._is_unseen, self._is_anew = now_s, acquired_ns, False, False
-        if self._stepped or self._due_s == -np.inf:
-            self._due_s = min((member.due_s for member in self.members), default=np.inf)
+        self._due_s = min((member.due_s for member in self.members), default=np.inf)
         return made + self._telling.frames(Tick(now_s, acquired_ns, 0.0, 0.0), told)
 
     @property
