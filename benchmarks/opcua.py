@@ -266,7 +266,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.opcua")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=8, help="of writes for each client, once all items have a value")
+    parser.add_argument("--seconds", type=int, default=6, help="of writes for each client, once all items have a value")
     parser.add_argument("--items", type=int, default=5000, help="of each server")
     parser.add_argument("--servers", type=int, default=8, help="at most, for items_max")
     parser.add_argument("--cache", type=Path, default=Path("run/benchmark-cache"), help="where node-opcua is installed")
