@@ -58,8 +58,8 @@ SETTLE_S = 2.0
 """Twice the publishing interval: so long after the last write everything must have come."""
 STEP_S = 5.0
 """Of each step of the search for the ceilings."""
-SEARCH_S = 90.0
-"""No step of it begins later."""
+GROW_S, HASTEN_S = 60.0, 60.0
+"""So long after the search for more items, and then that for more values a second, has begun, no further step of it begins."""
 
 
 async def node_path(cache: Path, progress: Progress) -> Path | None:
@@ -149,12 +149,6 @@ class Ceiling:
         self._progress = progress
         self._servers: list[tuple[Program, int]] = []
         self._client: Program | None = None
-        self._until_s = time.monotonic() + SEARCH_S
-
-    @property
-    def is_over(self) -> bool:
-        """There is no more time."""
-        return time.monotonic() > self._until_s
 
     async def grow(self, count: int) -> None:
         """To so many servers, all of them followed."""
@@ -224,8 +218,9 @@ async def most_items(servers: int, items: int, progress: Progress) -> dict[str, 
     async with contextlib.AsyncExitStack() as stack:
         ceiling = Ceiling(stack, items, progress)
         count, best, bound = 0, dict[str, Any](), "servers"
+        until_s = time.monotonic() + GROW_S
         while count < servers:
-            if count and ceiling.is_over:
+            if count and time.monotonic() > until_s:
                 bound = "time"
                 break
             following = max(1, min(2 * count, servers))
@@ -241,7 +236,8 @@ async def most_items(servers: int, items: int, progress: Progress) -> dict[str, 
 
 async def _most_often(ceiling: Ceiling, items: int, best: dict[str, Any]) -> dict[str, Any]:
     hz, factor, bound = 1.0, 4.0, "time"
-    while factor >= 2 and not ceiling.is_over:
+    until_s = time.monotonic() + HASTEN_S
+    while factor >= 2 and time.monotonic() < until_s:
         step = await ceiling.step(factor * hz)
         if _is_whole(step):
             hz, best = factor * hz, step

@@ -37,25 +37,26 @@ class Telling:
             for output in outputs
         ]
         self._told_s = -np.inf
+        self._outputs_told_s = [-np.inf for _ in outputs]
         self._told: dict[int, tuple[Reals, npt.NDArray[np.uint32]]] = {}
 
     def forget(self) -> None:
         """What was told may not have been stored."""
         self._told.clear()
         self._told_s = -np.inf
+        self._outputs_told_s = [-np.inf for _ in self._outputs]
 
     def frames(self, tick: Tick, stepped: Collection[int]) -> list[Frame]:
         """`stepped`: the places of the members that may have other results than before."""
         is_full = not 0 <= tick.now_s - self._told_s < _FULL_S
         if is_full:
             self._told_s = tick.now_s
-        elif not stepped:
-            return []
-        frames = [
-            self._frame(output, tick)
-            for output, writers in zip(self._outputs, self._written_by, strict=True)
-            if is_full or not writers.isdisjoint(stepped)
-        ]
+        frames = []
+        for place, output in enumerate(self._outputs):
+            is_late = not 0 <= tick.now_s - self._outputs_told_s[place] < _FULL_S
+            if is_late or (stepped and not self._written_by[place].isdisjoint(stepped)):
+                self._outputs_told_s[place] = tick.now_s
+                frames.append(self._frame(output, tick))
         for place in range(len(self._members)) if is_full else stepped:
             member = self._members[place]
             if member.names_of_states:
