@@ -1,12 +1,12 @@
 """An OPC UA server that costs next to nothing for `benchmarks.opcua`: its notifications are bytes that were prepared.
 
-    python -m benchmarks.opcua_prepared ITEMS HZ
+    python -m benchmarks.opcua_prepared ITEMS
 
 asyncua's server does all but publish: items, Doubles, are created and told once as by any server. Then every subscription gets
-HZ times a second a message for each thousand of its items, in which sequence number, values and source times are written into
-bytes that asyncua has encoded once. Each message waits for a publish request, as the standard has it; what isn't fetched in time
-is overtaken by none, so a client that can't follow shows by values that are missing at its end. It prints its port, and ends when
-its input does.
+so many times a second a message for each thousand of its items, in which sequence number, values and source times are written
+into bytes that asyncua has encoded once. Each message waits for a publish request, as the standard has it; of what isn't fetched
+in time the oldest is lost. It prints its port. Each line of its input is how many times a second that is from now on (0 at
+first); it prints the times at which it was until then. It ends when its input does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import uvloop
 from asyncua import Server, ua
 from asyncua.ua.ua_binary import struct_to_binary
 
-from benchmarks.opcua_server import NAMESPACE
+from benchmarks.opcua_server import say, start
 
 ITEMS_PER_MESSAGE = 1000
 MOST_WAITING = 200
@@ -90,6 +90,8 @@ class Stream:
         if request is None or not self._waiting:
             return False
         self._send(request)
+        if self._waiting:  # asyncua has forgotten that we wait for another one
+            self._processor._publish_results_subs[self._id] = True
         return True
 
     def _send(self, request: Any) -> None:
@@ -102,38 +104,66 @@ class Stream:
         self._processor._transport.write(data)
 
 
-async def _serve(items: int, hz: float) -> None:
-    server = Server()
-    await server.init()
-    server.set_endpoint("opc.tcp://127.0.0.1:0")
-    server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
-    index = await server.register_namespace(NAMESPACE)
-    for number in range(items):
-        node = ua.NodeId(number + 1, index)
-        await server.nodes.objects.add_variable(node, f"v{number}", 0.0, ua.VariantType.Double)
-    await server.start()
-    bound: Any = server.bserver
-    sys.stdout.write(f"{bound.port}\n")
-    sys.stdout.flush()
-    ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    streams: dict[int, Stream] = {}
-    value, due_s = 0.0, time.monotonic()
-    while not ended.done():
-        value += 0.25
-        known = server.iserver.subscription_service.subscriptions
+class Streams:
+    """All subscriptions, each of which gets a value for every item so many times a second."""
+
+    def __init__(self, server: Server, items: int) -> None:
+        self._server = server
+        self._items = items
+        self._streams: dict[int, Stream] = {}
+        self._value = 0.0
+        self._turned = asyncio.Event()
+        self._hz = 0.0
+        self._ticks_ns: list[int] = []
+        """When there was a value since the rate was set."""
+
+    def turn(self, hz: float) -> list[int]:
+        """From now on so often, 0 for not at all; when there was a value until now."""
+        ticks_ns, self._ticks_ns, self._hz = self._ticks_ns, [], hz
+        self._turned.set()
+        return ticks_ns
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        due_s = 0.0
+        while True:
+            if not self._hz:
+                self._turned.clear()
+                await self._turned.wait()
+                due_s = time.monotonic()
+                continue
+            await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+            if self._hz:
+                due_s = max(due_s + 1 / self._hz, time.monotonic())
+                self._tick()
+
+    def _tick(self) -> None:
+        known = self._server.iserver.subscription_service.subscriptions
         for number, subscription in list(known.items()):
             made = subscription.monitored_item_srv._monitored_items
             is_told = not subscription._triggered_datachanges and not subscription._startup
-            if number not in streams and subscription.pub_request_callback is not None and len(made) == items and is_told:
-                streams[number] = Stream(subscription)
-        streams = {number: stream for number, stream in streams.items() if number in known}
-        for stream in streams.values():
-            stream.tick(value, time.time_ns())
-        due_s = max(due_s + 1 / hz, time.monotonic())
-        await asyncio.wait({ended}, timeout=max(0.0, due_s - time.monotonic()))
+            is_whole = subscription.pub_request_callback is not None and len(made) == self._items
+            if number not in self._streams and is_whole and is_told:
+                self._streams[number] = Stream(subscription)
+        self._streams = {number: stream for number, stream in self._streams.items() if number in known}
+        self._value += 0.25
+        at_ns = time.time_ns() // 100 * 100
+        self._ticks_ns.append(at_ns)
+        for stream in self._streams.values():
+            stream.tick(self._value, at_ns)
+
+
+async def _serve(items: int) -> None:
+    server, _ = await start(items)
+    loop = asyncio.get_running_loop()
+    streams = Streams(server, items)
+    running = asyncio.create_task(streams.run())
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        say({"ticks_ns": streams.turn(float(line))})
+    running.cancel()
     await server.stop()
 
 
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
-    uvloop.run(_serve(int(sys.argv[1]), float(sys.argv[2])))
+    uvloop.run(_serve(int(sys.argv[1])))

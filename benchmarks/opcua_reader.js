@@ -1,8 +1,10 @@
 // One client of `benchmarks.opcua`: npm's node-opcua, as benchmarks/opcua_reader.py.
-//   node opcua_reader.js ITEMS SECONDS PORT...      (NODE_PATH has node-opcua)
+//   node opcua_reader.js ITEMS      (NODE_PATH has node-opcua)
 "use strict";
+console.log = console.warn = console.info = console.error; // what node-opcua has to say is no answer
+const readline = require("readline");
 const opcua = require("node-opcua");
-const [items, seconds, ...ports] = process.argv.slice(2).map(Number);
+const items = Number(process.argv[2]);
 const namespace = "urn:mumian:benchmark";
 let values = 0;
 
@@ -12,6 +14,7 @@ async function follow(port) {
     securityMode: opcua.MessageSecurityMode.None,
     securityPolicy: opcua.SecurityPolicy.None,
     keepSessionAlive: false,
+    transportTimeout: 60000,
   });
   await client.connect(`opc.tcp://127.0.0.1:${port}`);
   const session = await client.createSession();
@@ -35,17 +38,29 @@ async function follow(port) {
   }
 }
 
+const say = (answer) => process.stdout.write(JSON.stringify(answer) + "\n");
+
 async function main() {
-  await Promise.all(ports.map(follow));
-  while (values < items * ports.length) await new Promise((resolve) => setTimeout(resolve, 50));
-  const before = values;
-  const cpu = process.cpuUsage();
-  const begin = process.hrtime.bigint();
-  await new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
-  const used = process.cpuUsage(cpu);
-  const wall = Number(process.hrtime.bigint() - begin) / 1e9;
-  const found = { values: values - before, cpu_s: (used.user + used.system) / 1e6, wall_s: wall };
-  process.stdout.write(JSON.stringify(found), () => process.exit(0));
+  let before = 0, cpu, begin;
+  for await (const line of readline.createInterface({ input: process.stdin })) {
+    const [word, ...ports] = line.split(" ");
+    if (word === "follow") {
+      const wanted = values + items * ports.length;
+      await Promise.all(ports.map(follow));
+      while (values < wanted) await new Promise((resolve) => setTimeout(resolve, 50));
+      say(null);
+    } else if (word === "begin") {
+      before = values;
+      cpu = process.cpuUsage();
+      begin = process.hrtime.bigint();
+      say(null);
+    } else {
+      const used = process.cpuUsage(cpu);
+      const wall = Number(process.hrtime.bigint() - begin) / 1e9;
+      say({ values: values - before, cpu_s: (used.user + used.system) / 1e6, wall_s: wall });
+    }
+  }
+  process.exit(0);
 }
 
 main().catch((error) => {

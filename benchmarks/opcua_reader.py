@@ -1,16 +1,16 @@
 """One client of `benchmarks.opcua`: our driver, or a bare asyncua client, subscribed to servers of benchmarks/opcua_server.py.
 
-    python -m benchmarks.opcua_reader driver|asyncua|share[:HZ] ITEMS SECONDS PORT...
+    python -m benchmarks.opcua_reader driver|asyncua|times ITEMS
 
-It prints a JSON object: values, CPU time (user and system of this process) and wall time, counted from when every item had its
-first value. `share` is the driver again, and says which share came of the values that were due, by their source times: one of
-every item each second, or HZ of them.
+Each line of its input is answered with a line of JSON: "follow PORT ..." once every item of these servers has its first value,
+"begin" at once, "end" with what has come since: values, CPU time (user and system of this process), wall time and the wall clock
+at both ends. `times` is the driver again, which tells too how many values had which source time, by port. It ends when its input
+does.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import resource
 import sys
@@ -22,45 +22,42 @@ from typing import Any
 import uvloop
 from asyncua import Client, ua
 
-from benchmarks.opcua_server import NAMESPACE
-from drivers.model import reading_count
+from benchmarks.opcua_server import NAMESPACE, say
+from drivers.model import Frame, reading_count
 from drivers.opcua.driver import OpcuaDriver
 from drivers.opcua.plan import compile_device
 from drivers.opcua.settings import OpcuaSettings
 
-PATIENCE_S = 60.0
-"""For the first values."""
+QUEUE = 100
+"""Of each item, for every client."""
 
 
 class Count:
-    """Values that have come, of all servers."""
+    """Values that have come of one server."""
 
-    def __init__(self, first: int) -> None:
-        """`first`: so many are the first values of all items."""
+    def __init__(self, items: int) -> None:
         self.values = 0
         self.begun = asyncio.Event()
-        self._first = first
-        self.writes: dict[int, Counter[int]] | None = None
-        """By port, how many values came of each write, by its source time; None where nobody asks."""
+        """So many have come as there are items."""
+        self.by_time: Counter[int] | None = None
+        """How many by source time; None where nobody asks."""
+        self._items = items
 
     def add(self, values: int) -> None:
+        """They have come."""
         self.values += values
-        if self.values >= self._first:
+        if self.values >= self._items:
             self.begun.set()
 
-
-def _share(writes: Counter[int], items: int, hz: float = 1.0) -> float:
-    """Of the values between the first and the last write, which may have been cut by the window."""
-    times = sorted(writes)
-    if len(times) < 2:
-        return 0.0
-    due = round((times[-1] - times[0]) / 1e9 * hz) - 1
-    return sum(writes[at] for at in times[1:-1]) / (items * max(1, due))
-
-
-def _cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+    def add_times(self, frame: Frame) -> None:
+        """Note the source times of those that have come."""
+        assert self.by_time is not None
+        assert frame.source_ns is not None
+        first = int(frame.source_ns[0])
+        if (frame.source_ns == first).all():  # mostly: they have been written together
+            self.by_time[first] += len(frame.tags)
+        else:
+            self.by_time.update(frame.source_ns.tolist())
 
 
 async def _drive(port: int, items: int, count: Count) -> None:
@@ -72,7 +69,8 @@ async def _drive(port: int, items: int, count: Count) -> None:
             "endpoint": f"opc.tcp://127.0.0.1:{port}",
             "security": "none",
             "publishing_interval_ms": 1000,
-            "timeout_ms": 30_000,
+            "queue_size": QUEUE,
+            "timeout_ms": 60_000,
             "tags": tags,
         }
     )
@@ -84,10 +82,9 @@ async def _drive(port: int, items: int, count: Count) -> None:
         while True:
             notification = await driver.receive()
             count.add(reading_count(notification.frames))
-            if count.writes is not None:
+            if count.by_time is not None:
                 for frame in notification.frames:
-                    assert frame.source_ns is not None
-                    count.writes[port].update(frame.source_ns.tolist())
+                    count.add_times(frame)
             await driver.acknowledge(notification.receipt)
     finally:
         await driver.close()
@@ -102,41 +99,91 @@ class _Handler:
 
 
 async def _follow(port: int, items: int, count: Count) -> None:
-    async with Client(f"opc.tcp://127.0.0.1:{port}", timeout=30) as client:
+    # Its watchdog gives up on a server that is busy for a second, as one is that makes 500 items on a busy machine.
+    async with Client(f"opc.tcp://127.0.0.1:{port}", timeout=60, watchdog_intervall=60) as client:
         index = await client.get_namespace_index(NAMESPACE)
         subscription = await client.create_subscription(1000, _Handler(count))
         nodes = [client.get_node(ua.NodeId(number + 1, index)) for number in range(items)]
         for start in range(0, items, 500):
-            await subscription.subscribe_data_change(nodes[start : start + 500])
+            await subscription.subscribe_data_change(nodes[start : start + 500], queuesize=QUEUE)
         await asyncio.Event().wait()
 
 
-async def _measure(mode: str, items: int, seconds: float, ports: Sequence[int]) -> dict[str, float]:
-    mode, _, hz = mode.partition(":")
-    count = Count(items * len(ports))
-    client = _follow if mode == "asyncua" else _drive
-    work: list[Coroutine[Any, Any, None]] = [client(port, items, count) for port in ports]
-    tasks = [asyncio.create_task(each) for each in work]
-    ready = asyncio.create_task(asyncio.wait_for(count.begun.wait(), PATIENCE_S))
-    await asyncio.wait([*tasks, ready], return_when=asyncio.FIRST_COMPLETED)
-    failed = [task for task in tasks if task.done()]
-    if failed:
-        failed[0].result()
-    await ready
-    if mode == "share":
-        count.writes = {port: Counter() for port in ports}
-    begin_s, cpu_s, values = time.monotonic(), _cpu_s(), count.values
-    await asyncio.sleep(seconds)
-    found = {"values": count.values - values, "cpu_s": _cpu_s() - cpu_s, "wall_s": time.monotonic() - begin_s}
-    if count.writes is not None:
-        found["share"] = min(_share(writes, items, float(hz or 1)) for writes in count.writes.values())
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    return found
+class Reader:
+    """One client of some servers."""
+
+    def __init__(self, mode: str, items: int) -> None:
+        self._mode = mode
+        self._items = items
+        self._counts: dict[int, Count] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._began = (0, 0.0, 0.0, 0)
+
+    async def follow(self, ports: Sequence[int]) -> None:
+        """Until every item of these, too, has a value."""
+        client = _follow if self._mode == "asyncua" else _drive
+        for port in ports:
+            count = self._counts[port] = Count(self._items)
+            work: Coroutine[Any, Any, None] = client(port, self._items, count)
+            self._tasks.append(asyncio.create_task(work))
+        for port in ports:
+            begun = asyncio.create_task(self._counts[port].begun.wait())
+            waits: list[asyncio.Task[Any]] = [*self._tasks, begun]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            self._raise_failed()
+
+    def begin(self) -> None:
+        """From here on it counts."""
+        for count in self._counts.values():
+            count.by_time = Counter() if self._mode == "times" else None
+        self._began = self._values(), _cpu_s(), time.monotonic(), time.time_ns()
+
+    def end(self) -> dict[str, Any]:
+        """What has come since."""
+        self._raise_failed()
+        values, cpu_s, wall_s, at_ns = self._began
+        found = {"values": self._values() - values, "cpu_s": _cpu_s() - cpu_s, "wall_s": time.monotonic() - wall_s}
+        times = {port: dict(count.by_time) for port, count in self._counts.items() if count.by_time is not None}
+        for count in self._counts.values():
+            count.by_time = None
+        return found | {"from_ns": at_ns, "to_ns": time.time_ns(), "times": times}
+
+    async def close(self) -> None:
+        """Unsubscribe."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _values(self) -> int:
+        return sum(count.values for count in self._counts.values())
+
+    def _raise_failed(self) -> None:
+        for task in self._tasks:
+            if task.done():
+                task.result()
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+async def _serve(mode: str, items: int) -> None:
+    reader = Reader(mode, items)
+    loop = asyncio.get_running_loop()
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        word, *ports = line.split()
+        if word == "follow":
+            await reader.follow([int(port) for port in ports])
+            say(None)
+        elif word == "begin":
+            reader.begin()
+            say(None)
+        else:
+            say(reader.end())
+    await reader.close()
 
 
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
-    _mode, _items, _seconds, *_ports = sys.argv[1:]
-    sys.stdout.write(json.dumps(uvloop.run(_measure(_mode, int(_items), float(_seconds), [int(port) for port in _ports]))))
+    uvloop.run(_serve(sys.argv[1], int(sys.argv[2])))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gateway.derived.columns import BAD, DOUBTFUL, WAITING, Flags, Reals, Rows, Signal, Tick, as_signal, column
+from gateway.derived.columns import BAD, DOUBTFUL, GOOD, WAITING, Flags, Reals, Rows, Signal, Tick, as_signal, column
 from gateway.derived.settings import CountSettings, Per, RateSettings
 
 _GLITCH = 2
@@ -34,6 +34,7 @@ class Count:
         self._max_step = column(settings, "max_step", np.inf)
         self._has_end = np.isfinite(self._values)
         self._most_rolled = np.where(np.isinf(self._max_step), self._values / _SHARE, self._max_step)
+        self._few = list(zip(self._shortest_s.tolist(), self._max_step.tolist(), strict=True))
         self.is_settled = False
 
     def step(self, tick: Tick, inputs: Mapping[str, Signal], unseen: Flags) -> dict[str, Signal]:
@@ -72,6 +73,41 @@ class Count:
             "resets": as_signal(rows["resets"].copy(), signal.status.copy(), rows["since"].copy()),
         }
 
+    def step_few(self, tick: Tick, inputs: Mapping[str, Signal]) -> dict[str, Signal] | None:
+        """See Few. Counters that fall, are reset or come for the first time are uncommon."""
+        signal, rows = inputs["input"], self.rows
+        accepted = self._accepted_few(tick, signal.values.tolist())
+        if accepted is None:
+            return None
+        self.is_settled = True
+        raw, total, counted, since = rows["raw"], rows["total"], rows["counted"], rows["since"]
+        for at, parts in accepted:
+            raw[at] = signal.values[at]
+            if parts > 0:
+                total[at] += parts
+                counted[at] = since[at] = tick.now_s
+        rows["read"].fill(tick.now_s)
+        rows["good"].fill(1.0)
+        begun, good = since.copy(), signal.status
+        return {"": Signal(total.copy(), good, begun), "resets": Signal(rows["resets"].copy(), good, begun)}
+
+    def _accepted_few(self, tick: Tick, values: Sequence[float]) -> list[tuple[int, float]] | None:
+        """Of those that have risen, how many parts that is; None where something uncommon has come."""
+        rows = self.rows
+        found = []
+        for at, (value, raw) in enumerate(zip(values, rows["raw"].tolist(), strict=True)):
+            if value == raw:
+                continue
+            if not value > raw:
+                return None
+            shortest_s, max_step = self._few[at]
+            read_s = tick.now_s - tick.silent_s if rows["good"][at] == 1 else float(rows["read"][at])
+            lately = _fit_few(tick.now_s - read_s, shortest_s) + 1
+            if value - raw > min(max_step, _BOUNCES * lately):
+                return None
+            found.append((at, min(value - raw, lately, _fit_few(tick.now_s - float(rows["counted"][at]), shortest_s))))
+        return found
+
     def next_s(self) -> float:
         """See Group."""
         return np.inf
@@ -93,6 +129,11 @@ class Count:
         return np.where(self._is_limited & (fit == fit), fit, np.inf)
 
 
+def _fit_few(span_s: float, shortest_s: float) -> float:
+    """Count._fit() of one; `shortest_s`: 0 for none."""
+    return (span_s / shortest_s + _CLOSE) // 1.0 if shortest_s > 0 and span_s == span_s else np.inf
+
+
 class Rate:
     """See Group. Uncertain until half of the window has been seen; a gap, or a Bad input, begins it anew."""
 
@@ -103,6 +144,7 @@ class Rate:
         self.rows = Rows(m, moments=("times",), times=(_SLOTS, np.nan), values=(_SLOTS, np.nan))
         self._window_s = column(settings, "window_s")
         self._per_s = np.array([SECONDS[one.per] for one in settings])
+        self._few = list(zip(self._window_s.tolist(), self._per_s.tolist(), strict=True))
 
     def step(self, tick: Tick, inputs: Mapping[str, Signal], unseen: Flags) -> dict[str, Signal]:
         """See Group."""
@@ -125,6 +167,27 @@ class Rate:
         status = np.where(is_short & (signal.status == 0), DOUBTFUL, signal.status)
         status = np.where(~np.isfinite(rate) & (status & BAD == 0), WAITING, status)
         return {"": as_signal(rate, status, np.full(len(rate), tick.now_s))}
+
+    def step_few(self, tick: Tick, inputs: Mapping[str, Signal]) -> dict[str, Signal]:
+        """See Few."""
+        now = inputs["input"].values.tolist()
+        times, values = self.rows["times"], self.rows["values"]
+        rates: list[float] = []
+        codes: list[np.uint32] = []
+        pairs = zip(times.tolist(), values.tolist(), strict=True)
+        for at, ((window_s, per_s), (moments, seen)) in enumerate(zip(self._few, pairs, strict=True)):
+            if not tick.now_s - moments[0] < window_s / _SLOTS:
+                moments, seen = [tick.now_s, *moments[:-1]], [now[at], *seen[:-1]]
+                times[at], values[at] = moments, seen
+            oldest = _SLOTS - 1
+            while oldest and moments[oldest] != moments[oldest]:
+                oldest -= 1
+            span_s = tick.now_s - moments[oldest]
+            rate = (now[at] - seen[oldest]) / span_s * per_s if span_s else np.nan
+            is_known = rate - rate == 0  # finite
+            rates.append(rate if is_known else np.nan)
+            codes.append(WAITING if not is_known else DOUBTFUL if span_s < window_s / 2 else GOOD)
+        return {"": Signal(np.array(rates), np.array(codes, np.uint32), np.full(len(rates), tick.now_s))}
 
     def next_s(self) -> float:
         """See Group."""

@@ -59,7 +59,7 @@ class Derivation:
         self._depths = [(one, [(places[id(member)], member) for member in members]) for one, members in depths]
         self._since = np.full(len(last.values), np.nan)
         self._telling = Telling(device, last, self._since, self.members, outputs)
-        self._seen = [np.full(sum(len(places) for _, _, places in one.sources) + 1, np.nan) for one, _ in depths]
+        self._seen = [np.full(one.width, np.nan) for one, _ in depths]
         self._begun = [np.full(len(seen), -np.inf) for seen in self._seen]
         reads = [list(read_by(member, expressions)) for expressions, members in depths for member in members]
         self._late = LateTags(last, late)
@@ -228,8 +228,9 @@ class Derivation:
         made: list[Frame] = []
         told: list[int] = []
         for depth, (expressions, members) in enumerate(self._depths):
-            for reader in self._late.calculate([depth], look.wall_ns):
-                asked[reader] = True
+            if self._late.has_any:
+                for reader in self._late.calculate([depth], look.wall_ns):
+                    asked[reader] = True
             may_be_due = look.is_whole or look.now_s >= self._rests_s[depth]
             if not may_be_due and True not in asked[members[0][0] : members[-1][0] + 1]:
                 continue
@@ -276,10 +277,9 @@ class Derivation:
         now_s = look.now_s
         dt_s = 0.0 if member.stepped_s is None else max(0.0, now_s - member.stepped_s)
         tick = Tick(now_s, look.wall_ns, dt_s, min(dt_s, now_s - look.looked_s))
-        unseen = np.ones(len(member.names), np.bool_) if self._is_unseen else tick.silent_s > member.gap_s
         if isinstance(member.group, Oee):
             member.group.orders = {at: text_of(self._last, tag) for at, tag in member.orders.items()}
-        told = member.group.step(tick, inputs, unseen)
+        told = member.step(tick, inputs, is_unseen=self._is_unseen)
         member.stepped_s, member.due_s, member.before = now_s, member.group.next_s(), inputs
         return told
 
@@ -301,22 +301,25 @@ class Derivation:
         now[-1] = np.nan
         for last, tags, places in expressions.sources:
             now[places], code[places] = last.values[tags], last.status[tags]
-        begun[(now != seen) & ((now == now) | (seen == seen))] = look.now_s
-        self._seen[depth] = now
+        if now.tobytes() != seen.tobytes():
+            begun[(now != seen) & ((now == now) | (seen == seen))] = look.now_s
+            self._seen[depth] = now
         if expressions.own is not None:
             tags, places = expressions.own
             begin = self._since[tags]
             begun[places] = np.where(np.isnan(begin), begun[places], begin)
+        is_number = np.isfinite(now)
+        if is_number.tobytes() != expressions.numbers or code.tobytes() != expressions.good:
+            code[~is_number & (code & BAD == 0)] = OUT_OF_RANGE
+            code[-1] = 0
+            now = np.where(code & BAD, np.nan, now)
+        if expressions.calculation is None:
+            since = begun[expressions.gathered]
+            since[n] = np.nan
+            return Signal(now[expressions.gathered], code[expressions.gathered], since)
         values, status, since = np.empty(n + 1), np.zeros(n + 1, np.uint32), np.empty(n + 1)
         values[n] = since[n] = np.nan
-        is_none = ~np.isfinite(now)
-        if np.count_nonzero(is_none) > 1 or np.count_nonzero(code):  # the last one is always none
-            code[is_none & (code & BAD == 0)] = OUT_OF_RANGE
-            now = np.where(code & BAD, np.nan, now)
         values[expressions.plain], status[expressions.plain] = now[expressions.plain_read], code[expressions.plain_read]
-        if expressions.calculation is None:
-            since[:n] = begun[expressions.read]
-            return Signal(values, status, since)
         for frame in expressions.calculation.frames(look.wall_ns):
             assert not isinstance(frame.values, list)
             values[frame.tags] = np.where(frame.status & BAD, np.nan, frame.values)

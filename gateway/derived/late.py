@@ -25,6 +25,7 @@ class LateTags:
         """`last`: of the device; `steps`: by the depth before which they stand."""
         self.frames: list[Frame] = []
         """What was calculated since this was emptied."""
+        self.has_any = len(steps) > 0
         self.made = {tag for one in steps.values() for tag in one.made}
         self.reads = [read for one in steps.values() for read in one.reads]
         self._last = last

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from drivers.model import Kind
-from gateway.derived.columns import Flags, Group, Reals, Signal, is_same
+from gateway.derived.columns import FEW, Codes, Few, Flags, Group, Reals, Signal, Tick, is_same
 from gateway.derived.switching import Hysteresis
-from gateway.processing.calculation import Calculation, LastValues
+from gateway.processing.calculation import Calculation, LastValues, cut
 
 Places = npt.NDArray[np.intp]
 
@@ -26,20 +26,33 @@ class Expressions:
     """The n expressions of one depth. Those that are a tag and nothing else, mostly all, are no calculation."""
 
     n: int
+    width: int
+    """How many places the list of all that are read has; the last one of them is of no tag."""
     plain: Places
     """The places of those that are a tag."""
     plain_read: Places
     """(len(plain),) the tags, by their places in the list of all that are read."""
     calculation: Calculation | None
     """Of the others, if any; its tags are the places of the expressions."""
-    sources: list[tuple[LastValues, Places, Places]]
+    sources: list[tuple[LastValues, Places, Places | slice]]
     """Of each device: its tags that are read, and their places in the list of all that are read."""
-    own: tuple[Places, Places] | None
+    own: tuple[Places, Places | slice] | None
     """The device's own derived tags of `sources`, which know when they began; None where there are none."""
     read: Places
     """The places in that list, expression by expression."""
     starts: Places
     """(n,) where each expression's begin in `read`."""
+    gathered: Places = field(init=False)
+    """(n + 1,) `read` and the place that is no tag's, where all expressions are plain."""
+    numbers: bytes = field(init=False)
+    """By place, whether it has a number, where all tags have one."""
+    good: bytes = field(init=False)
+    """By place, the status, where all are Good."""
+
+    def __post_init__(self) -> None:
+        self.good = bytes(4 * self.width)
+        self.numbers = b"\1" * (self.width - 1) + b"\0"
+        self.gathered = np.append(self.plain_read, self.width - 1)
 
 
 @dataclass(slots=True)
@@ -71,16 +84,25 @@ class Member:
     """The inputs of that step."""
     told: dict[str, Signal] = field(default_factory=dict)
     """Its results."""
-    targets: dict[str, tuple[npt.NDArray[np.int32], Flags | None]] = field(init=False)
+    targets: dict[str, tuple[npt.NDArray[np.int32] | slice, Flags | None]] = field(init=False)
     """By result: the registers that are wanted, and whose they are; None for all."""
+    least_gap_s: float = field(init=False)
+    _few: Few | None = field(init=False)
+    """The group, where its tags are few."""
+    _good: bytes = field(init=False)
+    """The statuses of an input that is Good throughout."""
     _cuts: dict[str, Places | slice] = field(init=False)
     """`inputs`, as slices where they are neighbours: those cost least."""
 
     def __post_init__(self) -> None:
-        self._cuts = {name: _cut(places) for name, places in self.inputs.items()}
+        m = len(self.names)
+        self.least_gap_s = float(self.gap_s.min())
+        self._few = self.group if m <= FEW and isinstance(self.group, Few) else None
+        self._good = bytes(m * np.dtype(np.uint32).itemsize)
+        self._cuts = {name: cut(places) for name, places in self.inputs.items()}
         wanted = {name: registers >= 0 for name, registers in self.registers.items()}
         self.targets = {
-            name: (registers[wanted[name]], None if wanted[name].all() else wanted[name])
+            name: (cut(registers[wanted[name]]), None if wanted[name].all() else wanted[name])
             for name, registers in self.registers.items()
         }
 
@@ -103,8 +125,8 @@ class Member:
 
     @property
     def is_noise(self) -> bool:
-        """Whether nothing would come of what its inputs are now, though they have changed."""
-        if self.noisy is None or self.due_s != np.inf or not isinstance(self.group, Hysteresis):
+        """Whether nothing would come of what its inputs are now before it is due, though they have changed."""
+        if self.noisy is None or not isinstance(self.group, Hysteresis):
             return False
         last, tags = self.noisy
         return self.group.ignores(last.values[tags], last.status[tags])
@@ -114,31 +136,45 @@ class Member:
         values, status, since = signal.values, signal.status, signal.since
         return {name: Signal(values[at], status[at], since[at]) for name, at in self._cuts.items()}
 
+    def step(self, tick: Tick, inputs: dict[str, Signal], *, is_unseen: bool) -> dict[str, Signal]:
+        """See Group. `is_unseen`: nothing was looked at before, or not by this process."""
+        is_gap = is_unseen or tick.silent_s > self.least_gap_s
+        if self._few is not None and not is_gap and all(one.status.tobytes() == self._good for one in inputs.values()):
+            told = self._few.step_few(tick, inputs)
+            if told is not None:
+                return told
+        unseen = np.ones(len(self.names), np.bool_) if is_unseen else tick.silent_s > self.gap_s
+        return self.group.step(tick, inputs, unseen)
+
     def differs(self, inputs: dict[str, Signal]) -> bool:
         """Whether these are other inputs than those of the last step."""
         return not self.before or not all(is_same(signal, self.before[name]) for name, signal in inputs.items())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Output:
     """Numbers of one kind that are reported together."""
 
     tags: npt.NDArray[np.int32]
     kind: Kind
-    has_begin: bool
-    """Their source time is when the value began."""
+    begun: Places
+    """Places of those whose source time is when the value began."""
+    good: Codes = field(init=False)
+    """(len(tags),) zeros, always the same, so that the filter knows them again."""
+    begun_tags: npt.NDArray[np.int32] = field(init=False)
 
-
-def _cut(places: Places) -> Places | slice:
-    first = int(places[0])
-    is_run = np.array_equal(places, np.arange(first, first + len(places)))
-    return slice(first, first + len(places)) if is_run else places
+    def __post_init__(self) -> None:
+        self.good = np.zeros(len(self.tags), np.uint32)
+        self.good.flags.writeable = False
+        self.begun_tags = self.tags[self.begun]
 
 
 def read_by(member: Member, expressions: Expressions) -> Iterator[tuple[LastValues, int]]:
     """The tags that a member's expressions read."""
     tags = {
-        place: (last, tag) for last, own, at in expressions.sources for tag, place in zip(own.tolist(), at.tolist(), strict=True)
+        place: (last, tag)
+        for last, own, at in expressions.sources
+        for tag, place in zip(own.tolist(), np.arange(expressions.width)[at].tolist(), strict=True)
     }
     ends = [*expressions.starts[1:].tolist(), len(expressions.read)]
     read = expressions.read.tolist()

@@ -37,7 +37,7 @@ from gateway.derived.settings import (
 from gateway.derived.shifts import Calendar
 from gateway.derived.states import NAMES, Cycle, State, Stops
 from gateway.derived.switching import Debounce, Hysteresis, Lamp
-from gateway.processing.calculation import Calculated, Calculation, Input, LastValues
+from gateway.processing.calculation import Calculated, Calculation, Input, LastValues, cut
 from gateway.processing.expression import Step
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def _expressions(
     distinct = sorted({one for own in read for one in own})
     at = {one: place for place, one in enumerate(distinct)}
     sources = [
-        (last[name], _places([tag for _, tag in own]), _places([at[one] for one in own]))
+        (last[name], _places([tag for _, tag in own]), cut(_places([at[one] for one in own])))
         for name, group in groupby(distinct, key=lambda one: one[0])
         if (own := list(group))
     ]
@@ -220,11 +220,12 @@ def _expressions(
     others = [one for one in calculated if one.tag not in set(plain)]
     expressions = Expressions(
         len(calculated),
+        len(distinct) + 1,
         _places(plain),
         _places([flat[place][0] for place in plain]),
         Calculation(device, others) if others else None,
         sources,
-        (_places([tag for tag, _ in made_here]), _places([place for _, place in made_here])) if made_here else None,
+        (_places([tag for tag, _ in made_here]), cut(_places([place for _, place in made_here]))) if made_here else None,
         _places([one for own in flat for one in own]),
         starts,
     )
@@ -301,11 +302,14 @@ def _signature(settings: GatewaySettings, one: Any) -> bytes:
 
 
 def _outputs(reported: Sequence[Placed]) -> list[Output]:
-    by_kind: dict[tuple[Kind, bool], list[int]] = {}
+    by_kind: dict[Kind, list[tuple[int, bool]]] = {}
     for one in reported:
         if one.result.kind is not Kind.TEXT and not isinstance(one.entry.settings, OeeSettings):
-            by_kind.setdefault((one.result.kind, isinstance(one.entry.settings, _BEGUN)), []).append(one.register)
-    return [Output(_fixed(tags), kind, has_begin) for (kind, has_begin), tags in sorted(by_kind.items())]
+            by_kind.setdefault(one.result.kind, []).append((one.register, isinstance(one.entry.settings, _BEGUN)))
+    return [
+        Output(_fixed([tag for tag, _ in tags]), kind, _places([place for place, (_, begun) in enumerate(tags) if begun]))
+        for kind, tags in sorted(by_kind.items())
+    ]
 
 
 def _gap_s(device: DeviceSettings) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gateway.derived.columns import BAD, DOUBTFUL, NO_DATA, WAITING, Flags, Rows, Signal, Tick, as_signal, column
+from gateway.derived.columns import BAD, DOUBTFUL, GOOD, NO_DATA, WAITING, Codes, Flags, Rows, Signal, Tick, as_signal, column
 from gateway.derived.settings import CycleSettings, MachineState, StateNames, StateSettings, StopsSettings
 
 STATES = (MachineState.OFF, MachineState.IDLE, MachineState.RUNNING, MachineState.FAULT)
@@ -25,6 +25,7 @@ class State:
         self.rows = Rows(m, moments=("since", "pending_since"), code=np.nan, since=np.nan, pending=np.nan, pending_since=np.nan)
         self._hold_s = column(settings, "hold_s")
         self._otherwise = np.array([np.nan if one.otherwise is None else STATES.index(one.otherwise) for one in settings])
+        self._few = list(zip(self._otherwise.tolist(), self._hold_s.tolist(), strict=True))
 
     def step(self, tick: Tick, inputs: Mapping[str, Signal], unseen: Flags) -> dict[str, Signal]:
         """See Group."""
@@ -41,7 +42,41 @@ class State:
         rows["code"][:] = np.where(counts, code, rows["code"])
         rows["pending"][:] = np.where(differs & ~counts, code, np.nan)
         rows["pending_since"][:] = np.where(differs & ~counts, pending_since, np.nan)
-        held, since = rows["code"].copy(), rows["since"].copy()
+        return self._told(status)
+
+    def step_few(self, tick: Tick, inputs: Mapping[str, Signal]) -> dict[str, Signal]:
+        """See Few."""
+        rows, asked = self.rows, self._asked_few(inputs)
+        codes: list[np.uint32] = []
+        before = zip(*(rows[name].tolist() for name in ("code", "pending", "pending_since")), strict=True)
+        for at, ((otherwise, hold_s), (held, pending, pending_s)) in enumerate(zip(self._few, before, strict=True)):
+            code, since_s = otherwise, -np.inf
+            for number, values, begins_s in asked:
+                if begins_s[at] == begins_s[at]:
+                    since_s = max(since_s, begins_s[at])
+                    if values[at] != 0:
+                        code = number
+                        break
+            codes.append(GOOD if code == code else NO_DATA)
+            begin_s = since_s if since_s <= tick.now_s else tick.now_s
+            if code == held or code != code:
+                if pending == pending:
+                    rows["pending"][at] = rows["pending_since"][at] = np.nan
+                continue
+            begin_s = pending_s if held == held and code == pending else begin_s
+            counts = held != held or tick.now_s - begin_s >= hold_s
+            if counts:
+                rows["since"][at], rows["code"][at] = begin_s, code
+            rows["pending"][at], rows["pending_since"][at] = (np.nan, np.nan) if counts else (code, begin_s)
+        return self._told(np.array(codes, np.uint32))
+
+    def _asked_few(self, inputs: Mapping[str, Signal]) -> list[tuple[float, list[float], list[float]]]:
+        """Number, values and begins of the conditions, from the first to decide on."""
+        found = [(number, inputs.get(str(STATES[number]))) for number in _RANKED]
+        return [(float(number), one.values.tolist(), one.since.tolist()) for number, one in found if one is not None]
+
+    def _told(self, status: Codes) -> dict[str, Signal]:
+        held, since = self.rows["code"].copy(), self.rows["since"].copy()
         told = {"": as_signal(held, status, since)}
         for number, state in enumerate(STATES):
             told[str(state)] = as_signal((held == number).astype(np.float64), status, since)
@@ -83,6 +118,7 @@ class Cycle:
         self._is_count = np.array(are_counts, np.bool_)
         self._shortest_s = np.where(self._is_count, 0.0, column(settings, "shortest_s"))
         self._longest_s = column(settings, "longest_s", np.inf)
+        self._few = list(zip(self._is_count.tolist(), self._shortest_s.tolist(), self._longest_s.tolist(), strict=True))
         self.ended: Flags = np.zeros(len(settings), np.bool_)
         """(m,) whose cycle was timed in the last step."""
 
@@ -113,9 +149,41 @@ class Cycle:
             "count": as_signal(rows["count"].copy(), signal.status.copy(), since),
         }
 
+    def step_few(self, tick: Tick, inputs: Mapping[str, Signal]) -> dict[str, Signal]:
+        """See Few."""
+        signal, rows = inputs["input"], self.rows
+        edges = rows["edge"]
+        self.ended = np.zeros(rows.m, np.bool_)
+        for at, (value, before) in enumerate(zip(signal.values.tolist(), rows["before"].tolist(), strict=True)):
+            if value == before:
+                continue
+            rows["before"][at] = value
+            is_count, shortest_s, longest_s = self._few[at]
+            since_s, edge_s = float(signal.since[at]), float(edges[at])
+            at_s = tick.now_s if is_count or since_s > tick.now_s else since_s
+            if not value > before or at_s - edge_s < shortest_s:
+                continue
+            n = value - before if is_count else 1.0
+            took_s = (at_s - edge_s) / n
+            if took_s <= longest_s:
+                self.ended[at] = True
+                rows["time"][at], rows["doubt"][at] = took_s, rows["tainted"][at]
+            rows["count"][at] += n
+            rows["tainted"][at] = 0.0
+            edges[at] = at_s
+        times, doubts = rows["time"].copy(), rows["doubt"].tolist()
+        pairs = zip(times.tolist(), doubts, strict=True)
+        codes = [WAITING if took_s != took_s else DOUBTFUL if doubt == 1 else GOOD for took_s, doubt in pairs]
+        since = edges.copy()
+        return {"": Signal(times, np.array(codes, np.uint32), since), "count": Signal(rows["count"].copy(), signal.status, since)}
+
     def next_s(self) -> float:
         """See Group."""
         return np.inf
+
+
+_STOPS = {"": "micro", "long": "long", "unclear": "unclear", "stopped_s": "stopped"}
+"""Results and the columns that they are."""
 
 
 class Stops:
@@ -164,8 +232,39 @@ class Stops:
         rows["good"][:] = good
         status = np.where(np.isnan(before) & (signal.status & BAD == 0), WAITING, signal.status)
         now = np.full(rows.m, tick.now_s)
-        told = {"": "micro", "long": "long", "unclear": "unclear", "stopped_s": "stopped"}
-        return {result: as_signal(rows[name].copy(), status.copy(), now) for result, name in told.items()}
+        return {result: as_signal(rows[name].copy(), status.copy(), now) for result, name in _STOPS.items()}
+
+    def step_few(self, tick: Tick, inputs: Mapping[str, Signal]) -> dict[str, Signal] | None:
+        """See Few. Where stops are excused, or inputs were Bad until now, that is uncommon."""
+        signal, rows = inputs["running"], self.rows
+        if "unless" in inputs or sum(rows["good"].tolist()) != rows.m:
+            return None
+        begin, unknown = rows["begin"], rows["unknown"]
+        seen_s = tick.now_s - tick.silent_s
+        for at, (value, before) in enumerate(zip(signal.values.tolist(), rows["before"].tolist(), strict=True)):
+            if value == before:
+                continue
+            since_s = float(signal.since[at])
+            since_s = tick.now_s if since_s > tick.now_s else since_s
+            if value == 0 and before == 1:
+                begin[at] = seen_s if unknown[at] > 0 else since_s
+            elif value != 0:
+                if before == 0:
+                    self._end_few(at, since_s)
+                unknown[at] = rows["excused"][at] = 0.0
+            rows["before"][at] = value
+        rows["seen"].fill(tick.now_s)
+        now = np.full(rows.m, tick.now_s)
+        return {result: Signal(rows[name].copy(), signal.status, now) for result, name in _STOPS.items()}
+
+    def _end_few(self, at: int, end_s: float) -> None:
+        rows, begin_s, micro_s = self.rows, float(self.rows["begin"][at]), float(self._micro_s[at])
+        if begin_s == begin_s and rows["excused"][at] == 0:
+            lasted_s = end_s - begin_s
+            is_long = lasted_s - float(rows["unknown"][at]) > micro_s
+            rows["micro" if lasted_s <= micro_s else "long" if is_long else "unclear"][at] += 1
+            rows["stopped"][at] += lasted_s
+        rows["begin"][at] = np.nan
 
     def next_s(self) -> float:
         """See Group."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gateway.derived.columns import BAD, WAITING, Codes, Flags, Reals, Rows, Signal, Tick, as_signal, column
+from gateway.derived.columns import BAD, FEW, WAITING, Codes, Flags, Reals, Rows, Signal, Tick, as_known, as_signal, column
 from gateway.derived.settings import DebounceSettings, HysteresisSettings, LampSettings
 
 _MOMENTS = ("since", "pending")
@@ -32,6 +32,28 @@ def _switch(
     pending[has_stayed] = np.nan
 
 
+def _switch_few(
+    rows: Rows, now_s: float, targets: Sequence[float], begins_s: Sequence[float], on_s: Sequence[float], off_s: Sequence[float]
+) -> list[int]:
+    """_switch(), tag by tag, where all has been seen; those that have turned, for the first time too."""
+    out, since, pending = rows["out"], rows["since"], rows["pending"]
+    turned = []
+    for at, (target, now, waits) in enumerate(zip(targets, out.tolist(), pending.tolist(), strict=True)):
+        if target == now or target != target:
+            if waits == waits:
+                pending[at] = np.nan
+            continue
+        begin = now_s if begins_s[at] > now_s else begins_s[at]
+        if now == now:
+            begin = waits if waits == waits else begin
+            if not now_s - begin >= (on_s[at] if target != 0 else off_s[at]):
+                pending[at] = begin
+                continue
+        out[at], since[at], pending[at] = target, begin, np.nan
+        turned.append(at)
+    return turned
+
+
 def _told(rows: Rows, status: Codes) -> Signal:
     status = np.where(np.isnan(rows["out"]) & (status & BAD == 0), WAITING, status)
     return as_signal(rows["out"].copy(), status, rows["since"].copy())
@@ -45,12 +67,19 @@ class Debounce:
     def __init__(self, settings: Sequence[DebounceSettings]) -> None:
         self.rows = Rows(len(settings), moments=_MOMENTS, out=np.nan, since=np.nan, pending=np.nan)
         self._on_s, self._off_s = column(settings, "on_s"), column(settings, "off_s")
+        self._few = self._on_s.tolist(), self._off_s.tolist()
 
     def step(self, tick: Tick, inputs: Mapping[str, Signal], unseen: Flags) -> dict[str, Signal]:
         """See Group."""
         signal = inputs["input"]
         _switch(self.rows, tick, signal.values, signal, unseen, self._on_s, self._off_s, signal.since)
         return {"": _told(self.rows, signal.status)}
+
+    def step_few(self, tick: Tick, inputs: Mapping[str, Signal]) -> dict[str, Signal]:
+        """See Few."""
+        signal, rows = inputs["input"], self.rows
+        _switch_few(rows, tick.now_s, signal.values.tolist(), signal.since.tolist(), *self._few)
+        return {"": as_known(rows["out"].copy(), rows["since"].copy(), signal.status)}
 
     def next_s(self) -> float:
         """See Group."""
@@ -66,14 +95,17 @@ class Hysteresis:
         self.rows = Rows(len(settings), moments=_MOMENTS, out=np.nan, since=np.nan, pending=np.nan)
         self._above, self._below = column(settings, "on_above"), column(settings, "off_below")
         self._on_s, self._off_s = column(settings, "on_s"), column(settings, "off_s")
+        self._few = self._on_s.tolist(), self._off_s.tolist()
+        self._thresholds = list(zip(self._above.tolist(), self._below.tolist(), strict=True))
         self._zones = b""
 
     def ignores(self, values: Reals, status: Codes) -> bool:
-        """Whether such inputs are on the same sides of the thresholds as the last ones: noise, if nothing is pending."""
+        """Whether such inputs are on the same sides of the thresholds as the last ones: noise, before next_s()."""
         return self._zones_of(values, status) == self._zones
 
     def _zones_of(self, values: Reals, status: Codes) -> bytes:
-        return b"".join(one.tobytes() for one in (values > self._above, values < self._below, np.isfinite(values), status))
+        sides = (values > self._above).tobytes() + (values < self._below).tobytes()
+        return sides + np.isfinite(values).tobytes() + status.tobytes()
 
     def step(self, tick: Tick, inputs: Mapping[str, Signal], unseen: Flags) -> dict[str, Signal]:
         """See Group."""
@@ -82,6 +114,15 @@ class Hysteresis:
         target = np.where(signal.values > self._above, 1.0, np.where(signal.values < self._below, 0.0, np.nan))
         _switch(self.rows, tick, target, signal, unseen, self._on_s, self._off_s, tick.now_s)
         return {"": _told(self.rows, signal.status)}
+
+    def step_few(self, tick: Tick, inputs: Mapping[str, Signal]) -> dict[str, Signal]:
+        """See Few."""
+        signal, rows = inputs["input"], self.rows
+        self._zones = self._zones_of(signal.values, signal.status)
+        pairs = zip(signal.values.tolist(), self._thresholds, strict=True)
+        targets = [1.0 if value > above else 0.0 if value < below else np.nan for value, (above, below) in pairs]
+        _switch_few(rows, tick.now_s, targets, [tick.now_s] * rows.m, *self._few)
+        return {"": as_known(rows["out"].copy(), rows["since"].copy(), signal.status)}
 
     def next_s(self) -> float:
         """See Group."""
@@ -102,6 +143,8 @@ class Lamp:
         )  # fmt: skip
         self._none = np.zeros(len(settings))
         self._flicker_s, self._blink_s = column(settings, "flicker_s"), column(settings, "blink_s")
+        self._few = self._none.tolist(), self._flicker_s.tolist()
+        self._few_blink_s = self._blink_s.tolist()
 
     def step(self, tick: Tick, inputs: Mapping[str, Signal], unseen: Flags) -> dict[str, Signal]:
         """See Group."""
@@ -128,6 +171,36 @@ class Lamp:
             "blinking": as_signal(is_blinking.astype(np.float64), told.status, rows["blink_since"].copy()),
         }
 
+    def step_few(self, tick: Tick, inputs: Mapping[str, Signal]) -> dict[str, Signal]:
+        """See Few."""
+        signal, rows = inputs["input"], self.rows
+        before, lit = rows["out"].tolist(), rows["lit"].tolist()
+        turned = _switch_few(rows, tick.now_s, signal.values.tolist(), signal.since.tolist(), *self._few)
+        edges, since = rows["edges"], rows["since"]
+        for at in turned:
+            if before[at] == before[at]:
+                edges[at] = [since[at], *edges[at, :-1].tolist()]
+        out, blinks = rows["out"].tolist(), rows["blinks"].tolist()
+        for at, ((newest, _, third), blink_s) in enumerate(zip(edges.tolist(), self._few_blink_s, strict=True)):
+            is_blinking = tick.now_s - third < blink_s and out[at] == out[at]
+            starts = is_blinking and blinks[at] == 0
+            if starts:
+                rows["blink_since"][at] = third
+            elif not is_blinking and blinks[at] == 1:
+                rows["blink_since"][at] = newest if np.isfinite(newest) else tick.now_s
+            if is_blinking != blinks[at]:
+                rows["blinks"][at] = is_blinking
+            now = 1.0 if is_blinking else out[at]
+            if now != lit[at]:
+                if now == now:
+                    rows["lit_since"][at] = third if starts else since[at]
+                rows["lit"][at] = now
+        told = as_known(rows["out"], rows["lit_since"].copy(), signal.status)
+        return {
+            "": Signal(rows["lit"].copy(), told.status, told.since),
+            "blinking": as_signal(rows["blinks"].copy(), told.status, rows["blink_since"].copy()),
+        }
+
     def next_s(self) -> float:
         """See Group."""
         blinking = self.rows["blinks"] == 1
@@ -137,6 +210,9 @@ class Lamp:
 
 def _next_s(rows: Rows, on_s: Reals, off_s: Reals) -> float:
     pending, out = rows["pending"], rows["out"]
+    if rows.m <= FEW:
+        each = [(at, since_s) for at, since_s in enumerate(pending.tolist()) if since_s == since_s]
+        return min((since_s + float((on_s if out[at] == 0 else off_s)[at]) for at, since_s in each), default=np.inf)
     waits = ~np.isnan(pending)
     if not np.count_nonzero(waits):
         return np.inf

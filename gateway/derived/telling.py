@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from drivers.model import Frame, Kind
-from gateway.derived.columns import BAD, Reals, Signal, Tick
+from gateway.derived.columns import BAD, FEW, Reals, Signal, Tick
 from gateway.derived.member import Member, Output
 from gateway.derived.oee import Closed, Oee
 from gateway.processing.calculation import LastValues
@@ -37,23 +37,26 @@ class Telling:
             for output in outputs
         ]
         self._told_s = -np.inf
+        self._outputs_told_s = [-np.inf for _ in outputs]
         self._told: dict[int, tuple[Reals, npt.NDArray[np.uint32]]] = {}
 
     def forget(self) -> None:
         """What was told may not have been stored."""
         self._told.clear()
         self._told_s = -np.inf
+        self._outputs_told_s = [-np.inf for _ in self._outputs]
 
     def frames(self, tick: Tick, stepped: Collection[int]) -> list[Frame]:
         """`stepped`: the places of the members that may have other results than before."""
         is_full = not 0 <= tick.now_s - self._told_s < _FULL_S
         if is_full:
             self._told_s = tick.now_s
-        frames = [
-            self._frame(output, tick)
-            for output, writers in zip(self._outputs, self._written_by, strict=True)
-            if is_full or not writers.isdisjoint(stepped)
-        ]
+        frames = []
+        for place, output in enumerate(self._outputs):
+            is_late = not 0 <= tick.now_s - self._outputs_told_s[place] < _FULL_S
+            if is_late or (stepped and not self._written_by[place].isdisjoint(stepped)):
+                self._outputs_told_s[place] = tick.now_s
+                frames.append(self._frame(output, tick))
         for place in range(len(self._members)) if is_full else stepped:
             member = self._members[place]
             if member.names_of_states:
@@ -88,12 +91,19 @@ class Telling:
 
     def _frame(self, output: Output, tick: Tick) -> Frame:
         values, status = self._last.values[output.tags], self._last.status[output.tags]
-        source = self._begins_ns(self._since[output.tags], tick) if output.has_begin else None
+        if status.tobytes() == output.good.tobytes():
+            status = output.good
+        source = None
+        if len(output.begun):
+            source = np.zeros(len(status), np.int64)
+            source[output.begun] = self._begins_ns(self._since[output.begun_tags], tick)
         return Frame(self._device, tick.wall_ns, output.tags, _column(values, output.kind), status, source)
 
     def _begins_ns(self, since: Reals, tick: Tick) -> npt.NDArray[np.int64]:
         """By the wall clock; 0 where it isn't known."""
         is_known = np.isfinite(since)
+        if b"\0" not in is_known.tobytes():
+            return tick.wall_ns - np.rint((tick.now_s - since) * _NS).astype(np.int64)
         ages_ns = np.where(is_known, (tick.now_s - since) * _NS, 0.0)
         return np.where(is_known, tick.wall_ns - np.rint(ages_ns).astype(np.int64), 0)
 
@@ -102,18 +112,18 @@ class Telling:
         codes, status = self._last.values[tags], self._last.status[tags]
         before = self._told.get(place)
         self._told[place] = (codes, status)
-        chosen = np.arange(len(tags))
-        if before is not None and not is_full:
+        chosen = list(range(len(tags)))
+        if before is not None and not is_full and len(tags) > FEW:  # of few the filter finds that out
             same = (codes == before[0]) | (np.isnan(codes) & np.isnan(before[0]))
-            chosen = np.flatnonzero(~same | (status != before[1]))
+            places = np.flatnonzero(~same | (status != before[1]))
+            chosen, tags, codes, status = places.tolist(), tags[places], codes[places], status[places]
         if not len(chosen):
             return []
         texts: list[object] = [
             None if code != code else member.names_of_states[at][int(code)]
-            for at, code in zip(chosen.tolist(), codes[chosen].tolist(), strict=True)
+            for at, code in zip(chosen, codes.tolist(), strict=True)
         ]
-        begins_ns = self._begins_ns(self._since[tags[chosen]], tick)
-        return [Frame(self._device, tick.wall_ns, tags[chosen], texts, status[chosen], begins_ns)]
+        return [Frame(self._device, tick.wall_ns, tags, texts, status, self._begins_ns(self._since[tags], tick))]
 
     def _periods(self, member: Member, group: Oee, tick: Tick, *, is_full: bool) -> list[Frame]:
         begins_ns = group.begins_ns

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gateway.derived.columns import BAD, Codes, Flags, Reals
-from gateway.processing.calculation import LastValues
+from gateway.derived.columns import BAD, FEW, Flags
+from gateway.processing.calculation import LastValues, cut
 
 Tag = tuple[LastValues, int]
 """A device's last values, and the index there."""
@@ -20,13 +20,27 @@ class _Looked:
     """What is read of one device, as it was at the last look."""
 
     last: LastValues
-    tags: npt.NDArray[np.intp]
+    tags: npt.NDArray[np.intp] | slice
     readers: Flags
-    """(len(tags), members) who reads which."""
-    values: Reals
-    status: Codes
-    raw: tuple[bytes, bytes]
-    """Both as bytes: where these are equal, nothing has changed."""
+    """(tags, members) who reads which."""
+    bits: list[int]
+    """The same by tag, a bit for each member."""
+    values: bytes
+    status: bytes
+
+    def differing(self) -> npt.NDArray[np.intp] | None:
+        """Places of tags that aren't what they were when this was last called."""
+        values, status = self.last.values[self.tags], self.last.status[self.tags]
+        raw, raw_status = values.tobytes(), status.tobytes()
+        if raw == self.values and raw_status == self.status:
+            return None
+        before = np.frombuffer(self.values, np.float64)
+        differs = (values != before) & ((values == values) | (before == before))
+        if raw_status != self.status:
+            differs |= status != np.frombuffer(self.status, np.uint32)
+        self.values, self.status = raw, raw_status
+        places: npt.NDArray[np.intp] = differs.nonzero()[0]
+        return places
 
 
 class Watch:
@@ -54,23 +68,30 @@ class Watch:
 
         A text counts for nobody in particular.
         """
-        found: Flags | None = None
+        found: list[bool] | None = None
         for one in self._looked:
-            now, code = one.last.values[one.tags], one.last.status[one.tags]
-            raw = (now.tobytes(), code.tobytes())
-            if raw == one.raw:
+            places = one.differing()
+            if places is None or not len(places):
                 continue
-            differs = (code != one.status) | ((now != one.values) & ((now == now) | (one.values == one.values)))
-            one.values, one.status, one.raw = now, code, raw
-            if np.count_nonzero(differs):
-                readers: Flags = one.readers[differs].any(axis=0)
-                found = readers if found is None else found | readers
+            readers = self._readers(one, places)
+            found = readers if found is None else [reads or reader for reads, reader in zip(found, readers, strict=True)]
         if self._texts:
             told = [text_of(self._own, tag) for tag in self._texts]
             if told != self._told:
                 self._told = told
-                found = np.zeros(self._members, np.bool_) if found is None else found
-        return None if found is None else found.tolist()
+                found = [False] * self._members if found is None else found
+        return found
+
+    def _readers(self, looked: _Looked, places: npt.NDArray[np.intp]) -> list[bool]:
+        """By member, whether it reads any of them."""
+        if len(places) > FEW:
+            readers: Flags = np.any(looked.readers[places], axis=0)
+            found: list[bool] = readers.tolist()
+            return found
+        bits = 0
+        for place in places.tolist():
+            bits |= looked.bits[place]
+        return [bits >> member & 1 == 1 for member in range(self._members)]
 
 
 def text_of(last: LastValues, tag: int) -> object | None:
@@ -85,5 +106,6 @@ def _looked(last: LastValues, readers: dict[int, set[int]], members: int) -> _Lo
     who = np.zeros((len(tags), members), np.bool_)
     for place, tag in enumerate(tags):
         who[place, list(readers[tag])] = True
-    values, status = np.full(len(tags), np.nan), np.zeros(len(tags), np.uint32)
-    return _Looked(last, np.array(tags, np.intp), who, values, status, (b"", b""))
+    bits = [sum(1 << member for member in readers[tag]) for tag in tags]
+    values, status = np.full(len(tags), np.nan).tobytes(), np.zeros(len(tags), np.uint32).tobytes()
+    return _Looked(last, cut(np.array(tags, np.intp)), who, bits, values, status)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from gateway.processing.expression import Step
 
 _BAD = np.uint32(0x8000_0000)
+_MOST_INDEXES = 64
 _OUT_OF_RANGE = np.uint32(Status.BAD_OUT_OF_RANGE)
 
 Registers = npt.NDArray[np.float64]
+_Index = TypeVar("_Index", np.int32, np.intp)
 _Operation = Callable[..., npt.NDArray[Any]]
 
 
@@ -39,6 +41,16 @@ _OPERATIONS: Mapping[str, _Operation] = {
 }  # fmt: skip
 
 
+def cut(places: npt.NDArray[_Index]) -> npt.NDArray[_Index] | slice:
+    """As a slice where they ascend by equal steps."""
+    if not len(places):
+        return places
+    first, last = int(places[0]), int(places[-1])
+    by = (last - first) // max(1, len(places) - 1) or 1
+    is_run = by > 0 and np.array_equal(places, np.arange(first, first + by * len(places), by))
+    return slice(first, last + 1, by) if is_run else places
+
+
 class LastValues:
     """The newest value and status of every tag of a device, for calculations; Booleans as 0 and 1."""
 
@@ -48,15 +60,27 @@ class LastValues:
         self.watched: set[int] = set()
         """Tags whose texts are kept."""
         self.texts: dict[int, object] = {}
+        self._indexes: dict[int, tuple[npt.NDArray[np.int32], npt.NDArray[np.int32] | slice]] = {}
+        """Of tags that come again and again, by their identities: the tags, so that no others take their place, and a slice."""
 
     def take(self, frame: Frame) -> None:
         """`frame` is the newest of its tags. Of texts that aren't watched only the status is kept."""
+        known = self._indexes.get(id(frame.tags))
+        index = self._index_of(frame.tags) if known is None else known[1]
         if not isinstance(frame.values, list):
-            self.values[frame.tags] = frame.values
+            self.values[index] = frame.values
         elif self.watched:
             pairs = zip(frame.tags.tolist(), frame.values, strict=True)
             self.texts.update((tag, text) for tag, text in pairs if tag in self.watched)
-        self.status[frame.tags] = frame.status
+        self.status[index] = frame.status
+
+    def _index_of(self, tags: npt.NDArray[np.int32]) -> npt.NDArray[np.int32] | slice:
+        if tags.flags.writeable:
+            return tags
+        if len(self._indexes) == _MOST_INDEXES:
+            self._indexes.clear()
+        self._indexes[id(tags)] = tags, cut(tags)
+        return self._indexes[id(tags)][1]
 
 
 @dataclass(frozen=True, slots=True)
