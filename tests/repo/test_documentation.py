@@ -26,6 +26,7 @@ from tests.repo import tree
 _BLOCK = re.compile(r"^```(\w+)[ ]*([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _TARGET = re.compile(r"^([a-z]+):(?!=)", re.MULTILINE)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)#:\s]+)(?:#[^)]*)?\)")
+_TEST_LINK = re.compile(r"\[(test_\w+)\]\(([^)#:\s]+)\)")
 _DECISION = re.compile(r"^## D(\d+)\. (.+)$", re.MULTILINE)
 PAGES = [path for path in tree.files() if path.suffix == ".md" and path.parts[0] in ("docs", path.name)]
 
@@ -122,6 +123,17 @@ def test_every_decision_has_its_date_context_decision_and_consequences() -> None
         for number, body in zip(parts[::3], parts[2::3], strict=True)
         for label in ("Date: 20", "Context: ", "Decision: ", "Consequences: ")
         if f"**{label.split(':')[0]}:**{label.partition(':')[2]}" not in body
+    ]
+    assert not lacking
+
+
+def test_every_test_that_a_page_links_to_exists() -> None:
+    links = [(page, *link) for page in PAGES for link in _TEST_LINK.findall(tree.text(page))]
+    assert len(links) > 50
+    lacking = [
+        f"{page}: {name}"
+        for page, name, target in links
+        if not re.search(rf"def {name}\b", (tree.ROOT / page.parent / target).read_text("utf-8"))
     ]
     assert not lacking
 
