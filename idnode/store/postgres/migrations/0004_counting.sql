@@ -67,7 +67,21 @@ BEGIN
     RETURN subscribed;
 END $$;
 
--- Count what was registered of what was asked for; `made` are its keys, NULL for all.
+-- Add to what is counted, of prefixes and of days of enterprises. The enterprises to which somebody subscribes: it is our turn.
+CREATE FUNCTION idnode_add(prefixes text[], counted bigint[], days bigint[], enterprises text[], registered bigint[])
+RETURNS text[] LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    mine CONSTANT integer := pg_backend_pid() % 8;
+BEGIN
+    INSERT INTO counts SELECT new.prefix, mine, new.number FROM unnest(prefixes, counted) AS new (prefix, number) ORDER BY new.prefix
+    ON CONFLICT (prefix, slot) DO UPDATE SET registered = counts.registered + excluded.registered;
+    INSERT INTO usage SELECT new.day, new.enterprise, mine, new.number, 0
+    FROM unnest(days, enterprises, registered) AS new (day, enterprise, number) ORDER BY new.day, new.enterprise
+    ON CONFLICT (day, enterprise, slot) DO UPDATE SET registrations = usage.registrations + excluded.registrations;
+    RETURN idnode_turn(enterprises);
+END $$;
+
+-- The same, and the announcements, for the keys in `made` out of those that were asked for.
 CREATE FUNCTION idnode_count(
     made text[], keys text[], prefixes text[], times bigint[], authors text[], places integer[],
     told_prefixes text[], told_enterprises text[]
@@ -78,10 +92,9 @@ DECLARE
 BEGIN
     WITH counted AS MATERIALIZED (
         SELECT told.prefix, told.enterprise, asked.at_ms / 86400000 AS day
-        FROM unnest(keys, prefixes, times) AS asked (key, prefix, at_ms)
+        FROM unnest(made) AS done (key) JOIN unnest(keys, prefixes, times) AS asked (key, prefix, at_ms) ON asked.key = done.key
             JOIN unnest(told_prefixes, told_enterprises) AS told (prefix, enterprise) ON told.prefix = asked.prefix
-            LEFT JOIN unnest(made) AS done (key) ON done.key = asked.key
-        WHERE told.enterprise IS NOT NULL AND (made IS NULL OR done.key IS NOT NULL)
+        WHERE told.enterprise IS NOT NULL
     ), of_prefixes AS (
         INSERT INTO counts SELECT prefix, mine, count(*) FROM counted GROUP BY prefix ORDER BY prefix
         ON CONFLICT (prefix, slot) DO UPDATE SET registered = counts.registered + excluded.registered
@@ -94,10 +107,11 @@ BEGIN
             SELECT nextval('announcement_sequence'), enterprise, 'registered', convert_to(listed::text, 'UTF8'), at_ms, author
             FROM (
                 SELECT told.enterprise, asked.at_ms, asked.author, json_agg(asked.key ORDER BY asked.place) AS listed
-                FROM unnest(keys, prefixes, times, authors, places) AS asked (key, prefix, at_ms, author, place)
+                FROM unnest(made) AS done (key)
+                    JOIN unnest(keys, prefixes, times, authors, places) AS asked (key, prefix, at_ms, author, place)
+                        ON asked.key = done.key
                     JOIN unnest(told_prefixes, told_enterprises) AS told (prefix, enterprise) ON told.prefix = asked.prefix
-                    LEFT JOIN unnest(made) AS done (key) ON done.key = asked.key
-                WHERE told.enterprise = ANY (subscribed) AND (made IS NULL OR done.key IS NOT NULL)
+                WHERE told.enterprise = ANY (subscribed)
                 GROUP BY told.enterprise, asked.at_ms, asked.author
                 ORDER BY min(asked.place)
             ) AS told;
