@@ -1,7 +1,8 @@
 -- What registering counts, in the transaction in which it happens. Whoever registers says whose he takes the prefixes to be ("told"):
 -- that is checked when nobody can change it any more, and costs no question beforehand.
 --
--- Plans are made once for all lengths of the arrays: to plan costs more than to count.
+-- Plans are made once for all lengths of the arrays: to plan costs more than to count. So what is looked up in a table is a subquery
+-- for each row, which stays a look-up in its index however large the table has become; arrays are joined by hashing.
 -- Locks are taken in this order, each kind in ascending order: idnode_hold, rows of identifiers, counts and usage, idnode_turn.
 
 -- A number for a name: who registers under thousands of prefixes at once holds no more locks than there are numbers.
@@ -40,8 +41,8 @@ BEGIN
     END IF;
     RETURN ARRAY(
         SELECT CASE WHEN quota.most IS NOT NULL THEN greatest(0, quota.most - (
-                SELECT coalesce(sum(counts.registered), 0) FROM entries JOIN counts ON counts.prefix = entries.key
-                WHERE entries.kind = 'prefix' AND entries.grp = told.enterprise AND entries.content <> ''
+                SELECT coalesce(sum((SELECT sum(registered) FROM counts WHERE prefix = owned.key)), 0) FROM entries AS owned
+                WHERE owned.kind = 'prefix' AND owned.grp = told.enterprise AND owned.content <> ''
             ))::bigint END
         FROM unnest(told_prefixes, told_enterprises) WITH ORDINALITY AS told (prefix, enterprise, place)
             CROSS JOIN LATERAL (
@@ -162,12 +163,18 @@ BEGIN
 END $$;
 
 -- Keep what happened to an identifier for those who subscribe to it. `owners`: the prefixes under which it may be, the longest first.
-CREATE FUNCTION idnode_announce(owners text[], event text, key text, at_ms bigint, author text) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION idnode_announce(owners text[], event text, key text, at_ms bigint, author text)
+RETURNS void LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     enterprise text := (
-        SELECT entries.grp FROM unnest(owners) WITH ORDINALITY AS owner (prefix, place)
-            JOIN entries ON entries.kind = 'prefix' AND entries.key = owner.prefix AND entries.content <> ''
-        ORDER BY owner.place LIMIT 1
+        SELECT owned.grp FROM unnest(owners) WITH ORDINALITY AS owner (prefix, place)
+            CROSS JOIN LATERAL (
+                SELECT (
+                    SELECT entries.grp FROM entries
+                    WHERE entries.kind = 'prefix' AND entries.key = owner.prefix AND entries.content <> ''
+                ) AS grp
+            ) AS owned
+        WHERE owned.grp IS NOT NULL ORDER BY owner.place LIMIT 1
     );
 BEGIN
     IF enterprise IS NOT NULL AND cardinality(idnode_turn(ARRAY[enterprise])) > 0 THEN
