@@ -11,7 +11,7 @@ from idnode.store.base import NotThere
 from idnode.store.content import decode_content, encode_record, encode_registration
 from idnode.store.outcome import event_of, outcome
 from idnode.store.postgres.connection import Conflict, Session, Taken
-from idnode.store.postgres.tally import Owners, Told
+from idnode.store.postgres.tally import Owners, Told, count
 from idnode.store.postgres.text import kept, told
 from idnode.store.record_rows import CODES, STATES
 
@@ -26,10 +26,6 @@ _REGISTER = """
     SELECT idnode_register(
         $1::text[], $2::bigint[], $3::smallint[], $4::text[], $5::text[], $6::bytea[], $7::integer[],
         $8::text[], $9::text[], $10::boolean[], $11, $12::text[]
-    )"""
-_COUNT = """
-    SELECT idnode_count(
-        $1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::integer[], $7::text[], $8::text[]
     )"""
 _COPIED = ["key", "since_ms", "version", "state", "owner", "author", "event_id", "content"]
 MANY = 500
@@ -173,19 +169,6 @@ async def _copied(
     if payloads:
         await session.rows(NOTIFY, channel, payloads)
     return {each.key for each in new}
-
-
-async def count(session: Session, made: Sequence[New], told: Told) -> None:
-    """Count what was registered, and keep it for those who subscribe to it."""
-    if not any(told.enterprises):
-        return
-    columns = (
-        [each.key for each in made],
-        [each.prefix for each in made],
-        [each.at_ms for each in made],
-        [each.author for each in made],
-    )
-    await session.value(_COUNT, None, *columns, list(range(len(made))), told.prefixes, told.enterprises)
 
 
 def _is_own(row: Any, new: New) -> bool:

@@ -6,12 +6,16 @@ beforehand; if it is otherwise, it is looked up and tried again.
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from idnode.identifier import Scheme
 from idnode.record import Registration
+from idnode.store.business import DAY_MS
 from idnode.store.postgres.connection import Conflict, Session
 
 MOST_KNOWN = 50_000
@@ -19,6 +23,13 @@ MOST_KNOWN = 50_000
 _OWNED = """
     SELECT owned.key, owned.grp, (SELECT quota FROM entries WHERE kind = 'enterprise' AND key = owned.grp) IS NOT NULL
     FROM entries AS owned WHERE kind = 'prefix' AND key = ANY($1::text[]) AND content <> ''"""
+_ADD = "SELECT idnode_add($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[])"
+_ANNOUNCE = """
+    INSERT INTO announcements
+    SELECT nextval('announcement_sequence'), enterprise, 'registered', keys, at_ms, author FROM (
+        SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[])
+            WITH ORDINALITY AS new (enterprise, at_ms, author, keys, place) ORDER BY place
+    ) AS new"""
 _HOLD = "SELECT idnode_hold($1::text[], $2::text[], $3::boolean[])"
 
 
@@ -26,6 +37,9 @@ class Placed(Protocol):
     """What is to be registered."""
 
     registration: Registration
+    key: str
+    at_ms: int
+    author: str
     prefix: str
     """Under which it is: the longest that is owned, else the shortest that could be."""
 
@@ -149,3 +163,23 @@ async def hold_alone(session: Session, prefix: str) -> None:
     enterprise = await session.value("SELECT grp FROM entries WHERE kind = 'prefix' AND key = $1 AND content <> ''", prefix)
     if await session.value(_HOLD, [prefix], [enterprise], [True]) is None:
         raise Conflict("another gives it away")
+
+
+async def count(session: Session, made: Sequence[Placed], told: Told) -> None:
+    """Count what was registered while that is held, and keep it for those who subscribe to it."""
+    owner = dict(zip(told.prefixes, told.enterprises, strict=True))
+    owned = [(each, enterprise) for each in made if (enterprise := owner[each.prefix]) is not None]
+    if not owned:
+        return
+    prefixes = Counter(each.prefix for each, _ in owned)
+    days = Counter((each.at_ms // DAY_MS, enterprise) for each, enterprise in owned)
+    of_days = [day for day, _ in days], [enterprise for _, enterprise in days], list(days.values())
+    subscribed = frozenset(await session.value(_ADD, list(prefixes), list(prefixes.values()), *of_days))
+    keys: defaultdict[tuple[str, int, str], list[str]] = defaultdict(list)
+    if subscribed:
+        for each, enterprise in owned:
+            if enterprise in subscribed:
+                keys[enterprise, each.at_ms, each.author].append(each.key)
+    if keys:
+        rows = [(*place, msgspec.json.encode(listed)) for place, listed in keys.items()]
+        await session.value(_ANNOUNCE, *map(list, zip(*rows, strict=True)))

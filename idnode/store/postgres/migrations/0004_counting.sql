@@ -1,7 +1,8 @@
 -- What registering counts, in the transaction in which it happens. Whoever registers says whose he takes the prefixes to be ("told"):
 -- that is checked when nobody can change it any more, and costs no question beforehand.
 --
--- Plans are made once for all lengths of the arrays: to plan costs more than to count.
+-- Plans are made once for all lengths of the arrays: to plan costs more than to count. So what is looked up in a table is a subquery
+-- for each row, which stays a look-up in its index however large the table has become; arrays are joined by hashing.
 -- Locks are taken in this order, each kind in ascending order: idnode_hold, rows of identifiers, counts and usage, idnode_turn.
 
 -- A number for a name: who registers under thousands of prefixes at once holds no more locks than there are numbers.
@@ -40,8 +41,8 @@ BEGIN
     END IF;
     RETURN ARRAY(
         SELECT CASE WHEN quota.most IS NOT NULL THEN greatest(0, quota.most - (
-                SELECT coalesce(sum(counts.registered), 0) FROM entries JOIN counts ON counts.prefix = entries.key
-                WHERE entries.kind = 'prefix' AND entries.grp = told.enterprise AND entries.content <> ''
+                SELECT coalesce(sum((SELECT sum(registered) FROM counts WHERE prefix = owned.key)), 0) FROM entries AS owned
+                WHERE owned.kind = 'prefix' AND owned.grp = told.enterprise AND owned.content <> ''
             ))::bigint END
         FROM unnest(told_prefixes, told_enterprises) WITH ORDINALITY AS told (prefix, enterprise, place)
             CROSS JOIN LATERAL (
@@ -67,7 +68,21 @@ BEGIN
     RETURN subscribed;
 END $$;
 
--- Count what was registered of what was asked for; `made` are its keys, NULL for all.
+-- Add to what is counted, of prefixes and of days of enterprises. The enterprises to which somebody subscribes: it is our turn.
+CREATE FUNCTION idnode_add(prefixes text[], counted bigint[], days bigint[], enterprises text[], registered bigint[])
+RETURNS text[] LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    mine CONSTANT integer := pg_backend_pid() % 8;
+BEGIN
+    INSERT INTO counts SELECT new.prefix, mine, new.number FROM unnest(prefixes, counted) AS new (prefix, number) ORDER BY new.prefix
+    ON CONFLICT (prefix, slot) DO UPDATE SET registered = counts.registered + excluded.registered;
+    INSERT INTO usage SELECT new.day, new.enterprise, mine, new.number, 0
+    FROM unnest(days, enterprises, registered) AS new (day, enterprise, number) ORDER BY new.day, new.enterprise
+    ON CONFLICT (day, enterprise, slot) DO UPDATE SET registrations = usage.registrations + excluded.registrations;
+    RETURN idnode_turn(enterprises);
+END $$;
+
+-- The same, and the announcements, for the keys in `made` out of those that were asked for.
 CREATE FUNCTION idnode_count(
     made text[], keys text[], prefixes text[], times bigint[], authors text[], places integer[],
     told_prefixes text[], told_enterprises text[]
@@ -78,10 +93,9 @@ DECLARE
 BEGIN
     WITH counted AS MATERIALIZED (
         SELECT told.prefix, told.enterprise, asked.at_ms / 86400000 AS day
-        FROM unnest(keys, prefixes, times) AS asked (key, prefix, at_ms)
+        FROM unnest(made) AS done (key) JOIN unnest(keys, prefixes, times) AS asked (key, prefix, at_ms) ON asked.key = done.key
             JOIN unnest(told_prefixes, told_enterprises) AS told (prefix, enterprise) ON told.prefix = asked.prefix
-            LEFT JOIN unnest(made) AS done (key) ON done.key = asked.key
-        WHERE told.enterprise IS NOT NULL AND (made IS NULL OR done.key IS NOT NULL)
+        WHERE told.enterprise IS NOT NULL
     ), of_prefixes AS (
         INSERT INTO counts SELECT prefix, mine, count(*) FROM counted GROUP BY prefix ORDER BY prefix
         ON CONFLICT (prefix, slot) DO UPDATE SET registered = counts.registered + excluded.registered
@@ -94,10 +108,11 @@ BEGIN
             SELECT nextval('announcement_sequence'), enterprise, 'registered', convert_to(listed::text, 'UTF8'), at_ms, author
             FROM (
                 SELECT told.enterprise, asked.at_ms, asked.author, json_agg(asked.key ORDER BY asked.place) AS listed
-                FROM unnest(keys, prefixes, times, authors, places) AS asked (key, prefix, at_ms, author, place)
+                FROM unnest(made) AS done (key)
+                    JOIN unnest(keys, prefixes, times, authors, places) AS asked (key, prefix, at_ms, author, place)
+                        ON asked.key = done.key
                     JOIN unnest(told_prefixes, told_enterprises) AS told (prefix, enterprise) ON told.prefix = asked.prefix
-                    LEFT JOIN unnest(made) AS done (key) ON done.key = asked.key
-                WHERE told.enterprise = ANY (subscribed) AND (made IS NULL OR done.key IS NOT NULL)
+                WHERE told.enterprise = ANY (subscribed)
                 GROUP BY told.enterprise, asked.at_ms, asked.author
                 ORDER BY min(asked.place)
             ) AS told;
@@ -148,12 +163,18 @@ BEGIN
 END $$;
 
 -- Keep what happened to an identifier for those who subscribe to it. `owners`: the prefixes under which it may be, the longest first.
-CREATE FUNCTION idnode_announce(owners text[], event text, key text, at_ms bigint, author text) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION idnode_announce(owners text[], event text, key text, at_ms bigint, author text)
+RETURNS void LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     enterprise text := (
-        SELECT entries.grp FROM unnest(owners) WITH ORDINALITY AS owner (prefix, place)
-            JOIN entries ON entries.kind = 'prefix' AND entries.key = owner.prefix AND entries.content <> ''
-        ORDER BY owner.place LIMIT 1
+        SELECT owned.grp FROM unnest(owners) WITH ORDINALITY AS owner (prefix, place)
+            CROSS JOIN LATERAL (
+                SELECT (
+                    SELECT entries.grp FROM entries
+                    WHERE entries.kind = 'prefix' AND entries.key = owner.prefix AND entries.content <> ''
+                ) AS grp
+            ) AS owned
+        WHERE owned.grp IS NOT NULL ORDER BY owner.place LIMIT 1
     );
 BEGIN
     IF enterprise IS NOT NULL AND cardinality(idnode_turn(ARRAY[enterprise])) > 0 THEN
