@@ -37,7 +37,7 @@ def register(
 def _register(connection: Connection, tally: Tally, note: Note, new: Registration) -> Registered:
     content = encode_registration(new)
     owned = tally.owned(new.identifier)
-    if owned.has_room and _insert(connection, owned, new, content, note, None):
+    if owned.has_room() and _insert(connection, owned, new, content, note, None):
         note.registered(owned, new.identifier.key)
         return Registered.CREATED
     held = connection.execute("SELECT state, content FROM identifiers WHERE key = ?", (new.identifier.key,)).fetchone()
@@ -190,7 +190,7 @@ def commission(
         given = connection.execute("UPDATE identifiers SET event_id = ? WHERE key = ?", (event_id, new.identifier.key))
         if given.rowcount:
             continue
-        if not owned.has_room:
+        if not owned.has_room():
             raise OverQuota(f"{new.identifier} is one more than its enterprise may have")
         _insert(connection, owned, new, encode_registration(new), note, event_id)
         note.registered(owned, new.identifier.key)

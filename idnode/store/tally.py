@@ -40,10 +40,9 @@ class Owned:
     account: Account | None
     """None: nobody owns it."""
 
-    @property
-    def has_room(self) -> bool:
-        """Whether one more may be registered there."""
-        return self.account is None or self.account.room is None or self.account.room > 0
+    def has_room(self, count: int = 1) -> bool:
+        """Whether so many more may be registered there."""
+        return self.account is None or self.account.room is None or self.account.room >= count
 
 
 @dataclass(frozen=True, slots=True)
