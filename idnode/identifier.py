@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from urllib.parse import quote, unquote_to_bytes
+
+import msgspec
 
 from idnode.schemes import ecode, gs1, oid, vaa
 from idnode.schemes.form import MOST_BYTES, InvalidIdentifier, Parts
@@ -39,6 +40,7 @@ __all__ = [
     "read_identifier",
 ]
 
+_HANDLE_STARTS = ("88.", "86.")
 _SAFE_IN_PATH = "/-._~!$&'()*+,;=:@"
 _NAMED = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):", re.ASCII)
 _KEY_IN_PATH = tuple(f"{ai}/" for ai in PRIMARY_KEYS)
@@ -58,8 +60,7 @@ class Scheme(StrEnum):
     ECODE = "ecode"
 
 
-@dataclass(frozen=True, slots=True)
-class Identifier:
+class Identifier(msgspec.Struct, frozen=True, gc=False):
     """A well-formed identifier in normal form. Made by parse_identifier() and its kin, or from parts known to be good."""
 
     prefix: str
@@ -99,7 +100,7 @@ class Identifier:
     @property
     def parent(self) -> Identifier | None:
         """The same without its last qualifier: where a resolver looks next. None where there is none."""
-        return replace(self, qualifiers=self.qualifiers[:-1]) if self.qualifiers else None
+        return msgspec.structs.replace(self, qualifiers=self.qualifiers[:-1]) if self.qualifiers else None
 
     def owners(self) -> Iterator[str]:
         """The keys under which an enterprise may own it, the longest first: `88.100.1`; `gs1:9506000`; `oid:1.2.156.3088`."""
@@ -128,7 +129,7 @@ _READERS: dict[str, tuple[Scheme, Callable[[str], Parts]]] = {
     "ecode": (Scheme.ECODE, ecode.read_ecode),
 }
 PATH_STARTS = (
-    *("88.", "86.", f"{NAMING_AUTHORITY}/", f"{NAMING_AUTHORITY.lower()}/"),
+    *(*_HANDLE_STARTS, f"{NAMING_AUTHORITY}/", f"{NAMING_AUTHORITY.lower()}/"),
     *(f"{scheme}{colon}" for scheme in _READERS for colon in (":", "%3A", "%3a")),
     *_KEY_IN_PATH,
 )
@@ -142,7 +143,7 @@ def parse_identifier(text: str) -> Identifier:
     Raises:
         InvalidIdentifier
     """
-    if text[:3] in ("88.", "86."):
+    if text[:3] in _HANDLE_STARTS:
         prefix, suffix, _ = read_handle(text)
         return Identifier(prefix, suffix)
     _bound(text)
@@ -194,10 +195,11 @@ def parse_encoded(text: str | bytes) -> Identifier:
     if len(text) > LONGEST * 12:
         raise InvalidIdentifier(f"an identifier has at most {LONGEST} characters")
     plain = text.decode("ascii", "replace") if isinstance(text, bytes) else text
-    if plain.startswith(_KEY_IN_PATH):
-        return _made(Scheme.GS1, gs1.read_path(plain))
-    if plain[:4].lower() == "gs1:":
-        return _made(Scheme.GS1, gs1.read_path(plain[4:]))
+    if plain[:3] not in _HANDLE_STARTS:  # nothing of GS1 begins so
+        if plain.startswith(_KEY_IN_PATH):
+            return _made(Scheme.GS1, gs1.read_path(plain))
+        if plain[:4].lower() == "gs1:":
+            return _made(Scheme.GS1, gs1.read_path(plain[4:]))
     try:
         return parse_identifier(unquote_to_bytes(text).decode())
     except UnicodeDecodeError as error:

@@ -121,7 +121,7 @@ class Content(msgspec.Struct, frozen=True, array_like=True, gc=False):
     template: TemplateUse | None = None
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One version of what is kept under an identifier."""
 
     identifier: Identifier

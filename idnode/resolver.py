@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 from idnode.access import Caller, Kind
 from idnode.enterprise import Enterprise, Standing
@@ -33,8 +34,7 @@ class Verdict(Enum):
     """Suspended or retired: that, since when and why is all that others than the house are told. The record is there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resolution:
+class Resolution(msgspec.Struct, frozen=True, gc=False):
     """What the resolver answers. Values only where the verdict is FOUND, a record there and where it is WITHDRAWN."""
 
     identifier: Identifier
@@ -86,13 +86,14 @@ class Resolver:
                 return Resolution(identifier, Verdict.UNKNOWN, enterprise, prefix=prefix)
             return Resolution(identifier, Verdict.WITHDRAWN, enterprise, record, prefix=prefix)
         needed = _HOUSE if is_of_house else _PUBLIC
-        values = tuple(value for value in record.values if value.permissions & needed)
+        values = tuple([value for value in record.values if value.permissions & needed])
         return Resolution(identifier, Verdict.FOUND, enterprise, record, self._with_address(identifier, record, values), prefix)
 
     def _with_address(self, identifier: Identifier, record: Record, values: tuple[HandleValue, ...]) -> tuple[HandleValue, ...]:
         """The values, headed by the address of the page where the record has no URL: that is the node's affair."""
-        if any(value.index == URL_INDEX or value.type == "URL" for value in record.values):
-            return values
+        for value in record.values:
+            if value.index == URL_INDEX or value.type == "URL":
+                return values
         data = Data(Format.STRING, self.address(identifier))
         own = HandleValue(URL_INDEX, "URL", data, DEFAULT_TTL_S, timestamp_ms=record.since_ms)
         return (own, *values)

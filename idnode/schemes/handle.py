@@ -6,6 +6,7 @@ Normal form: the prefix in upper case, the suffix as given. A `0.NA/` handle nam
 
 from __future__ import annotations
 
+import functools
 import re
 
 from idnode.schemes.form import InvalidIdentifier, Parts
@@ -25,6 +26,10 @@ def is_prefix(text: str) -> bool:
     return _PREFIX.fullmatch(text) is not None
 
 
+_is_known_prefix = functools.lru_cache(maxsize=1024)(is_prefix)
+"""For texts that are no longer than a handle."""
+
+
 def read_handle(text: str) -> Parts:
     """Read `prefix/suffix`, nothing encoded.
 
@@ -34,7 +39,7 @@ def read_handle(text: str) -> Parts:
     if len(text) > LONGEST:
         raise InvalidIdentifier(f"an identifier has at most {LONGEST} characters")
     prefix, slash, suffix = text.partition("/")
-    if _PREFIX.fullmatch(prefix) is None:
+    if not _is_known_prefix(prefix):
         if prefix.upper() == NAMING_AUTHORITY:
             return _prefix_handle(suffix)
         raise InvalidIdentifier("an identifier begins with a prefix such as 88.100.1")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from idnode.record import Content, HandleValue, Record, Registration
 
@@ -37,8 +38,10 @@ def decode_content(stored: bytes, since_ms: int) -> Content:
         msgspec.MsgspecError: it isn't one.
     """
     content = _decoder.decode(stored)
-    values = tuple(value if value.timestamp_ms else _timed(value, since_ms) for value in content.values)
-    return Content(values, content.links, content.template)
+    for value in content.values:
+        if not value.timestamp_ms:  # nobody else has these yet, and copies of them would cost as much as reading them
+            force_setattr(value, "timestamp_ms", since_ms)
+    return content
 
 
 def _timed(value: HandleValue, at_ms: int) -> HandleValue:

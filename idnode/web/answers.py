@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
 
+import msgspec
 from starlette.types import Send
 
 from idnode.web.problems import MEDIA_TYPE, Problem
@@ -18,13 +19,13 @@ SECURITY: Headers = (
 """On every answer."""
 CLOSED_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 """On every answer that isn't a page."""
+_SECURITY_OF_OTHERS = (*SECURITY, CLOSED_POLICY)
 OPEN_TO_ALL_SITES = (b"access-control-allow-origin", b"*")
 _BODILESS = (204, 304)
 """These have no Content-Length (RFC 9110, 8.6)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """A whole HTTP answer."""
 
     status: int
@@ -38,19 +39,35 @@ class Answer:
 
     def fields(self) -> list[tuple[bytes, bytes]]:
         """All header fields in their order, the security headers added."""
-        content: Headers = ()
-        if self.status not in _BODILESS:
-            length = (b"content-length", str(len(self.body)).encode())
-            content = ((b"content-type", self.media_type), length) if self.body else (length,)
+        return [*self._content(), *self._security(), *self.headers]
+
+    def head(self) -> bytes:
+        """fields() as lines, and the empty one behind them."""
+        return b"".join((_lines(self._content()), _lines_once(self._security()), _lines(self.headers), b"\r\n"))
+
+    def _content(self) -> Headers:
+        if self.status in _BODILESS:
+            return ()
+        length = (b"content-length", b"%d" % len(self.body))
+        return ((b"content-type", self.media_type), length) if self.body else (length,)
+
+    def _security(self) -> Headers:
         for name, _ in self.headers:
             if name == b"content-security-policy":
-                return [*content, *SECURITY, *self.headers]
-        return [*content, *SECURITY, CLOSED_POLICY, *self.headers]
+                return SECURITY
+        return _SECURITY_OF_OTHERS
 
     async def send(self, send: Send, *, head: bool = False) -> None:
         """Send it; for HEAD without the body."""
         await send({"type": "http.response.start", "status": self.status, "headers": self.fields()})
         await send({"type": "http.response.body", "body": b"" if head else self.body})
+
+
+def _lines(fields: Headers) -> bytes:
+    return b"".join([b"%s: %s\r\n" % field for field in fields])
+
+
+_lines_once = functools.lru_cache(maxsize=2)(_lines)
 
 
 def problem_answer(problem: Problem) -> Answer:

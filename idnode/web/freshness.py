@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 from collections.abc import Iterable
 from hashlib import blake2b
 from http import HTTPStatus
+
+import msgspec
 
 from idnode.record import HandleValue
 from idnode.web.answers import Answer, Headers
@@ -22,8 +24,12 @@ def lifetime(values: Iterable[HandleValue], *, anonymous: bool) -> Headers:
     with its token, only by who asked, and never unchecked."""
     if not anonymous:
         return _OF_THE_HOUSE
-    shortest = min([value.ttl_s for value in values], default=0)
-    return ((b"cache-control", b"public, max-age=%d" % min(shortest, _LONGEST_S)),) if shortest > 0 else REVALIDATE
+    return _public(min([value.ttl_s for value in values], default=0))
+
+
+@functools.lru_cache(maxsize=256)
+def _public(shortest_s: int) -> Headers:
+    return ((b"cache-control", b"public, max-age=%d" % min(shortest_s, _LONGEST_S)),) if shortest_s > 0 else REVALIDATE
 
 
 def etag(body: bytes) -> bytes:
@@ -33,7 +39,7 @@ def etag(body: bytes) -> bytes:
 
 def tagged(answer: Answer) -> Answer:
     """The answer with its ETag."""
-    return dataclasses.replace(answer, headers=(*answer.headers, (b"etag", etag(answer.body))))
+    return msgspec.structs.replace(answer, headers=(*answer.headers, (b"etag", etag(answer.body))))
 
 
 def is_unchanged(answer: Answer, if_none_match: str | None) -> bool:
@@ -50,4 +56,4 @@ def is_unchanged(answer: Answer, if_none_match: str | None) -> bool:
 def unchanged(answer: Answer) -> Answer:
     """304, with the fields that it has in common with the answer (RFC 9110, 15.4.5)."""
     kept = tuple((name, value) for name, value in answer.headers if name in _KEPT_BY_304)
-    return dataclasses.replace(answer, status=HTTPStatus.NOT_MODIFIED, body=b"", media_type=b"", headers=kept)
+    return msgspec.structs.replace(answer, status=HTTPStatus.NOT_MODIFIED, body=b"", media_type=b"", headers=kept)

@@ -110,7 +110,7 @@ class Front:
             answer = problem_answer(refused)
         wait_s = self._node.panel.limits.prefix_wait_s(answer.owner, began)
         if wait_s:
-            answer = dataclasses.replace(problem_answer(too_many(wait_s)), owner=answer.owner)
+            answer = msgspec.structs.replace(problem_answer(too_many(wait_s)), owner=answer.owner)
         await answer.send(send, head=method == "HEAD")
         self._observe(scope, REFUSED if wait_s else face_of(path, manner), answer.owner, int(answer.status), began)
 
@@ -161,7 +161,7 @@ class Front:
         vary = (b"vary", b"Accept, Accept-Language, Authorization")
         if resolution.verdict is not Verdict.FOUND:
             refused = problem_answer(refusal(resolution))
-            answer = dataclasses.replace(refused, headers=(*refused.headers, *REVALIDATE, vary))
+            answer = msgspec.structs.replace(refused, headers=(*refused.headers, *REVALIDATE, vary))
         else:
             body = msgspec.json.encode(resolution_json(resolution, self._node.resolver))
             kept = lifetime(resolution.values, anonymous=caller is ANYBODY)

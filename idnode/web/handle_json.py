@@ -12,7 +12,7 @@ from http import HTTPStatus
 
 import msgspec
 
-from idnode.record import HandleValue
+from idnode.record import Format, HandleValue
 from idnode.resolver import Resolution, Verdict, matching
 from idnode.web.answers import OPEN_TO_ALL_SITES, Answer, Headers
 from idnode.web.freshness import REVALIDATE, etag, lifetime
@@ -48,6 +48,9 @@ _REFUSALS = {
     Verdict.BARRED: ResponseCode.NOT_RESPONSIBLE,
     Verdict.WITHDRAWN: ResponseCode.VALUES_NOT_FOUND,
 }
+_OK = int(HTTPStatus.OK)
+_MEDIA_TYPE = b"application/json;charset=UTF-8"
+_encoder = msgspec.json.Encoder()
 _VARY = (b"vary", b"Authorization")
 _LARGEST_INDEX = 2**31 - 1
 _INDEX = re.compile(r"[0-9]{1,10}", re.ASCII)
@@ -77,27 +80,44 @@ def handle_answer(resolution: Resolution, asked: str, query: Mapping[str, Sequen
 
 def _found(values: Sequence[HandleValue], asked: str, *, pretty: bool, anonymous: bool) -> Answer:
     code = ResponseCode.SUCCESS if values else ResponseCode.VALUES_NOT_FOUND
-    content = {"handle": asked, "values": [value_json(value) for value in values]}
-    return _answer(code, content, pretty=pretty, kept=lifetime(values, anonymous=anonymous))
+    told = [
+        _Value(
+            value.index,
+            value.type,
+            _Data(value.data.format, value.data.value),
+            value.ttl_s,
+            _moment(value.timestamp_ms // 1000),
+        )
+        for value in values
+    ]
+    return _answer(_Body(code, asked, values=told), pretty=pretty, kept=lifetime(values, anonymous=anonymous))
 
 
 def refusal(code: ResponseCode, asked: str, message: str | None = None, *, pretty: bool = False) -> Answer:
     """An answer without values."""
-    content: dict[str, object] = {"handle": asked}
-    if message is not None:
-        content["message"] = message
-    return _answer(code, content, pretty=pretty)
+    return _answer(_Body(code, asked, message=msgspec.UNSET if message is None else message), pretty=pretty)
 
 
-def value_json(value: HandleValue) -> dict[str, object]:
+class _Data(msgspec.Struct, gc=False):
+    format: Format
+    value: object
+
+
+class _Value(msgspec.Struct, gc=False):
     """A value as the Handle JSON API writes it."""
-    return {
-        "index": value.index,
-        "type": value.type,
-        "data": {"format": value.data.format, "value": value.data.value},
-        "ttl": value.ttl_s,
-        "timestamp": _moment(value.timestamp_ms // 1000),
-    }
+
+    index: int
+    type: str
+    data: _Data
+    ttl: int
+    timestamp: str
+
+
+class _Body(msgspec.Struct, gc=False, rename="camel", omit_defaults=True):
+    response_code: ResponseCode
+    handle: str
+    values: list[_Value] | msgspec.UnsetType = msgspec.UNSET
+    message: str | msgspec.UnsetType = msgspec.UNSET
 
 
 @functools.lru_cache(maxsize=1024)
@@ -106,13 +126,19 @@ def _moment(epoch_s: int) -> str:
     return f"{datetime.fromtimestamp(epoch_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _answer(code: ResponseCode, content: Mapping[str, object], *, pretty: bool, kept: Headers = REVALIDATE) -> Answer:
-    whole = {"responseCode": int(code), **content}
-    body = json.dumps(whole, ensure_ascii=False, indent=2).encode() if pretty else msgspec.json.encode(whole)
-    more: Headers = ((b"www-authenticate", b"Bearer"),) if code is ResponseCode.AUTHENTICATION_NEEDED else ()
-    if _STATUS[code] == HTTPStatus.OK:
+def _answer(whole: _Body, *, pretty: bool, kept: Headers = REVALIDATE) -> Answer:
+    body = _indented(whole) if pretty else _encoder.encode(whole)
+    status = _STATUS[whole.response_code]
+    more: Headers = ()
+    if status == _OK:
         more = ((b"etag", etag(body)),)
-    return Answer(_STATUS[code], body, b"application/json;charset=UTF-8", (OPEN_TO_ALL_SITES, _VARY, *kept, *more))
+    elif whole.response_code is ResponseCode.AUTHENTICATION_NEEDED:
+        more = ((b"www-authenticate", b"Bearer"),)
+    return Answer(status, body, _MEDIA_TYPE, (OPEN_TO_ALL_SITES, _VARY, *kept, *more))
+
+
+def _indented(whole: _Body) -> bytes:
+    return json.dumps(msgspec.to_builtins(whole), ensure_ascii=False, indent=2).encode()
 
 
 def _is_on(values: Sequence[str] | None) -> bool:

@@ -21,7 +21,7 @@ class Kept:
         self.status = int(answer.status)
         self.key = answer.key
         self.owner = answer.owner
-        self.head = _head(answer)
+        self.head = answer.head()
         """For HEAD."""
         self.whole = self.head + answer.body
         """For GET."""
@@ -38,11 +38,6 @@ class Kept:
             self._unchanged = Kept(unchanged(self._answer))
             self._unchanged.owner = self.owner
         return self._unchanged
-
-
-def _head(answer: Answer) -> bytes:
-    lines = [part for name, value in answer.fields() for part in (name, b": ", value, b"\r\n")]
-    return b"".join((*lines, b"\r\n"))
 
 
 class _Generation:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from idnode.access import BadToken, Caller, identify
+from idnode.access import ANYBODY, BadToken, Caller, identify
 from idnode.affairs import USE
 from idnode.operations.meter import Meter
 from idnode.operations.report import Panel
@@ -77,6 +77,8 @@ class Node:
         Raises:
             Problem: 401, a token that is none.
         """
+        if authorization is None:
+            return ANYBODY
         try:
             return await identify(authorization, self.store, self.admin, self.now_ms())
         except BadToken:
