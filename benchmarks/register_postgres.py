@@ -14,7 +14,7 @@ from benchmarks.register_http import measure_http
 from benchmarks.registration import PIECE, compare, settle_owner
 from idnode.store.postgres.store import Place, PostgresStore
 
-_SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "4GB", "checkpoint_timeout": "15min"}
+SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "4GB", "checkpoint_timeout": "15min"}
 """As for a server that has a machine of its own."""
 _TABLE = 'CREATE TABLE {} (key text COLLATE "C" PRIMARY KEY, content bytea NOT NULL)'
 _INSERT = "INSERT INTO inserted SELECT * FROM unnest($1::text[], $2::bytea[])"
@@ -40,7 +40,7 @@ class Plain:
 
 def measure_postgres(rounds: int, rows: int, identifiers: int, owner: str = "nobody") -> dict[str, float]:
     """All of it."""
-    with Postgres(_SETTINGS) as server:
+    with Postgres(SETTINGS) as server:
         server.make()
         found = asyncio.run(_measure(server.url(), rounds, rows, identifiers, owner))
         size = int(server.sql("SELECT pg_total_relation_size('identifiers')"))

@@ -1,5 +1,5 @@
 """Resolution over HTTP: python -m benchmarks.resolve [--json] [--count N] [--rounds N] [--seconds S] [--workers N] [--register N]
-[--folder F].
+[--postgres N] [--folder F].
 
 A node with N identifiers of 1 KB in SQLite, pinned to one core (with --workers: to none), wrk with 32 connections on the other;
 in each round nginx with a static file of the answer's size, then the node warm (10,000 identifiers over and over), cold (each
@@ -10,9 +10,10 @@ per second of CPU that the node, or nginx, used, which other work on the machine
 http_cold_p99_ms: at full load. rss_mb: of the largest process at the end. fill_rps: identifiers registered per second through
 the store when it was filled (null: it was there). wrong: answers other than 200 and broken connections; not 0 means that the
 figures are worth nothing. register_bulk_rps, register_single_rps: of benchmarks.register, in the store itself, with as many
-rounds; register_http_bulk_rps, register_http_bulk_2_workers_rps: as one stream over HTTP. postgres: null, not measured here.
+rounds; register_http_bulk_rps, register_http_bulk_2_workers_rps: as one stream over HTTP. postgres: the same of a node over a
+server that is started for it, with --postgres identifiers, on whichever core the system gives it.
 
-Needed: nginx-light, wrk. The store stays in --folder and is taken as it is the next time.
+Needed: nginx-light, wrk, postgresql. The store stays in --folder and is taken as it is the next time.
 """
 
 from __future__ import annotations
@@ -28,14 +29,15 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import register
+from benchmarks import register, register_postgres
+from benchmarks.postgres import Postgres
 from benchmarks.register_http import measure_http
-from benchmarks.registration import PREFIX
-from benchmarks.resolve_node import NodeProcess, cpu_s, fill, nginx
+from benchmarks.registration import OWNERS, PREFIX
+from benchmarks.resolve_node import NodeProcess, cpu_s, fill, fill_postgres, nginx
 
 _SCRIPT = Path(__file__).with_name("resolve_load.lua")
 _CONNECTIONS = 32
@@ -117,12 +119,41 @@ class Load:
         return report
 
 
-def measure(folder: Path, count: int, rounds: int, seconds: float, workers: int, rows: int) -> dict[str, object]:
-    """Fill, run the rounds, tell."""
-    filled = fill(folder / "idnode.db", count)
+@dataclass
+class Asked:
+    """What the rounds over one store gave."""
+
+    figures: Figures
+    answer_bytes: int
+    rss_mb: float
+
+    def rates(self) -> dict[str, object]:
+        """What is told of any store."""
+        figures = self.figures
+        middle = {name: round(statistics.median(values)) for name, values in figures.rates.items()}
+        return {
+            "http_warm_rps": middle["warm"],
+            "http_cold_rps": middle["cold"],
+            "http_p99_ms": round(statistics.median(figures.p99_ms["half"]), 2),
+            "http_p50_ms": round(statistics.median(figures.p50_ms["half"]), 2),
+            "http_half_rps": middle["half"],
+            "http_warm_p99_ms": round(statistics.median(figures.p99_ms["warm"]), 2),
+            "http_cold_p99_ms": round(statistics.median(figures.p99_ms["cold"]), 2),
+            "nginx_rps": middle["nginx"],
+            "warm_of_nginx": round(middle["warm"] / middle["nginx"], 3),
+            **{f"{name}_per_cpu_s": round(statistics.median(values)) for name, values in figures.per_cpu_s.items()},
+            "rounds": {name: [round(value) for value in values] for name, values in figures.rates.items()},
+            "rss_mb": round(self.rss_mb, 1),
+            "wrong": figures.wrong,
+        }
+
+
+def ask(folder: Path, count: int, rounds: int, seconds: float, workers: int, store: dict[str, object]) -> Asked:
+    """The rounds, over a store that is filled. `store`: the node's setting."""
     figures = Figures()
     load = Load(count, seconds, "1")
-    node = NodeProcess(folder, "0" if workers == 1 else "0,1", **({} if workers == 1 else {"workers": workers}))
+    more: dict[str, object] = {} if workers == 1 else {"workers": workers}
+    node = NodeProcess(folder, "0" if workers == 1 else "0,1", store=store, **more)
     try:
         with urllib.request.urlopen(f"{node.url}/api/handles/{PREFIX}/P00000000", timeout=10) as answer:
             size = len(answer.read())
@@ -135,36 +166,45 @@ def measure(folder: Path, count: int, rounds: int, seconds: float, workers: int,
                 load.heat(node.url)
                 half = functools.partial(load.warm, node.url, pause_ms=max(1, round(_CONNECTIONS / (rate / 2) * 1000)))
                 figures.take("half", half, node.cpu_s)
-        rss = node.rss_mb()
+        return Asked(figures, size, node.rss_mb())
     finally:
         node.stop()
+
+
+def measure(folder: Path, count: int, rounds: int, seconds: float, workers: int, rows: int) -> dict[str, object]:
+    """Fill, run the rounds, tell."""
+    filled = fill(folder / "idnode.db", count)
+    asked = ask(folder, count, rounds, seconds, workers, {"path": "idnode.db"})
     with tempfile.TemporaryDirectory(prefix="register-", dir=folder) as beside:
         registered = asyncio.run(register.measure(Path(beside), rounds, rows, 0))
         registered |= measure_http(Path(beside), rounds, rows, {"path": "idnode.db"})
-    middle = {name: round(statistics.median(values)) for name, values in figures.rates.items()}
     return {
-        "http_warm_rps": middle["warm"],
-        "http_cold_rps": middle["cold"],
-        "http_p99_ms": round(statistics.median(figures.p99_ms["half"]), 2),
-        "http_p50_ms": round(statistics.median(figures.p50_ms["half"]), 2),
-        "http_half_rps": middle["half"],
-        "http_warm_p99_ms": round(statistics.median(figures.p99_ms["warm"]), 2),
-        "http_cold_p99_ms": round(statistics.median(figures.p99_ms["cold"]), 2),
-        "nginx_rps": middle["nginx"],
-        "warm_of_nginx": round(middle["warm"] / middle["nginx"], 3),
-        **{f"{name}_per_cpu_s": round(statistics.median(values)) for name, values in figures.per_cpu_s.items()},
-        "rounds": {name: [round(value) for value in values] for name, values in figures.rates.items()},
-        "rss_mb": round(rss, 1),
+        **asked.rates(),
         "fill_rps": round(filled) or None,
+        **_told_of(registered),
+        "count": count,
+        "workers": workers,
+        "answer_bytes": asked.answer_bytes,
+        "file_mb": round((folder / "idnode.db").stat().st_size / 1e6, 1),
+        "interpreter": sys.version,
+    }
+
+
+def measure_postgres(folder: Path, count: int, rounds: int, seconds: float, workers: int, rows: int) -> dict[str, object]:
+    """The same over a server that is started for it."""
+    with Postgres(register_postgres.SETTINGS) as server:
+        url = server.make().url()
+        filled = fill_postgres(url, count)
+        asked = ask(folder, count, rounds, seconds, workers, {"postgres": url})
+    registered = register_postgres.measure_postgres(rounds, rows, 0, OWNERS[-1])
+    return {**asked.rates(), "fill_rps": round(filled), **_told_of(registered), "count": count}
+
+
+def _told_of(registered: Mapping[str, float]) -> dict[str, object]:
+    return {
         "register_bulk_rps": registered["register_bulk_rps"],
         "register_single_rps": registered["register_single_rps"],
         **{f"register_{name}": rate for name, rate in registered.items() if name.startswith("http_")},
-        "postgres": None,
-        "count": count,
-        "workers": workers,
-        "answer_bytes": size,
-        "file_mb": round((folder / "idnode.db").stat().st_size / 1e6, 1),
-        "wrong": figures.wrong,
     }
 
 
@@ -179,6 +219,7 @@ def main() -> int:
         "--register", type=int, default=20_000, help="identifiers registered in each round of benchmarks.register"
     )
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--postgres", type=int, default=100_000, help="identifiers in PostgreSQL; 0 leaves it out")
     parser.add_argument("--folder", type=Path, help="where the store is kept; else it is made and removed")
     given = parser.parse_args()
     if shutil.which("wrk") is None:
@@ -186,7 +227,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="mumian-resolve-") as made:
         folder = given.folder or Path(made)
         folder.mkdir(parents=True, exist_ok=True)
-        result = measure(folder, given.count, given.rounds, given.seconds, given.workers, given.register)
+        arguments = (given.rounds, given.seconds, given.workers, given.register)
+        result = measure(folder, given.count, *arguments)
+        result["postgres"] = measure_postgres(folder, given.postgres, *arguments) if given.postgres else None
     if given.json:
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
     else:

@@ -18,6 +18,8 @@ from pathlib import Path
 from benchmarks.registration import PREFIX, registrations
 from idnode.enterprise import Name, Visibility
 from idnode.identifier import Identifier
+from idnode.store.base import Store
+from idnode.store.postgres.store import Place, PostgresStore
 from idnode.store.sqlite import SqliteStore, open_store
 
 _BATCH = 2000
@@ -34,11 +36,25 @@ _PATIENCE_S = 30
 
 def fill(path: Path, count: int) -> float:
     """Make the store with that many identifiers, or add those that it lacks; returns identifiers registered per second."""
-    return asyncio.run(_fill(path, count))
+
+    async def run() -> float:
+        return await _fill(open_store(path), count)
+
+    return asyncio.run(run())
 
 
-async def _fill(path: Path, count: int) -> float:
-    store = open_store(path)
+def fill_postgres(url: str, count: int) -> float:
+    """See fill()."""
+
+    async def run() -> float:
+        store = PostgresStore(Place(url))
+        await store.start()
+        return await _fill(store, count)
+
+    return asyncio.run(run())
+
+
+async def _fill(store: SqliteStore | PostgresStore, count: int) -> float:
     if await store.enterprise_of(PREFIX) is None:
         await store.add_enterprise("pumpworks", Name("木棉泵业", "Mumian Pump Works"), Visibility.PUBLIC, "88.100", "admin", 1)
     began = time.monotonic()
@@ -49,7 +65,7 @@ async def _fill(path: Path, count: int) -> float:
     return (count - first) / (time.monotonic() - began)
 
 
-async def _present(store: SqliteStore, count: int) -> int:
+async def _present(store: Store, count: int) -> int:
     """How many of so many are there; they were registered in order."""
     low, high = 0, count
     while low < high:

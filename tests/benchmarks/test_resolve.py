@@ -14,13 +14,28 @@ pytestmark = [pytest.mark.slow, pytest.mark.services, pytest.mark.long]
 
 
 def test_the_benchmark_prints_its_keys(tmp_path: Path) -> None:
-    for service in ("nginx", "wrk"):
+    for service in ("nginx", "wrk", "postgres"):
         require_service(service)
-    found = run("resolve", "--count", "3000", "--rounds", "1", "--seconds", "1", "--register", "300", "--folder", str(tmp_path))
+    found = run(
+        "resolve",
+        "--count",
+        "3000",
+        "--rounds",
+        "1",
+        "--seconds",
+        "1",
+        "--register",
+        "300",
+        "--postgres",
+        "2000",
+        "--folder",
+        str(tmp_path),
+    )
     asked = ("http_warm_rps", "http_cold_rps", "http_p99_ms", "nginx_rps", "register_bulk_rps", "register_single_rps", "rss_mb")
     assert all(found[key] > 0 for key in asked)
     assert found["wrong"] == 0
-    assert found["postgres"] is None
+    assert all(found["postgres"][key] > 0 for key in asked)
+    assert found["postgres"]["wrong"] == 0
 
 
 def test_growth_is_told_by_count(tmp_path: Path) -> None:
