@@ -13,7 +13,7 @@ from drivers.errors import DeviceUnreachable
 from drivers.opcua import following
 from drivers.status import Status
 from tests.drivers.opcua_server import NAMESPACE, OpcuaServer
-from tests.drivers.test_opcua_driver import Bench, at
+from tests.drivers.test_opcua_driver import HASTY, PATIENT_MS, Bench, at
 from tests.drivers.wire import Mode, Wire
 
 NODE = f"nsu={NAMESPACE};s="
@@ -22,12 +22,12 @@ COUNT = {"name": "count", "node": NODE + "count", "type": "int"}
 
 
 @pytest.fixture
-async def bench(opcua_server: OpcuaServer) -> AsyncIterator[Bench]:
+async def bench(opcua_server: OpcuaServer, request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
     await opcua_server.reset()
     await opcua_server.put(("level", 1.5, at(0)), ("count", -7, at(0)))
     await opcua_server.end_sessions()
     async with Wire(opcua_server.port).laid() as wire:
-        bench = Bench(opcua_server, wire, tags=[LEVEL, COUNT])
+        bench = Bench(opcua_server, wire, tags=[LEVEL, COUNT], timeout_ms=getattr(request, "param", PATIENT_MS))
         await bench.subscribe()
         await settle(bench)
         yield bench
@@ -206,6 +206,7 @@ async def test_a_subscription_that_the_server_ended_is_made_anew_in_the_same_ses
     assert await bench.server.subscription_count() == 1
 
 
+@HASTY
 async def test_a_session_that_stays_dumb_is_not_taken_up_for_ever(bench: Bench) -> None:
     await lose_link(bench)
     await bench.subscribe()
@@ -257,6 +258,7 @@ async def test_another_address_is_tried_and_kept(opcua_server: OpcuaServer, benc
         await other.driver.close()
 
 
+@HASTY
 @pytest.mark.parametrize("swallowed", range(0, 400, 40))
 async def test_connecting_to_a_black_hole_ends(opcua_server: OpcuaServer, bench: Bench, swallowed: int) -> None:
     """Whatever the byte after which the server says nothing more."""
