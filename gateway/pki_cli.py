@@ -32,6 +32,8 @@ from gateway.checks import find_device
 from gateway.settings import GatewaySettings
 
 _DAY_NS = 86_400 * 1_000_000_000
+_USUAL = Path("pki")
+"""Where `gateway browse` has them too when nothing is said."""
 LEAST_DIGITS = 8
 """A shorter beginning of a fingerprint could be meant otherwise."""
 
@@ -74,6 +76,8 @@ def run(arguments: argparse.Namespace, out: TextIO) -> int:
 def _folder(settings: GatewaySettings | None, folder: Path | None) -> Path:
     if folder is not None:
         return folder
+    if settings is None and _USUAL.is_dir():
+        return _USUAL
     if settings is None:
         raise _Mistaken("say where the certificates are: --config FILE or --folder DIR")
     folders = dict.fromkeys(found for device in settings.devices if (found := pki_folder(device)) is not None)

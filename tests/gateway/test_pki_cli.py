@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,21 @@ sinks:
 
 def pki(*arguments: str | Path) -> int:
     return main(["pki", *map(str, arguments)])
+
+
+def test_what_browse_says_about_trust_is_typed_as_it_stands(
+    config: Path, server: OpcuaServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where neither a file nor a folder is named both use the folder pki."""
+    monkeypatch.chdir(config.parent)
+    address = f"opc.tcp://localhost:{server.port}"
+    assert pki("list") == 2
+    assert "--folder" in capsys.readouterr().err
+    assert main(["gateway", "browse", address]) == 5
+    advice = re.search(r"`mumian (pki trust \w+)`", capsys.readouterr().err)
+    assert advice is not None
+    assert main(advice[1].split()) == 0
+    assert [fingerprint(one) for one in Store(Path("pki")).trusted] == [fingerprint(Maker().certificate())]
 
 
 def test_one_command_trusts_what_a_device_shows_and_says_its_fingerprint(
