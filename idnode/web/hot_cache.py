@@ -15,11 +15,12 @@ _OVERHEAD = 700
 class Kept:
     """An answer as bytes that lack only the status line and the fields that every answer bears."""
 
-    __slots__ = ("_answer", "_unchanged", "count", "head", "key", "owner", "status", "whole")
+    __slots__ = ("_answer", "_unchanged", "also", "count", "head", "key", "owner", "status", "whole")
 
     def __init__(self, answer: Answer) -> None:
         self.status = int(answer.status)
         self.key = answer.key
+        self.also = answer.also
         self.owner = answer.owner
         self.head = answer.head()
         """For HEAD."""
@@ -54,7 +55,8 @@ class _Generation:
     def add(self, variant: int, target: bytes, kept: Kept) -> None:
         assert kept.key is not None
         self.answers[variant][target] = kept
-        self.targets.setdefault(kept.key, []).append(target)
+        for key in (kept.key, *kept.also) if kept.also else (kept.key,):
+            self.targets.setdefault(key, []).append(target)
         self.bytes += len(kept.whole) + len(kept.head) + len(target) + _OVERHEAD
 
     def forget(self, key: str) -> None:
