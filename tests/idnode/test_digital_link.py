@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from epcis.gs1_uri import check_digit
 from idnode.enterprise import Role
+from idnode.schemes.gs1_keys import PRIMARY_KEYS
 from idnode.web.digital_link import location
 
 from .town import ADMIN, BASE, Town, founded, secret_of
@@ -25,6 +26,9 @@ GTIN = "/01/09506000134352"
 LOT = f"{GTIN}/10/L1"
 ITEM = f"{LOT}/21/S1"
 HOME = "https://example.cn/pump"
+WELL_KNOWN = "/.well-known/gs1resolver"
+GS1_KEYS = [*PRIMARY_KEYS, "410", "411", "412", "413"]
+"""What a description may name."""
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
 
@@ -324,3 +328,43 @@ class TestTargets:
             for name in ("linkType", "url", "redirect", "context", "lang"):
                 where = await leads(town, f"{ITEM}?{name}={named}", Accept_Language="en", X_Forwarded_Host="evil.test")
                 assert where is None or where.partition("?")[0] in registered
+
+
+class TestDescription:
+    async def test_the_resolver_describes_itself_as_it_is(self, town: Town) -> None:
+        """GS1's schema is not among our data: what it demands and allows, by name."""
+        answer = await get(town, WELL_KNOWN)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+        told = answer.json()
+        shape = {
+            "type": "object",
+            "required": ["resolverRoot", "supportedPrimaryKeys"],
+            "additionalProperties": False,
+            "properties": {
+                "name": {"type": "string", "minLength": 1},
+                "resolverRoot": {"type": "string", "pattern": "^https?://[^/?#]+$"},
+                "supportedPrimaryKeys": {"type": "array", "minItems": 1, "uniqueItems": True, "items": {"enum": GS1_KEYS}},
+                "supportedLinkType": {"type": "array", "items": {"required": ["namespace", "prefix"]}},
+                "linkTypeDefaultCanBeLinkset": {"type": "boolean"},
+                "jsonLdContextLocation": {"type": "string", "pattern": "^https://"},
+            },
+        }
+        jsonschema.Draft7Validator(shape).validate(told)
+        assert told["resolverRoot"] == BASE
+        assert told["jsonLdContextLocation"] in (await get(town, f"{GTIN}?linkType=linkset")).headers["link"]
+        vocabulary = told["supportedLinkType"][0]["namespace"]
+        (level,) = linkset_of(await get(town, f"{GTIN}?linkType=linkset"))
+        assert f"{vocabulary}pip" in level
+
+    async def test_each_key_that_it_names_is_resolved_and_no_other(self, town: Town) -> None:
+        named = (await get(town, WELL_KNOWN)).json()["supportedPrimaryKeys"]
+        for key in GS1_KEYS:
+            answer = await get(town, f"/{key}/x", Accept="application/linkset+json")
+            assert (answer.status_code == 400) is (key in named), key
+
+    async def test_any_site_may_read_the_description(self, town: Town) -> None:
+        asked, head, options = [await town.client.request(each, WELL_KNOWN) for each in ("GET", "HEAD", "OPTIONS")]
+        assert (head.status_code, head.content) == (200, b"")
+        assert options.status_code == 204
+        assert options.headers["access-control-allow-methods"] == "GET, HEAD, OPTIONS"
+        assert {each.headers["access-control-allow-origin"] for each in (asked, head, options)} == {"*"}
