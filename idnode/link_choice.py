@@ -6,7 +6,8 @@ The best one is the answer; several that are equally good are a choice that only
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
@@ -15,8 +16,9 @@ from idnode.record import Link
 
 DEFAULT_MULTI = "gs1:defaultLinkMulti"
 HANDLED_BY = "gs1:handledBy"
-Ranges = tuple[tuple[str, float], ...]
-"""(range in small letters, weight from 0 to 1), as a header field lists them."""
+Ranges = Mapping[str, float]
+"""The weight, from 0 to 1, of each range of a header field, in small letters."""
+NO_RANGES: Ranges = MappingProxyType({})
 
 _UNSAID = 0.01
 """Of a link that doesn't say its language, type or context, to who asks for one: less than any that fits, more than none."""
@@ -31,9 +33,9 @@ _LONGER, _SHORTER, _RELATED = 0.95, 0.9, 0.8
 class Wish(msgspec.Struct, frozen=True):
     """What a reader would rather have."""
 
-    languages: Ranges = ()
+    languages: Ranges = NO_RANGES
     """Accept-Language; none: any."""
-    media_types: Ranges = ()
+    media_types: Ranges = NO_RANGES
     """Accept; none: any."""
     contexts: frozenset[str] = frozenset()
 
@@ -86,25 +88,23 @@ def media_quality(media_type: str | None, ranges: Ranges) -> float:
     """What a media type is worth: by the most exact range that has it (RFC 9110, 12.5.1)."""
     if not ranges:
         return 1.0
-    weights = dict(ranges)
     if media_type is None:
-        return max(weights.get("*/*", 0.0), _UNSAID)
+        return max(ranges.get("*/*", 0.0), _UNSAID)
     for each in (media_type, media_type.partition("/")[0] + "/*"):
-        if each in weights:
-            return weights[each]
-    return weights.get("*/*", 0.0) * _AS_ANY
+        if each in ranges:
+            return ranges[each]
+    return ranges.get("*/*", 0.0) * _AS_ANY
 
 
 def _of_languages(languages: Sequence[str], ranges: Ranges) -> float:
     if not ranges:
         return 1.0
-    weights = dict(ranges)
     if not languages:
-        return max(weights.get("*", 0.0), _UNSAID)
-    return max(_of_language(tag.lower(), weights) for tag in languages)
+        return max(ranges.get("*", 0.0), _UNSAID)
+    return max(_of_language(tag.lower(), ranges) for tag in languages)
 
 
-def _of_language(tag: str, weights: dict[str, float]) -> float:
+def _of_language(tag: str, weights: Ranges) -> float:
     """By the range that is the tag or begins it, where one does (RFC 4647, 3.3.1); else by the nearest of the same language."""
     if tag in weights:
         return weights[tag]

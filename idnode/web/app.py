@@ -36,7 +36,8 @@ from idnode.web.requests import permit
 _ABOUT = """Registers identifiers, resolves them, and keeps the trace of each product (EPCIS 2.0).
 
 Besides what is listed here, every identifier has its own address, `/{prefix}/{suffix}` (a page, or JSON by `Accept`), and answers
-the Handle JSON API at `/api/handles/{prefix}/{suffix}`."""
+the Handle JSON API at `/api/handles/{prefix}/{suffix}`. A GS1 key's address is a Digital Link: it redirects to the
+registered link of `linkType`, or answers the linkset (`linkType=linkset`)."""
 
 
 PARTS = (

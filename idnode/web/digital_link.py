@@ -18,7 +18,7 @@ from idnode.record import Format, Link
 from idnode.resolver import Resolution, Resolver, Verdict
 from idnode.schemes.gs1_keys import PRIMARY_KEYS
 from idnode.web.answers import OPEN_TO_ALL_SITES, Answer, Headers
-from idnode.web.freshness import lifetime, tagged
+from idnode.web.freshness import VARY, lifetime, tagged
 from idnode.web.manner import Manner
 from idnode.web.negotiation import LINKSET, Face, wants_linkset, weigh
 from idnode.web.problems import bad_request, not_found
@@ -31,11 +31,10 @@ CONTEXT = "https://ref.gs1.org/standards/resolver/linkset-context"
 
 _LINKSET_TYPES = ("linkset", "all")
 """Of `linkType`; `all` is what it was called before."""
-_MOST_RANGES = 50
+_MOST_RANGES = 20
 """Of a header field that are looked at: each costs time for each link."""
 _QUERY = "!$&'()*+,;=:@/?-._~%"
 """What stands in a query as it is (RFC 3986, 3.4); `%` because it is encoded already."""
-_VARY = (b"vary", b"Accept, Accept-Language, Authorization")
 _EXPOSED = (b"access-control-expose-headers", b"Link")
 _CONTEXT_FIELD = (b"link", f'<{CONTEXT}>; rel="http://www.w3.org/ns/json-ld#context"; type="application/ld+json"'.encode())
 
@@ -64,8 +63,8 @@ def asked_of(query: bytes, fields: Mapping[str, Sequence[str]], manner: Manner) 
         raise bad_request("one linkType is expected")
     asks_linkset = wants_linkset(manner.accept) or (bool(named) and named[0] in _LINKSET_TYPES)
     wish = Wish(
-        weigh(manner.accept_language)[:_MOST_RANGES],
-        weigh(manner.accept)[:_MOST_RANGES],
+        dict(weigh(manner.accept_language)[:_MOST_RANGES]),
+        dict(weigh(manner.accept)[:_MOST_RANGES]),
         frozenset(fields.get("context", ())),
     )
     return Asked(asks_linkset, _relation(named[0]) if named else None, wish, manner.face is Face.JSON and not named, query)
@@ -156,4 +155,4 @@ def _description(told: Told) -> str:
 
 def _fields(level: Resolution, resolver: Resolver, *, anonymous: bool) -> Headers:
     address = f'<{resolver.address(level.identifier)}?linkType=linkset>; rel="linkset"; type="{LINKSET}"'
-    return (OPEN_TO_ALL_SITES, _EXPOSED, _VARY, *lifetime((), anonymous=anonymous), (b"link", address.encode()))
+    return (OPEN_TO_ALL_SITES, _EXPOSED, VARY, *lifetime((), anonymous=anonymous), (b"link", address.encode()))

@@ -27,7 +27,7 @@ from idnode.resolver import Resolution, Resolver, Verdict
 from idnode.store.base import StoreError
 from idnode.web.answers import CLOSED_POLICY, OPEN_TO_ALL_SITES, SECURITY, Answer, problem_answer
 from idnode.web.digital_link import DIGITAL_LINKS, asked_of, link_answer
-from idnode.web.freshness import REVALIDATE, etag, is_unchanged, lifetime, tagged, unchanged
+from idnode.web.freshness import REVALIDATE, VARY, etag, is_unchanged, lifetime, tagged, unchanged
 from idnode.web.handle_json import ResponseCode, handle_answer
 from idnode.web.handle_json import refusal as handle_refusal
 from idnode.web.manner import Manner, manner_of
@@ -41,7 +41,6 @@ from idnode.web.resolution_json import refusal, resolution_json
 HANDLES = b"/api/handles/"
 PREFIXES = tuple(f"/{start}".encode() for start in PATH_STARTS)
 _HOT = (HANDLES, *PREFIXES)
-_VARY = (b"vary", b"Accept, Accept-Language, Authorization")
 _READS = "GET, HEAD, OPTIONS"
 _PREFLIGHT = Answer(
     HTTPStatus.NO_CONTENT,
@@ -175,7 +174,7 @@ class Front:
         try:
             answer = link_answer(levels, asked, self._node.resolver, anonymous=caller is ANYBODY)
         except Problem as problem:
-            answer = _not_kept(problem)
+            answer = _asked_again(problem)
         if answer is None:
             answer = await self._own_answer(levels[0], caller, fields, manner)
         return _kept(answer, levels[0], caller, tuple([each.identifier.key for each in levels[1:]]))
@@ -203,10 +202,10 @@ class Front:
             page = await resolution_page(self._node, resolution, _language(fields, manner))
             return tagged(page) if page.status == HTTPStatus.OK else page
         if resolution.verdict is not Verdict.FOUND:
-            return _not_kept(refusal(resolution))
+            return _asked_again(refusal(resolution))
         body = msgspec.json.encode(resolution_json(resolution, self._node.resolver))
         kept = lifetime(resolution.values, anonymous=caller is ANYBODY)
-        return Answer(HTTPStatus.OK, body, b"application/json", (OPEN_TO_ALL_SITES, _VARY, *kept, (b"etag", etag(body))))
+        return Answer(HTTPStatus.OK, body, b"application/json", (OPEN_TO_ALL_SITES, VARY, *kept, (b"etag", etag(body))))
 
     async def _resolve(
         self, identifier: Identifier, fields: Mapping[str, Sequence[str]], manner: Manner
@@ -227,10 +226,10 @@ def face_of(path: bytes, manner: Manner) -> str:
     return "link" if path.startswith(DIGITAL_LINKS) else manner.face.value
 
 
-def _not_kept(problem: Problem) -> Answer:
+def _asked_again(problem: Problem) -> Answer:
     """A refusal that caches have to ask for again."""
     refused = problem_answer(problem)
-    return msgspec.structs.replace(refused, headers=(*refused.headers, *REVALIDATE, _VARY))
+    return msgspec.structs.replace(refused, headers=(*refused.headers, *REVALIDATE, VARY))
 
 
 def _language(fields: Mapping[str, Sequence[str]], manner: Manner) -> Language:

@@ -10,6 +10,8 @@ from idnode.web.manner import VARIANTS
 
 _OVERHEAD = 700
 """Bytes that an entry takes beside its text: measured with tracemalloc, rounded up."""
+_OVERHEAD_OF_MORE = 250
+"""For each further identifier that it hangs on: likewise."""
 
 
 class Kept:
@@ -57,7 +59,7 @@ class _Generation:
         self.answers[variant][target] = kept
         for key in (kept.key, *kept.also) if kept.also else (kept.key,):
             self.targets.setdefault(key, []).append(target)
-        self.bytes += len(kept.whole) + len(kept.head) + len(target) + _OVERHEAD
+        self.bytes += len(kept.whole) + len(kept.head) + len(target) + _OVERHEAD + _OVERHEAD_OF_MORE * len(kept.also)
 
     def forget(self, key: str) -> None:
         for target in self.targets.pop(key, ()):

@@ -44,8 +44,8 @@ offered = st.lists(
 weights = st.sampled_from([0.0, 0.3, 0.8, 1.0])
 wishes = st.builds(
     Wish,
-    st.lists(st.tuples(st.sampled_from(["zh", "zh-cn", "en", "en-us", "*", "zh-hans"]), weights), max_size=4).map(tuple),
-    st.lists(st.tuples(st.sampled_from(["text/html", "*/*", "text/*", "application/json"]), weights), max_size=4).map(tuple),
+    st.lists(st.tuples(st.sampled_from(["zh", "zh-cn", "en", "en-us", "*", "zh-hans"]), weights), max_size=4).map(dict),
+    st.lists(st.tuples(st.sampled_from(["text/html", "*/*", "text/*", "application/json"]), weights), max_size=4).map(dict),
     st.sets(st.sampled_from(["CN", "US", "JP"]), max_size=1).map(frozenset),
 )
 
@@ -85,16 +85,16 @@ def test_a_type_is_that_of_the_finest_level_that_has_it(levels: list[list[Link]]
 )
 def test_a_nearer_language_is_worth_more(language: str, better: str, worse: str) -> None:
     first, second = [Link("gs1:pip", "https://a.cn/", "t", (each,)) for each in (better, worse)]
-    wish = Wish(weigh(language))
+    wish = Wish(dict(weigh(language)))
     assert quality(first, wish) > quality(second, wish)
     assert best_links([second, first], wish) == [first]
 
 
 def test_what_says_nothing_is_between_what_fits_and_what_does_not() -> None:
     fitting, mute, other = [Link("gs1:pip", "https://a.cn/", "t", tongue) for tongue in (("zh",), (), ("en",))]
-    assert [quality(each, Wish((("zh", 0.3),))) for each in (fitting, mute, other)] == [0.3, 0.01, 0.0]
+    assert [quality(each, Wish({"zh": 0.3})) for each in (fitting, mute, other)] == [0.3, 0.01, 0.0]
     html, mute, png = [Link("gs1:pip", "https://a.cn/", "t", (), media) for media in ("text/html", None, "image/png")]
-    browser = Wish((), weigh("text/html,application/xml;q=0.9,*/*;q=0.8"))
+    browser = Wish({}, dict(weigh("text/html,application/xml;q=0.9,*/*;q=0.8")))
     assert [quality(each, browser) for each in (html, mute, png)] == [1.0, 0.8, 0.76]
 
 
