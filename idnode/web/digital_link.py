@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlencode
 
 import msgspec
 
@@ -20,7 +20,11 @@ from idnode.schemes.gs1_keys import PRIMARY_KEYS
 from idnode.web.answers import OPEN_TO_ALL_SITES, Answer, Headers
 from idnode.web.freshness import VARY, lifetime, tagged
 from idnode.web.manner import Manner
-from idnode.web.negotiation import LINKSET, Face, wants_linkset, weigh
+from idnode.web.negotiation import LINKSET, Face, names_html, wants_linkset, weigh
+from idnode.web.node import Node
+from idnode.web.page import choice_page
+from idnode.web.pages.language import Language, choose_language
+from idnode.web.pages.model import Choice
 from idnode.web.problems import bad_request, not_found
 from idnode.web.resolution_json import refusal
 
@@ -50,6 +54,10 @@ class Asked(msgspec.Struct, frozen=True):
     """The node's JSON is wanted rather than a page, and no type was named."""
     query: bytes
     """As it came."""
+    page: bool
+    """Asked by a browser."""
+    language: Language
+    """Of a page."""
 
 
 def asked_of(query: bytes, fields: Mapping[str, Sequence[str]], manner: Manner) -> Asked:
@@ -67,7 +75,15 @@ def asked_of(query: bytes, fields: Mapping[str, Sequence[str]], manner: Manner) 
         dict(weigh(manner.accept)[:_MOST_RANGES]),
         frozenset(fields.get("context", ())),
     )
-    return Asked(asks_linkset, _relation(named[0]) if named else None, wish, manner.face is Face.JSON and not named, query)
+    return Asked(
+        linkset=asks_linkset,
+        relation=_relation(named[0]) if named else None,
+        wish=wish,
+        own_json=manner.face is Face.JSON and not named,
+        query=query,
+        page=manner.face is Face.PAGE and names_html(manner.accept),
+        language=choose_language(manner.accept_language, fields.get("lang", [None])[-1]),
+    )
 
 
 def _relation(text: str) -> str:
@@ -77,7 +93,7 @@ def _relation(text: str) -> str:
         return text  # nothing is registered under it
 
 
-def link_answer(levels: Sequence[Resolution], asked: Asked, resolver: Resolver, *, anonymous: bool) -> Answer | None:
+def link_answer(levels: Sequence[Resolution], asked: Asked, node: Node, *, anonymous: bool) -> Answer | None:
     """The redirect, the choice or the linkset; None where the node's own page or JSON of the identifier is the answer.
 
     Args:
@@ -92,6 +108,7 @@ def link_answer(levels: Sequence[Resolution], asked: Asked, resolver: Resolver, 
         if asked.linkset or asked.relation is not None:
             raise refusal(levels[0])
         return None
+    resolver = node.resolver
     fields = _fields(levels[0], resolver, anonymous=anonymous)
     if asked.linkset:
         return _linkset_answer(HTTPStatus.OK, told, told, resolver, fields)
@@ -99,6 +116,8 @@ def link_answer(levels: Sequence[Resolution], asked: Asked, resolver: Resolver, 
     if len(chosen) == 1:
         where = (b"location", location(chosen[0].href, asked.query))
         return Answer(HTTPStatus.TEMPORARY_REDIRECT, b"", b"", (*fields, where))
+    if chosen and asked.page:
+        return _choice(levels[0], chosen, asked, node)
     if chosen:
         level = next(each for each, links in told if chosen[0] in links)
         return _linkset_answer(HTTPStatus.MULTIPLE_CHOICES, [(level, chosen)], told, resolver, fields)
@@ -143,6 +162,21 @@ def _linkset_answer(status: HTTPStatus, shown: Told, told: Told, resolver: Resol
     return tagged(answer) if status is HTTPStatus.OK else answer
 
 
+def _choice(level: Resolution, chosen: Sequence[Link], asked: Asked, node: Node) -> Answer:
+    choices = [
+        Choice(
+            link.title,
+            location(link.href, asked.query).decode(),
+            " · ".join((*link.languages, *((link.media_type,) if link.media_type else ()), *link.context)),
+        )
+        for link in chosen
+    ]
+    rest = [pair for pair in parse_qsl(asked.query.decode("latin-1"), keep_blank_values=True) if pair[0] != "lang"]
+    switch = {each: f"/{level.identifier.path}?{urlencode([*rest, ('lang', each.value)])}" for each in Language}
+    answer = choice_page(node, level, choices, switch, asked.language)
+    return msgspec.structs.replace(answer, headers=(*answer.headers, OPEN_TO_ALL_SITES, _linkset_field(level, node.resolver)))
+
+
 def _description(told: Told) -> str:
     """What the item is: the first text of type DESC, else the first link's title, else the identifier; finest level first."""
     for level, _ in told:
@@ -154,5 +188,9 @@ def _description(told: Told) -> str:
 
 
 def _fields(level: Resolution, resolver: Resolver, *, anonymous: bool) -> Headers:
+    return (OPEN_TO_ALL_SITES, _EXPOSED, VARY, *lifetime((), anonymous=anonymous), _linkset_field(level, resolver))
+
+
+def _linkset_field(level: Resolution, resolver: Resolver) -> tuple[bytes, bytes]:
     address = f'<{resolver.address(level.identifier)}?linkType=linkset>; rel="linkset"; type="{LINKSET}"'
-    return (OPEN_TO_ALL_SITES, _EXPOSED, VARY, *lifetime((), anonymous=anonymous), (b"link", address.encode()))
+    return (b"link", address.encode())

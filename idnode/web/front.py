@@ -172,7 +172,7 @@ class Front:
         caller = await self._node.caller(manner.authorization)
         levels = await self._node.resolver.resolve_levels(identifier, caller, _moment(fields))
         try:
-            answer = link_answer(levels, asked, self._node.resolver, anonymous=caller is ANYBODY)
+            answer = link_answer(levels, asked, self._node, anonymous=caller is ANYBODY)
         except Problem as problem:
             answer = _asked_again(problem)
         if answer is None:

@@ -8,6 +8,7 @@ from enum import Enum
 
 _HTML = frozenset({"text/html", "application/xhtml+xml", "text/*", "*/*"})
 _JSON = frozenset({"application/json", "application/ld+json", "application/*", "*/*"})
+_PAGES = frozenset({"text/html", "application/xhtml+xml"})
 LINKSET = "application/linkset+json"
 _LONGEST_KEPT = 500
 """Characters of a field whose reading is kept for the next who sends the same."""
@@ -35,6 +36,11 @@ def wants_linkset(accept: str | None) -> bool:
     ranges = weigh(accept)
     own = _most(ranges, frozenset({LINKSET}))
     return own > 0 and own >= max(_most(ranges, _HTML), _most(ranges, _JSON))
+
+
+def names_html(accept: str | None) -> bool:
+    """Whether an Accept header names pages, as that of a browser does and `*/*` alone doesn't."""
+    return any(value in _PAGES and weight > 0 for value, weight in weigh(accept))
 
 
 def weigh(field: str | None) -> tuple[tuple[str, float], ...]:

@@ -131,6 +131,9 @@ class TestErrors:
                 for accept in ("*/*", "application/json", "application/linkset+json"):
                     assert (await get(town, path + query, Accept=accept)).status_code == 404
 
+    async def test_a_compressed_link_is_not_read_and_says_so(self, town: Town) -> None:
+        assert (await get(town, "/ARFKk4XB0CDKWcnpq")).status_code == 404
+
     @pytest.mark.parametrize("named", ["gs1:faqs", "gs1:nosuch", "https://example.cn/x", "", "pip", "%0D%0AX:y"])
     async def test_a_link_type_that_is_missing_is_404(self, town: Town, named: str) -> None:
         answer = await get(town, f"{ITEM}?linkType={named}")
@@ -245,6 +248,17 @@ class TestNegotiation:
         expected = [each["href"] for each in PRODUCT if each["relation"] == f"gs1:{relation}"]
         assert [each["href"] for each in told[f"https://gs1.org/voc/{relation}"]] == expected
         assert told["anchor"] == BASE + GTIN
+
+    @pytest.mark.parametrize(("lang", "says"), [("zh", "请选择"), ("en", "Please choose")])
+    async def test_a_person_chooses_on_a_page(self, town: Town, lang: str, says: str) -> None:
+        answer = await get(town, f"{ITEM}?linkType=gs1:recallStatus&lang={lang}", **BROWSER)
+        assert (answer.status_code, answer.headers["content-type"]) == (300, "text/html; charset=utf-8")
+        assert "location" not in answer.headers
+        assert 'rel="linkset"' in answer.headers["link"]
+        assert says in answer.text
+        for each in ("us", "cn"):
+            assert f'href="https://example.cn/recall/{each}?linkType=gs1:recallStatus&amp;lang={lang}"' in answer.text
+        assert f'href="{ITEM}?linkType=gs1%3ArecallStatus&amp;lang=' in answer.text
 
     async def test_the_default_may_differ_by_language(self, town: Town) -> None:
         several = [link("gs1:defaultLinkMulti", f"https://example.cn/d/{each}", each) for each in ("zh", "en")]

@@ -112,6 +112,7 @@ LINKED_FIELDS = [
     "",
     "Accept: text/html, */*;q=0.1\r\nAccept-Language: zh\r\n",
     "Accept: text/html, */*;q=0.1\r\nAccept-Language: zh;q=0.1, en;q=0.2\r\n",
+    "Accept: text/html\r\n",
     "Accept: application/json\r\n",
     "Accept: application/linkset+json\r\n",
     "Accept: application/linkset+json\r\nIf-None-Match: *\r\n",
