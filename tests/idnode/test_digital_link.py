@@ -17,7 +17,7 @@ from idnode.enterprise import Role
 from idnode.schemes.gs1_keys import PRIMARY_KEYS
 from idnode.web.digital_link import location
 
-from .town import ADMIN, BASE, Town, founded, secret_of
+from .town import ADMIN, BASE, NAME, Town, founded, secret_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "data" / "gs1"
@@ -32,9 +32,9 @@ GS1_KEYS = [*PRIMARY_KEYS, "410", "411", "412", "413"]
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
 
-def product(number: int) -> str:
+def product(number: int, company: str = "9506000") -> str:
     """The path of another product."""
-    digits = f"09506000{number:05}"
+    digits = f"0{company}{number:05}"
     return f"/01/{digits}{check_digit(digits)}"
 
 
@@ -141,6 +141,19 @@ class TestErrors:
 
     async def test_two_link_types_at_once_are_400(self, town: Town) -> None:
         assert (await get(town, f"{GTIN}?linkType=gs1:pip&linkType=gs1:faqs")).status_code == 400
+
+    async def test_what_is_not_public_leads_nobody_else_on_and_is_not_kept(self, town: Town) -> None:
+        made = await town.ask("POST", "/v1/enterprises", ADMIN, {"id": "shut", "name": NAME, "public": False})
+        assert made.status_code == 201, made.text
+        assert (await town.ask("POST", "/v1/enterprises/shut/prefixes", ADMIN, {"prefix": "gs1:9507000"})).status_code == 201
+        path = product(1, "9507000")
+        order = {"handle": f"gs1:{path[1:]}", "values": [], "typed_links": [link("gs1:defaultLink", HOME)]}
+        assert (await town.ask("POST", "/v1/identifiers", ADMIN, order)).status_code == 201
+        for query, status in (("", 403), ("?linkType=linkset", 401), ("?linkType=gs1:defaultLink", 401)):
+            assert (await get(town, path + query)).status_code == status
+            answer = await get(town, path + query, Authorization=f"Bearer {ADMIN}")
+            assert answer.status_code in (200, 307)
+            assert answer.headers["cache-control"] == "private, no-cache"
 
     async def test_what_is_retired_says_so_and_leads_nowhere(self, town: Town) -> None:
         await keep(town, f"{LOT}/21/R", link("gs1:defaultLink", "https://example.cn/R"))
