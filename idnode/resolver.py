@@ -59,13 +59,29 @@ class Resolver:
         """The identifier's public address."""
         return f"{self.base_url}/{identifier.path}"
 
-    async def resolve(self, identifier: Identifier, caller: Caller, as_of_ms: int | None = None) -> Resolution:
-        """What the identifier means, or meant at that moment, or why this caller isn't told.
+    async def resolve_levels(self, identifier: Identifier, caller: Caller, as_of_ms: int | None = None) -> list[Resolution]:
+        """The identifier's resolution, then that of each above it (Identifier.parent): item, lot, product. One owns them all."""
+        owner = await owner_of(self._store, identifier)
+        levels = [await self.resolve(identifier, caller, as_of_ms, owner)]
+        while (above := levels[-1].identifier.parent) is not None:
+            levels.append(await self.resolve(above, caller, as_of_ms, owner))
+        return levels
+
+    async def resolve(
+        self,
+        identifier: Identifier,
+        caller: Caller,
+        as_of_ms: int | None = None,
+        owner: tuple[str, Enterprise | None] | None = None,
+    ) -> Resolution:
+        """What the identifier means, or meant at that moment, or why this caller isn't told. `owner`: owner_of() it, where known.
 
         A caller who may not read an enterprise's records gets the same answer whether one exists or not; so does one who asks for
         what a suspended enterprise has registered.
         """
-        if identifier.scheme is Scheme.HANDLE:  # a handle has one candidate: this is asked ten thousand times a second
+        if owner is not None:
+            prefix, enterprise = owner
+        elif identifier.scheme is Scheme.HANDLE:  # a handle has one candidate: this is asked ten thousand times a second
             prefix = identifier.prefix
             enterprise = await self._store.enterprise_of(prefix)
         else:

@@ -9,7 +9,7 @@ MOST_OWNERS = 200
 OTHERS = "other"
 REFUSED = "refused"
 """The face of what is answered 429."""
-FACES = ("handle", "page", "json", "api", REFUSED)
+FACES = ("handle", "page", "json", "link", "api", REFUSED)
 
 
 class Shown:

@@ -36,6 +36,8 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     """The identifier that it hangs on, where everybody gets the same until that changes."""
     owner: str = ""
     """The prefix that it is counted under."""
+    also: tuple[str, ...] = ()
+    """Further identifiers that it hangs on."""
 
     def fields(self) -> list[tuple[bytes, bytes]]:
         """All header fields in their order, the security headers added."""

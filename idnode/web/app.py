@@ -22,6 +22,7 @@ from idnode.web import (
     operations,
     people,
     prefixes,
+    resolver_description,
     subscriptions,
     templates,
     usage,
@@ -35,7 +36,8 @@ from idnode.web.requests import permit
 _ABOUT = """Registers identifiers, resolves them, and keeps the trace of each product (EPCIS 2.0).
 
 Besides what is listed here, every identifier has its own address, `/{prefix}/{suffix}` (a page, or JSON by `Accept`), and answers
-the Handle JSON API at `/api/handles/{prefix}/{suffix}`."""
+the Handle JSON API at `/api/handles/{prefix}/{suffix}`. A GS1 key's address is a Digital Link: it redirects to the
+registered link of `linkType`, or answers the linkset (`linkType=linkset`)."""
 
 
 PARTS = (
@@ -46,6 +48,7 @@ PARTS = (
     subscriptions,
     usage,
     identifiers,
+    resolver_description,
     jobs,
     templates,
     events,

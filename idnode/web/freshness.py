@@ -15,6 +15,8 @@ from idnode.web.answers import Answer, Headers
 _LONGEST_S = 31_536_000
 """A year: what caches take for ever (RFC 9111, 1.2.2 lets them cut it)."""
 REVALIDATE: Headers = ((b"cache-control", b"no-cache"),)
+VARY = (b"vary", b"Accept, Accept-Language, Authorization")
+"""What the answer at an identifier's address hangs on."""
 _OF_THE_HOUSE: Headers = ((b"cache-control", b"private, no-cache"),)
 _KEPT_BY_304 = frozenset({b"cache-control", b"vary", b"etag", b"access-control-allow-origin"})
 

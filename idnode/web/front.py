@@ -26,14 +26,15 @@ from idnode.operations.meter import REFUSED
 from idnode.resolver import Resolution, Resolver, Verdict
 from idnode.store.base import StoreError
 from idnode.web.answers import CLOSED_POLICY, OPEN_TO_ALL_SITES, SECURITY, Answer, problem_answer
-from idnode.web.freshness import REVALIDATE, etag, is_unchanged, lifetime, tagged, unchanged
+from idnode.web.digital_link import DIGITAL_LINKS, asked_of, link_answer
+from idnode.web.freshness import REVALIDATE, VARY, etag, is_unchanged, lifetime, tagged, unchanged
 from idnode.web.handle_json import ResponseCode, handle_answer
 from idnode.web.handle_json import refusal as handle_refusal
 from idnode.web.manner import Manner, manner_of
 from idnode.web.negotiation import Face
 from idnode.web.node import COUNTED, Node, store_problem
 from idnode.web.page import bad_identifier_page, resolution_page
-from idnode.web.pages.language import choose_language
+from idnode.web.pages.language import Language, choose_language
 from idnode.web.problems import Problem, bad_request, too_many
 from idnode.web.resolution_json import refusal, resolution_json
 
@@ -134,9 +135,9 @@ class Front:
         try:
             if path.startswith(HANDLES):
                 return await self._handle(path[len(HANDLES) :], query, manner)
-            if manner.face is Face.PAGE:
-                return await self._page(path[1:], query, manner)
-            return await self._resolution(path[1:], query, manner)
+            if path.startswith(DIGITAL_LINKS):
+                return await self._digital_link(path[1:], query, manner)
+            return await self._own(path[1:], query, manner)
         except Problem as problem:
             return problem_answer(problem)
         except StoreError as error:
@@ -152,33 +153,59 @@ class Front:
         caller, resolution = await self._resolve(identifier, fields, manner)
         return _kept(handle_answer(resolution, asked, fields, anonymous=caller is ANYBODY), resolution, caller)
 
-    async def _resolution(self, encoded: bytes, query: bytes, manner: Manner) -> Answer:
-        try:
-            identifier = parse_encoded(encoded)
-        except InvalidIdentifier as error:
-            raise bad_request(str(error)) from error
-        caller, resolution = await self._resolve(identifier, _fields(query), manner)
-        vary = (b"vary", b"Accept, Accept-Language, Authorization")
-        if resolution.verdict is not Verdict.FOUND:
-            refused = problem_answer(refusal(resolution))
-            answer = msgspec.structs.replace(refused, headers=(*refused.headers, *REVALIDATE, vary))
-        else:
-            body = msgspec.json.encode(resolution_json(resolution, self._node.resolver))
-            kept = lifetime(resolution.values, anonymous=caller is ANYBODY)
-            headers = (OPEN_TO_ALL_SITES, vary, *kept, (b"etag", etag(body)))
-            answer = Answer(HTTPStatus.OK, body, b"application/json", headers)
-        return _kept(answer, resolution, caller)
-
-    async def _page(self, encoded: bytes, query: bytes, manner: Manner) -> Answer:
+    async def _own(self, encoded: bytes, query: bytes, manner: Manner) -> Answer:
+        """The node's own page or JSON."""
         fields = _fields(query)
-        language = choose_language(manner.accept_language, fields.get("lang", [None])[-1])
-        try:
-            identifier = parse_encoded(encoded)
-        except InvalidIdentifier:
-            return bad_identifier_page(self._node, unquote_to_bytes(encoded).decode("utf-8", "replace"), language)
+        identifier = self._identifier(encoded, fields, manner, as_page=manner.face is Face.PAGE)
+        if isinstance(identifier, Answer):
+            return identifier
         caller, resolution = await self._resolve(identifier, fields, manner)
-        page = await resolution_page(self._node, resolution, language)
-        return _kept(tagged(page) if page.status == HTTPStatus.OK else page, resolution, caller)
+        return _kept(await self._own_answer(resolution, caller, fields, manner), resolution, caller)
+
+    async def _digital_link(self, encoded: bytes, query: bytes, manner: Manner) -> Answer:
+        fields = _fields(query)
+        asked = asked_of(query, fields, manner)
+        as_page = manner.face is Face.PAGE and not asked.linkset
+        identifier = self._identifier(encoded.removesuffix(b"/"), fields, manner, as_page=as_page)
+        if isinstance(identifier, Answer):
+            return identifier
+        caller = await self._node.caller(manner.authorization)
+        levels = await self._node.resolver.resolve_levels(identifier, caller, _moment(fields))
+        try:
+            answer = link_answer(levels, asked, self._node, anonymous=caller is ANYBODY)
+        except Problem as problem:
+            answer = _asked_again(problem)
+        if answer is None:
+            answer = await self._own_answer(levels[0], caller, fields, manner)
+        return _kept(answer, levels[0], caller, tuple([each.identifier.key for each in levels[1:]]))
+
+    def _identifier(
+        self, encoded: bytes, fields: Mapping[str, Sequence[str]], manner: Manner, *, as_page: bool
+    ) -> Identifier | Answer:
+        """The identifier, or the page for what is none.
+
+        Raises:
+            Problem: 400, where no page is wanted.
+        """
+        try:
+            return parse_encoded(encoded)
+        except InvalidIdentifier as error:
+            if not as_page:
+                raise bad_request(str(error)) from error
+            text = unquote_to_bytes(encoded).decode("utf-8", "replace")
+            return bad_identifier_page(self._node, text, _language(fields, manner))
+
+    async def _own_answer(
+        self, resolution: Resolution, caller: Caller, fields: Mapping[str, Sequence[str]], manner: Manner
+    ) -> Answer:
+        if manner.face is Face.PAGE:
+            page = await resolution_page(self._node, resolution, _language(fields, manner))
+            return tagged(page) if page.status == HTTPStatus.OK else page
+        if resolution.verdict is not Verdict.FOUND:
+            return _asked_again(refusal(resolution))
+        body = msgspec.json.encode(resolution_json(resolution, self._node.resolver))
+        kept = lifetime(resolution.values, anonymous=caller is ANYBODY)
+        return Answer(HTTPStatus.OK, body, b"application/json", (OPEN_TO_ALL_SITES, VARY, *kept, (b"etag", etag(body))))
 
     async def _resolve(
         self, identifier: Identifier, fields: Mapping[str, Sequence[str]], manner: Manner
@@ -194,17 +221,29 @@ def is_hot(path: bytes) -> bool:
 
 def face_of(path: bytes, manner: Manner) -> str:
     """How requests of this kind are called in metrics."""
-    return "handle" if path.startswith(HANDLES) else manner.face.value
+    if path.startswith(HANDLES):
+        return "handle"
+    return "link" if path.startswith(DIGITAL_LINKS) else manner.face.value
 
 
-def _kept(answer: Answer, resolution: Resolution, caller: Caller) -> Answer:
-    """The answer, marked with what it hangs on: the identifier alone, where the enterprise is public and nobody said who asks."""
+def _asked_again(problem: Problem) -> Answer:
+    """A refusal that caches have to ask for again."""
+    refused = problem_answer(problem)
+    return msgspec.structs.replace(refused, headers=(*refused.headers, *REVALIDATE, VARY))
+
+
+def _language(fields: Mapping[str, Sequence[str]], manner: Manner) -> Language:
+    return choose_language(manner.accept_language, fields.get("lang", [None])[-1])
+
+
+def _kept(answer: Answer, resolution: Resolution, caller: Caller, also: tuple[str, ...] = ()) -> Answer:
+    """The answer, marked with what it hangs on, the identifier and `also`, where the house is public and nobody said who asks."""
     enterprise = resolution.enterprise
     if enterprise is None:
         return answer
     common = caller is ANYBODY and enterprise.visibility is Visibility.PUBLIC
     key = resolution.identifier.key if common else None
-    return Answer(answer.status, answer.body, answer.media_type, answer.headers, key, resolution.prefix)
+    return Answer(answer.status, answer.body, answer.media_type, answer.headers, key, resolution.prefix, also)
 
 
 def _moment(fields: Mapping[str, Sequence[str]]) -> int | None:

@@ -18,7 +18,8 @@ from idnode.operations.meter import REFUSED
 from idnode.operations.report import Panel
 from idnode.store.base import Store, StoreError
 from idnode.web.answers import Answer, problem_answer
-from idnode.web.front import Front, face_of, is_hot
+from idnode.web.digital_link import DIGITAL_LINKS
+from idnode.web.front import HANDLES, Front, face_of, is_hot
 from idnode.web.hot_cache import AnswerCache, Kept
 from idnode.web.manner import Learned, Manner, Manners
 from idnode.web.problems import too_many
@@ -29,6 +30,8 @@ _MOST_OWNERS = 10_000
 _LONGEST_TARGET = 8192
 _VERSION = b" HTTP/1.1\r\n"
 _END = b"\r\n\r\n"
+_HANDLES = (HANDLES, b"/88.", b"/86.")
+"""Most requests: no Digital Link begins so."""
 
 
 class Owners:
@@ -106,7 +109,7 @@ class Hot:
         if answer.key is not None and self._keeps and not self._in_place and self.cache.forgotten == mark:
             kept = Kept(answer)
             kept.count = self.gauge.counter(face_of(target, manner), kept.owner, kept.status)
-            self.cache.keep(manner.variant, target, kept)
+            self.cache.keep(manner.variant, cache_target(target, manner), kept)
 
     def opening(self, status: int, fields: list[tuple[bytes, bytes]]) -> bytes:
         """The status line and the fields of every answer, which uvicorn renews each second."""
@@ -137,7 +140,7 @@ class Hot:
     def find(self, learned: Learned, target: bytes) -> Kept | None:
         """The answer; None where the request has to go uvicorn's way."""
         manner = learned.manner
-        kept = self.cache.find(learned.variant, target) if manner.authorization is None else None
+        kept = self.cache.find(learned.variant, cache_target(target, manner)) if manner.authorization is None else None
         if kept is None:
             kept = self._make(learned, target)
         if kept is None or manner.if_none_match is None:
@@ -158,7 +161,7 @@ class Hot:
         kept = Kept(answer)
         kept.count = self._counter(path, learned, kept)
         if answer.key is not None and self._keeps:
-            self.cache.keep(learned.variant, target, kept)
+            self.cache.keep(learned.variant, cache_target(target, learned.manner), kept)
         return kept
 
     def _counter(self, target: bytes, learned: Learned, kept: Kept) -> list[int]:
@@ -175,6 +178,13 @@ class Hot:
             return None
         answering.close()  # it suspended, against what was said of the store
         return None
+
+
+def cache_target(target: bytes, manner: Manner) -> bytes:
+    """What answers are kept by: of a Digital Link all that is accepted, by which links are chosen, and not its variant alone."""
+    if target.startswith(_HANDLES) or not target.startswith(DIGITAL_LINKS):
+        return target
+    return target + manner.wants
 
 
 def take_request(data: bytes, position: int, manners: Manners) -> tuple[bool, bytes, Learned, int] | None:

@@ -10,16 +10,19 @@ from idnode.web.manner import VARIANTS
 
 _OVERHEAD = 700
 """Bytes that an entry takes beside its text: measured with tracemalloc, rounded up."""
+_OVERHEAD_OF_MORE = 250
+"""For each further identifier that it hangs on: likewise."""
 
 
 class Kept:
     """An answer as bytes that lack only the status line and the fields that every answer bears."""
 
-    __slots__ = ("_answer", "_unchanged", "count", "head", "key", "owner", "status", "whole")
+    __slots__ = ("_answer", "_unchanged", "also", "count", "head", "key", "owner", "status", "whole")
 
     def __init__(self, answer: Answer) -> None:
         self.status = int(answer.status)
         self.key = answer.key
+        self.also = answer.also
         self.owner = answer.owner
         self.head = answer.head()
         """For HEAD."""
@@ -54,8 +57,9 @@ class _Generation:
     def add(self, variant: int, target: bytes, kept: Kept) -> None:
         assert kept.key is not None
         self.answers[variant][target] = kept
-        self.targets.setdefault(kept.key, []).append(target)
-        self.bytes += len(kept.whole) + len(kept.head) + len(target) + _OVERHEAD
+        for key in (kept.key, *kept.also) if kept.also else (kept.key,):
+            self.targets.setdefault(key, []).append(target)
+        self.bytes += len(kept.whole) + len(kept.head) + len(target) + _OVERHEAD + _OVERHEAD_OF_MORE * len(kept.also)
 
     def forget(self, key: str) -> None:
         for target in self.targets.pop(key, ()):

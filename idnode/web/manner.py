@@ -29,9 +29,12 @@ class Manner(msgspec.Struct, frozen=True):
     face: Face
     language: Language
     """Without what `?lang=` says."""
+    accept: str | None
     accept_language: str | None
     authorization: str | None
     if_none_match: str | None
+    wants: bytes = b""
+    """Accept and Accept-Language, each behind a character that no target has in it."""
 
     @property
     def variant(self) -> int:
@@ -46,13 +49,15 @@ def manner_of(headers: Iterable[tuple[bytes, bytes]]) -> Manner:
         if name in _READ:
             text = value.decode("latin-1")
             found[name] = f"{found[name]}, {text}" if name in found else text
-    accept_language = found.get(b"accept-language")
+    accept, accept_language = found.get(b"accept"), found.get(b"accept-language")
     return Manner(
-        choose_face(found.get(b"accept")),
+        choose_face(accept),
         choose_language(accept_language, None),
+        accept,
         accept_language,
         found.get(b"authorization"),
         found.get(b"if-none-match"),
+        f"\n{accept or ''}\n{accept_language or ''}".encode("latin-1"),
     )
 
 

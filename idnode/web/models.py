@@ -6,6 +6,7 @@ from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+from pydantic.alias_generators import to_camel
 
 from config.settings import Name
 from idnode.links import MOST_LINKS, normal_links
@@ -229,3 +230,23 @@ class HealthAnswer(BaseModel):
     """The node answers."""
 
     status: Literal["ok"]
+
+
+class SupportedLinkTypes(BaseModel):
+    """A vocabulary of link types."""
+
+    namespace: str
+    prefix: str
+
+
+class ResolverAnswer(BaseModel):
+    """What a resolver of GS1 Digital Links can do, in GS1's names."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+    name: str
+    resolver_root: str = Field(description="What stands before a Digital Link's path.")
+    supported_primary_keys: list[str] = Field(description="Application identifiers of the keys that are resolved.")
+    supported_link_type: list[SupportedLinkTypes]
+    link_type_default_can_be_linkset: bool = Field(description="Whether a linkset may be what is answered to who names no type.")
+    json_ld_context_location: str

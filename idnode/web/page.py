@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from zoneinfo import ZoneInfo
@@ -14,7 +15,7 @@ from idnode.web.answers import Answer
 from idnode.web.node import Node
 from idnode.web.pages import rendering
 from idnode.web.pages.language import Language
-from idnode.web.pages.model import CycleValue, ProductPage
+from idnode.web.pages.model import Choice, CycleValue, ProductPage
 
 MEDIA_TYPE = b"text/html; charset=utf-8"
 _POLICY = (b"content-security-policy", rendering.CONTENT_SECURITY_POLICY.encode())
@@ -44,6 +45,14 @@ async def resolution_page(node: Node, resolution: Resolution, language: Language
 def bad_identifier_page(node: Node, text: str, language: Language) -> Answer:
     """The page for text that is no identifier."""
     return page(rendering.render_bad_identifier(text, language, node_name(node)), language, HTTPStatus.BAD_REQUEST)
+
+
+def choice_page(
+    node: Node, resolution: Resolution, choices: Sequence[Choice], switch: Mapping[Language, str], language: Language
+) -> Answer:
+    """The page on which a reader chooses one of an identifier's links."""
+    text = rendering.render_choice(str(resolution.identifier), choices, switch, language, node_name(node))
+    return page(text, language, HTTPStatus.MULTIPLE_CHOICES)
 
 
 def home_page(node: Node, language: Language) -> Answer:

@@ -54,6 +54,8 @@ _SECRET_VIEW = _of(Role.AUDITOR, Role.OWNER, own="enterprise")
 RIGHTS: Mapping[tuple[str, str], Right] = {
     ("GET", "/healthz"): ANYBODY,
     ("GET", "/readyz"): ANYBODY,
+    ("GET", "/.well-known/gs1resolver"): ANYBODY,
+    ("OPTIONS", "/.well-known/gs1resolver"): ANYBODY,
     ("GET", METRICS): _of(Role.AUDITOR),
     ("GET", "/v1/statistics"): _of(Role.AUDITOR, *_HOUSE),
     ("POST", "/v1/store/hold"): _ADMIN,

@@ -69,6 +69,16 @@ class TestCache:
         cache.forget(["P1"])
         assert cache.find(0, b"/P1") is None
 
+    def test_what_hangs_on_several_is_forgotten_with_each(self) -> None:
+        for changed in ("item", "lot", "product"):
+            cache = AnswerCache(100_000)
+            answer = Answer(HTTPStatus.TEMPORARY_REDIRECT, b"", b"", key="item", also=("lot", "product"))
+            cache.keep(0, b"/item", Kept(answer))
+            cache.keep(0, b"/lot", self.kept("lot"))
+            cache.forget([changed])
+            assert cache.find(0, b"/item") is None
+            assert (cache.find(0, b"/lot") is None) is (changed == "lot")
+
     def test_an_answer_larger_than_the_room_is_not_kept(self) -> None:
         cache = AnswerCache(10_000)
         cache.keep(0, b"/large", self.kept("large", 50_000))
@@ -101,6 +111,34 @@ async def test_a_change_is_seen_by_the_next_who_asks(client: Client, house: Hous
     made = await house.post("/v1/identifiers", "registrar", {"handle": "88.100.1/P2", "values": []})
     assert made.status_code == 201
     assert b" 200 " in await ask(client, GET.replace(b"P1", b"P2"))
+
+
+async def test_a_redirect_is_kept_for_each_wish_until_any_level_changes(client: Client, house: House) -> None:
+    def pip(where: str) -> list[dict[str, object]]:
+        return [
+            {"relation": "gs1:pip", "href": f"https://example.cn/{where}/{each}", "title": "t", "languages": [each]}
+            for each in ("zh", "en", "fr")
+        ]
+
+    async def led(language: str) -> bytes:
+        request = f"GET /01/09506000134352/10/L/21/S?linkType=gs1:pip HTTP/1.1\r\nAccept-Language: {language}\r\n\r\n"
+        answer = await ask(client, request.encode())
+        assert answer.startswith(b"HTTP/1.1 307 ")
+        return answer.split(b"location: ")[1].partition(b"?")[0]
+
+    assert (await house.post("/v1/enterprises/pumpworks/prefixes", "admin", {"prefix": "gs1:9506000"})).status_code == 201
+    for path, where in (
+        ("01/09506000134352", "product"),
+        ("01/09506000134352/10/L", "lot"),
+        ("01/09506000134352/10/L/21/S", "item"),
+    ):
+        order = {"handle": f"gs1:{path}", "values": [], "typed_links": pip(where)}
+        assert (await house.post("/v1/identifiers", "registrar", order)).status_code == 201
+        for _ in range(2):
+            for language in ("zh", "en", "fr", "en-GB"):
+                assert await led(language) == f"https://example.cn/{where}/{language[:2]}".encode()
+    assert client.hot is not None
+    assert client.hot.cache.hits == 12
 
 
 async def test_who_owns_a_prefix_and_that_nobody_does_is_looked_up_once_until_it_changes(

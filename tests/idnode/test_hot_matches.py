@@ -94,6 +94,30 @@ ODD = [
     b"NONSENSE",
     b"",
 ]
+PRODUCT_LINKS = [
+    {"relation": "gs1:defaultLink", "href": "https://example.cn/", "title": "t"},
+    {"relation": "gs1:pip", "href": "https://example.cn/zh", "title": "t", "languages": ["zh"]},
+    {"relation": "gs1:pip", "href": "https://example.cn/en", "title": "t", "languages": ["en"]},
+]
+LINKED_TARGETS = [
+    "/01/09506000134352",
+    "/01/09506000134352/?a=%0D%0A",
+    "/01/09506000134352/21/none?linkType=gs1:pip",
+    "/01/09506000134352?linkType=linkset",
+    "/01/09506000134352?linkType=gs1:faqs",
+    "/01/09506000134352/foo",
+    "/gs1:01/09506000134352",
+]
+LINKED_FIELDS = [
+    "",
+    "Accept: text/html, */*;q=0.1\r\nAccept-Language: zh\r\n",
+    "Accept: text/html, */*;q=0.1\r\nAccept-Language: zh;q=0.1, en;q=0.2\r\n",
+    "Accept: text/html\r\n",
+    "Accept: application/json\r\n",
+    "Accept: application/linkset+json\r\n",
+    "Accept: application/linkset+json\r\nIf-None-Match: *\r\n",
+    "Authorization: Bearer {reader}\r\n",
+]
 PLAIN = b"GET /api/handles/88.100.1/P1 HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -139,6 +163,18 @@ async def test_every_kind_of_request_is_answered_alike(both: Both) -> None:
     assert statuses == {b"200", b"304", b"400", b"401", b"403", b"404", b"405"}
     assert both.hot.hot is not None
     assert both.hot.hot.cache.hits > 100
+
+
+async def test_digital_links_are_answered_alike(both: Both) -> None:
+    house, prefix = both.house, {"prefix": "gs1:9506000"}
+    assert (await house.post("/v1/enterprises/pumpworks/prefixes", "admin", prefix)).status_code == 201
+    order = {"handle": "gs1:01/09506000134352", "values": VALUES, "typed_links": PRODUCT_LINKS}
+    assert (await house.post("/v1/identifiers", "registrar", order)).status_code == 201
+    statuses = set()
+    for method, target, fields in itertools.product(("GET", "HEAD"), LINKED_TARGETS, LINKED_FIELDS):
+        request = f"{method} {target} HTTP/1.1\r\n{both.fields(fields)}\r\n".encode("latin-1")
+        statuses.add((await both.compare(request))[9:12])
+    assert statuses == {b"200", b"300", b"304", b"307", b"400", b"404"}
 
 
 async def test_odd_requests_are_answered_alike_and_so_is_what_comes_before_and_after_them(both: Both) -> None:

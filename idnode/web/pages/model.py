@@ -42,3 +42,13 @@ class ProductPage:
     cycle: tuple[CycleValue, ...]
     other_values: tuple[tuple[str, str], ...]
     """Further handle values that anyone may read: (type, text)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of several links."""
+
+    title: str
+    address: str
+    detail: str = ""
+    """Its languages, media type and contexts, as they are registered."""

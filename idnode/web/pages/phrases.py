@@ -36,6 +36,8 @@ PHRASES: Mapping[str, Phrase] = MappingProxyType(
         "barred_status": Phrase("企业已暂停", "Enterprise suspended"),
         "chart_heading": Phrase("范围图", "Ranges"),
         "chart_title": Phrase("各项测量值在制造过程中的范围", "The range of each measured quantity while this product was made"),
+        "choice_heading": Phrase("这个标识有多个链接", "This identifier leads to several places"),
+        "choice_status": Phrase("请选择", "Please choose"),
         "constant": Phrase("恒定 {value}", "constant {value}"),
         "cycle_heading": Phrase("制造过程数据", "Process data"),
         "cycle_intro": Phrase("制造这件产品时，设备上实际测得的数值。", "Measured on the machine while this product was made."),

@@ -23,7 +23,7 @@ from idnode.web.pages import links
 from idnode.web.pages.chart import draw_chart
 from idnode.web.pages.figures import figures_of, write_count, write_figure
 from idnode.web.pages.language import Language
-from idnode.web.pages.model import CycleValue, ProductPage
+from idnode.web.pages.model import Choice, CycleValue, ProductPage
 from idnode.web.pages.moments import write_moment
 from idnode.web.pages.phrases import PHRASES, phrases
 from idnode.web.pages.quantities import label, unit_symbol
@@ -147,6 +147,14 @@ def render_withdrawn(handle: str, language: Language, node: Mapping[str, str], r
         for_ever=for_ever,
         reason=reason,
     )
+
+
+def render_choice(
+    handle: str, choices: Sequence[Choice], switch: Mapping[Language, str], language: Language, node: Mapping[str, str]
+) -> str:
+    """The page on which a reader chooses one of several links (300). `switch`: where this page is in each language, as a path."""
+    shown = [choice for choice in choices if links.web_address(choice.address) is not None]
+    return _render("choice.html", language, node, switch, handle=handle, spelled_out=_spelled_out(handle), choices=shown)
 
 
 def render_bad_identifier(text: str, language: Language, node: Mapping[str, str]) -> str:

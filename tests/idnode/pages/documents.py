@@ -7,10 +7,11 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
 
 from idnode.web.pages.language import Language
-from idnode.web.pages.model import ProductPage
+from idnode.web.pages.model import Choice, ProductPage
 from idnode.web.pages.rendering import (
     render_bad_identifier,
     render_barred,
+    render_choice,
     render_forbidden,
     render_home,
     render_not_found,
@@ -21,6 +22,11 @@ from tests.idnode.pages.products import HOSTILE, LONG, NODE, ORDINARY, PRODUCTS,
 
 Render = Callable[[Language], str]
 VOID = frozenset({"meta", "input", "wbr", "link", "br", "img"})
+
+
+CHOICES = [Choice("产品信息", "https://example.cn/zh", "zh"), Choice("Product", "https://example.cn/en")]
+HOSTILE_CHOICES = [Choice(SCRIPT, "https://example.cn/?a=1&b=%22", SCRIPT), Choice("t", "javascript:alert(1)")]
+SWITCH = {each: f"/01/09506000134352?linkType=gs1%3Apip&lang={each}" for each in Language}
 
 
 def _product(page: ProductPage) -> Render:
@@ -38,6 +44,8 @@ PAGES: dict[str, Render] = {
     "forbidden-hostile": lambda language: render_forbidden(HOSTILE.handle, language, HOSTILE.node),
     "barred": lambda language: render_barred(ORDINARY.handle, "", language, NODE),
     "barred-hostile": lambda language: render_barred(HOSTILE.handle, SCRIPT, language, HOSTILE.node),
+    "choice": lambda language: render_choice(ORDINARY.handle, CHOICES, SWITCH, language, NODE),
+    "choice-hostile": lambda language: render_choice(HOSTILE.handle, HOSTILE_CHOICES, SWITCH, language, HOSTILE.node),
     "retired": lambda language: render_withdrawn(ORDINARY.handle, language, NODE, "scrapped", for_ever=True),
     "retired-hostile": lambda language: render_withdrawn(HOSTILE.handle, language, HOSTILE.node, SCRIPT, for_ever=True),
     "suspended": lambda language: render_withdrawn(LONG.handle, language, NODE, None, for_ever=False),
