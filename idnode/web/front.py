@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from epcis.timestamps import to_epoch_ms
 from idnode.access import ANYBODY, Caller
 from idnode.enterprise import Visibility
+from idnode.handle.codes import ResponseCode
 from idnode.identifier import PATH_STARTS, Identifier, InvalidIdentifier, parse_encoded
 from idnode.operations.limits import caller_key
 from idnode.operations.meter import REFUSED
@@ -28,7 +29,7 @@ from idnode.store.base import StoreError
 from idnode.web.answers import CLOSED_POLICY, OPEN_TO_ALL_SITES, SECURITY, Answer, problem_answer
 from idnode.web.digital_link import DIGITAL_LINKS, asked_of, link_answer
 from idnode.web.freshness import REVALIDATE, VARY, etag, is_unchanged, lifetime, tagged, unchanged
-from idnode.web.handle_json import ResponseCode, handle_answer
+from idnode.web.handle_json import handle_answer
 from idnode.web.handle_json import refusal as handle_refusal
 from idnode.web.manner import Manner, manner_of
 from idnode.web.negotiation import Face

@@ -7,47 +7,17 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from enum import IntEnum
 from http import HTTPStatus
 
 import msgspec
 
+from idnode.handle.codes import ResponseCode
+from idnode.handle.verdicts import refusal_of, status_of
 from idnode.record import Format, HandleValue
 from idnode.resolver import Resolution, Verdict, matching
 from idnode.web.answers import OPEN_TO_ALL_SITES, Answer, Headers
 from idnode.web.freshness import REVALIDATE, etag, lifetime
 
-
-class ResponseCode(IntEnum):
-    """Handle protocol response codes."""
-
-    SUCCESS = 1
-    ERROR = 2
-    HANDLE_NOT_FOUND = 100
-    INVALID_HANDLE = 102
-    VALUES_NOT_FOUND = 200
-    NOT_RESPONSIBLE = 301
-    INSUFFICIENT_PERMISSIONS = 401
-    AUTHENTICATION_NEEDED = 402
-
-
-_STATUS = {
-    ResponseCode.SUCCESS: 200,
-    ResponseCode.ERROR: 400,
-    ResponseCode.HANDLE_NOT_FOUND: 404,
-    ResponseCode.INVALID_HANDLE: 400,
-    ResponseCode.VALUES_NOT_FOUND: 200,
-    ResponseCode.NOT_RESPONSIBLE: 400,
-    ResponseCode.INSUFFICIENT_PERMISSIONS: 403,
-    ResponseCode.AUTHENTICATION_NEEDED: 401,
-}
-_REFUSALS = {
-    Verdict.UNKNOWN: ResponseCode.HANDLE_NOT_FOUND,
-    Verdict.ANONYMOUS: ResponseCode.AUTHENTICATION_NEEDED,
-    Verdict.FORBIDDEN: ResponseCode.INSUFFICIENT_PERMISSIONS,
-    Verdict.BARRED: ResponseCode.NOT_RESPONSIBLE,
-    Verdict.WITHDRAWN: ResponseCode.VALUES_NOT_FOUND,
-}
 _OK = int(HTTPStatus.OK)
 _MEDIA_TYPE = b"application/json;charset=UTF-8"
 _encoder = msgspec.json.Encoder()
@@ -67,8 +37,8 @@ def handle_answer(resolution: Resolution, asked: str, query: Mapping[str, Sequen
     """
     pretty = _is_on(query.get("pretty"))
     if resolution.verdict is not Verdict.FOUND:
-        message = resolution.enterprise.bar(0) if resolution.verdict is Verdict.BARRED and resolution.enterprise else None
-        return refusal(_REFUSALS[resolution.verdict], asked, message, pretty=pretty)
+        code, message = refusal_of(resolution)
+        return refusal(code, asked, message, pretty=pretty)
     if not query:
         return _found(resolution.values, asked, pretty=False, anonymous=anonymous)
     indexes = query.get("index", ())
@@ -128,7 +98,7 @@ def _moment(epoch_s: int) -> str:
 
 def _answer(whole: _Body, *, pretty: bool, kept: Headers = REVALIDATE) -> Answer:
     body = _indented(whole) if pretty else _encoder.encode(whole)
-    status = _STATUS[whole.response_code]
+    status = status_of(whole.response_code)
     more: Headers = ()
     if status == _OK:
         more = ((b"etag", etag(body)),)

@@ -1,0 +1,135 @@
+"""Handle values on the wire, and the data of the predefined types (HS_ADMIN, HS_VLIST, HS_SITE, keys). Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import struct
+from collections.abc import Callable
+from struct import Struct
+from typing import Any
+
+import msgspec
+
+from idnode.handle.codes import MOST_HANDLE_BYTES, MOST_MESSAGE_BYTES, MOST_VALUES
+from idnode.handle.fields import BadMessage, Reader, int4, octets
+from idnode.handle.site import pack_site, site_of
+from idnode.record import Data, Format, HandleValue, Reference
+
+RELATIVE, ABSOLUTE = 0, 1
+"""Kinds of TTL: seconds, or a moment."""
+_FIXED = Struct(">IIBIB")
+_LARGEST = 0xFFFFFFFF
+_LEAST_VALUE = 26
+"""Bytes of a value with nothing in it."""
+_ADMIN_BITS = 12
+_REFUSED = (KeyError, TypeError, ValueError, AttributeError, struct.error, binascii.Error)
+
+
+class WireValue(msgspec.Struct, frozen=True, gc=False):
+    """A value as it stands on the wire."""
+
+    index: int
+    type: str
+    data: bytes
+    ttl: int = 86_400
+    ttl_kind: int = RELATIVE
+    timestamp_s: int = 0
+    permissions: int = 0x0E
+    references: tuple[Reference, ...] = ()
+
+    def pack(self) -> bytes:
+        """index4 timestamp4 ttlType1 ttl4 permissions1 type data references."""
+        return b"".join(
+            (
+                _FIXED.pack(self.index, self.timestamp_s, self.ttl_kind, self.ttl, self.permissions),
+                octets(self.type.encode()),
+                octets(self.data),
+                int4(len(self.references)),
+                *(octets(each.handle.encode()) + int4(each.index) for each in self.references),
+            )
+        )
+
+
+def read_value(reader: Reader) -> WireValue:
+    """Read one value.
+
+    Raises:
+        BadMessage
+    """
+    index, timestamp_s, ttl_kind, ttl, permissions = reader.int4(), reader.int4(), reader.int1(), reader.int4(), reader.int1()
+    if ttl_kind not in (RELATIVE, ABSOLUTE):
+        raise BadMessage(f"a TTL of kind {ttl_kind}")
+    kind = reader.text(MOST_HANDLE_BYTES)
+    data = reader.octets(MOST_MESSAGE_BYTES)
+    references = [Reference(reader.text(MOST_HANDLE_BYTES), reader.int4()) for _ in range(reader.count(8))]
+    return WireValue(index, kind, data, ttl, ttl_kind, timestamp_s, permissions, tuple(references))
+
+
+def read_values(reader: Reader) -> tuple[WireValue, ...]:
+    """Read a count and as many values, at most those of one handle.
+
+    Raises:
+        BadMessage
+    """
+    return tuple([read_value(reader) for _ in range(reader.count(_LEAST_VALUE, MOST_VALUES))])
+
+
+def on_wire(value: HandleValue) -> WireValue:
+    """A value of a record as it stands on the wire."""
+    return WireValue(
+        value.index & _LARGEST,
+        value.type,
+        data_bytes(value.data),
+        min(value.ttl_s, _LARGEST),
+        RELATIVE,
+        min(value.timestamp_ms // 1000, _LARGEST),
+        value.permissions & 0x0F,
+        value.references,
+    )
+
+
+def data_bytes(data: Data) -> bytes:
+    """A value's data as bytes. What its format can't say, which only a store that nobody checked holds, is its JSON."""
+    try:
+        return _PACKERS[data.format](data.value)
+    except _REFUSED:
+        return json.dumps(data.value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+
+
+def _text(value: Any) -> bytes:
+    encoded: bytes = value.encode()
+    return encoded
+
+
+def _admin(value: Any) -> bytes:
+    """HS_ADMIN: permissions2 handle index4; in JSON permissions are twelve characters, the leftmost the highest bit."""
+    permissions = value["permissions"]
+    if len(permissions) != _ADMIN_BITS:
+        raise ValueError(permissions)
+    return int(permissions, 2).to_bytes(2, "big") + octets(value["handle"].encode()) + int4(value["index"])
+
+
+def _handle_list(value: Any) -> bytes:
+    """HS_VLIST: a count, and handle and index of each."""
+    return int4(len(value)) + b"".join(octets(each["handle"].encode()) + int4(each["index"]) for each in value)
+
+
+def _key(value: Any) -> bytes:
+    """An RSA key in JSON (RFC 7518, 6.3.1): name, flags2, exponent, modulus."""
+    if value["kty"] != "RSA":
+        raise ValueError(value["kty"])
+    exponent, modulus = (base64.urlsafe_b64decode(value[name] + "=" * (-len(value[name]) % 4)) for name in ("e", "n"))
+    return octets(b"RSA_PUB_KEY") + b"\0\0" + octets(exponent) + octets(modulus)
+
+
+_PACKERS: dict[Format, Callable[[Any], bytes]] = {
+    Format.STRING: _text,
+    Format.BASE64: lambda value: base64.b64decode(value, validate=True),
+    Format.HEX: bytes.fromhex,
+    Format.ADMIN: _admin,
+    Format.VLIST: _handle_list,
+    Format.SITE: lambda value: pack_site(site_of(value)),
+    Format.KEY: _key,
+}

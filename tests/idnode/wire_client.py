@@ -1,0 +1,208 @@
+"""A Handle client of the tests' own, written from the layout of the wire protocol alone; it shares nothing with the node's codec.
+
+Everything that it reads it holds against the layout: lengths, counts, what is left over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+RESOLUTION, GET_SITE_INFO = 1, 2
+CERT, PUBL, KPAL, RRDG = 0x40000000, 0x01000000, 0x02000000, 0x00800000
+TRUNCATED = 0x20
+DIGESTS = {1: hashlib.md5, 2: hashlib.sha1, 3: hashlib.sha256}
+DIGEST_BYTES = {1: 16, 2: 20, 3: 32}
+
+
+def number(value: int, size: int = 4) -> bytes:
+    return value.to_bytes(size, "big")
+
+
+def counted(value: bytes) -> bytes:
+    return number(len(value)) + value
+
+
+def asking(handle: str | bytes, indexes: Sequence[int] = (), types: Sequence[str] = ()) -> bytes:
+    """The body of RESOLUTION."""
+    named = handle.encode() if isinstance(handle, str) else handle
+    kinds = b"".join(counted(kind.encode()) for kind in types)
+    return counted(named) + number(len(indexes)) + b"".join(map(number, indexes)) + number(len(types)) + kinds
+
+
+@dataclass
+class Request:
+    """A request, field by field."""
+
+    body: bytes
+    operation: int = RESOLUTION
+    flags: int = PUBL
+    request_id: int = 0x11223344
+    version: tuple[int, int] = (2, 11)
+    suggested: tuple[int, int] = (2, 11)
+    envelope_flags: int = 0
+    session: int = 0
+    serial: int = 0
+    recursion: int = 0
+    expiration: int = 0x6A000000
+    credential: bytes = b""
+
+    @property
+    def digested(self) -> bytes:
+        """Header and body."""
+        head = number(self.operation) + number(0) + number(self.flags) + number(self.serial, 2)
+        head += number(self.recursion, 1) + number(0, 1) + number(self.expiration) + number(len(self.body))
+        return head + self.body
+
+    @property
+    def message(self) -> bytes:
+        """All behind the envelope."""
+        return self.digested + counted(self.credential)
+
+    def envelope(self, length: int, sequence: int = 0, flags: int = 0) -> bytes:
+        head = bytes([*self.version, self.envelope_flags | flags | self.suggested[0], self.suggested[1]])
+        return head + number(self.session) + number(self.request_id) + number(sequence) + number(length)
+
+    def packed(self) -> bytes:
+        """As TCP has it, and UDP where it fits."""
+        return self.envelope(len(self.message)) + self.message
+
+    def cut(self) -> list[bytes]:
+        """As UDP has what doesn't fit: parts of 492 bytes, each marked."""
+        whole = self.message
+        pieces = [whole[start : start + 492] for start in range(0, len(whole), 492)]
+        return [self.envelope(len(whole), place, TRUNCATED) + piece for place, piece in enumerate(pieces)]
+
+
+class Fields:
+    """Reads fields; what is missing is a failure."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def take(self, count: int) -> bytes:
+        assert len(self.data) >= count, "the answer ends too early"
+        taken, self.data = self.data[:count], self.data[count:]
+        return taken
+
+    def number(self, size: int = 4) -> int:
+        return int.from_bytes(self.take(size), "big")
+
+    def counted(self) -> bytes:
+        return self.take(self.number())
+
+    def end(self) -> None:
+        assert not self.data, "the answer has more than its layout"
+
+
+@dataclass
+class Value:
+    """A value of an answer."""
+
+    index: int
+    type: str
+    data: bytes
+    ttl: int
+    permissions: int
+    timestamp: int
+    references: list[tuple[str, int]] = field(default_factory=list)
+
+
+@dataclass
+class Reply:
+    """An answer, field by field."""
+
+    version: tuple[int, int]
+    suggested: tuple[int, int]
+    session: int
+    request_id: int
+    operation: int
+    code: int
+    flags: int
+    serial: int
+    expiration: int
+    body: bytes
+    digest: tuple[int, bytes] | None = None
+
+    def values(self) -> list[Value]:
+        """Of a RESOLUTION that succeeded."""
+        assert self.code == 1, self.code
+        fields = Fields(self.body)
+        fields.counted()
+        found = [read_value(fields) for _ in range(fields.number())]
+        fields.end()
+        return found
+
+    def handle(self) -> bytes:
+        return Fields(self.body).counted()
+
+    def text(self) -> str:
+        """Of an error."""
+        fields = Fields(self.body)
+        message = fields.counted()
+        fields.end()
+        return message.decode()
+
+    def proves(self, request: Request) -> bool:
+        """Whether its digest is that of the request."""
+        assert self.digest is not None
+        kind, digest = self.digest
+        return DIGESTS[kind](request.digested).digest() == digest
+
+
+def read_value(fields: Fields) -> Value:
+    index, timestamp, kind, ttl, permissions = (fields.number(size) for size in (4, 4, 1, 4, 1))
+    assert kind == 0
+    made = Value(index, fields.counted().decode(), fields.counted(), ttl, permissions, timestamp)
+    made.references = [(fields.counted().decode(), fields.number()) for _ in range(fields.number())]
+    return made
+
+
+def read_reply(data: bytes) -> tuple[Reply, bytes]:
+    """The first answer of a stream, and the rest."""
+    fields = Fields(data)
+    major, minor, flags, suggested = (fields.number(1) for _ in range(4))
+    session, request_id, sequence, length = (fields.number() for _ in range(4))
+    assert sequence == 0
+    assert not flags & 0xFC
+    message = Fields(fields.take(length))
+    operation, code, op_flags, serial = message.number(), message.number(), message.number(), message.number(2)
+    message.take(2)
+    expiration, size = message.number(), message.number()
+    body = Fields(message.take(size))
+    assert message.counted() == b""
+    message.end()
+    digest = None
+    if op_flags & RRDG or code == 402:
+        kind = body.number(1)
+        digest = kind, body.take(DIGEST_BYTES[kind])
+    made = Reply(
+        (major, minor), (flags & 3, suggested), session, request_id, operation, code, op_flags, serial, expiration, body.data
+    )
+    made.digest = digest
+    return made, fields.data
+
+
+def read_replies(stream: bytes) -> list[Reply]:
+    """All answers of a stream."""
+    found = []
+    while stream:
+        reply, stream = read_reply(stream)
+        found.append(reply)
+    return found
+
+
+def join(datagrams: Iterable[bytes]) -> Reply:
+    """The answer that came in these parts, whatever their order."""
+    numbered = sorted((int.from_bytes(each[12:16], "big"), each) for each in datagrams)
+    assert [place for place, _ in numbered] == list(range(len(numbered)))
+    assert all(len(each) <= 512 for _, each in numbered)
+    heads = {each[:12] + each[16:20] for _, each in numbered}
+    assert len(heads) == 1, "the parts differ in their envelopes"
+    whole = b"".join(each[20:] for _, each in numbered)
+    first = numbered[0][1][:20]
+    assert int.from_bytes(first[16:20], "big") == len(whole)
+    reply, rest = read_reply(first + whole)
+    assert not rest
+    return reply
