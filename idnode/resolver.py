@@ -55,6 +55,10 @@ class Resolver:
         self._store = store
         self.base_url = base_url
 
+    def beside(self, store: Store) -> Resolver:
+        """The same from a store of this kind."""
+        return Resolver(store, self.base_url)
+
     def address(self, identifier: Identifier) -> str:
         """The identifier's public address."""
         return f"{self.base_url}/{identifier.path}"

@@ -167,6 +167,38 @@ class LimitSettings(Settings):
     """Seconds of the rate that may come at once."""
 
 
+class HandleSettings(Settings):
+    """The Handle wire protocol, on UDP and TCP. It has no TLS: what it tells is what anybody may read."""
+
+    address: Host | None = None
+    """The address on which it is spoken, such as 127.0.0.1 or 0.0.0.0; not at all when absent."""
+    port: int = Field(2641, ge=0, le=65_535)
+    """For both; 0 takes a free one."""
+    public_address: Host | None = None
+    """The IP address at which clients reach it, told by HS_SITE; else address."""
+    serial: int = Field(1, ge=0, le=65_535)
+    """The serial number of the site: one more whenever its address or port has changed, so that clients notice."""
+    idle_timeout_s: float = Field(300.0, gt=0, le=86_400)
+    """After so long without a request a connection is closed."""
+    udp_multiple: int = Field(20, ge=3, le=1000)
+    """An answer by UDP has at most so many times the bytes of its request; a longer one is to be asked for by TCP."""
+
+    @property
+    def reached_at(self) -> str:
+        """The address that clients are told."""
+        return self.public_address or self.address or ""
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """What is wrong though each field by itself is right."""
+        for name in ("address", "public_address"):
+            given = getattr(self, name)
+            if given is not None and not _is_address(given):
+                yield (name,), f"{given} is no IP address", "write an address, such as 127.0.0.1"
+        told = self.reached_at
+        if _is_address(told) and ipaddress.ip_address(told).is_unspecified:
+            yield ("public_address",), f"clients can't reach {told}", "write the address at which they reach the node"
+
+
 class IdnodeSettings(Settings):
     """A second-level identifier node."""
 
@@ -204,6 +236,8 @@ class IdnodeSettings(Settings):
     """How often anyone may ask."""
     operations: OperationsSettings = OperationsSettings()
     """What the node shows those who run it."""
+    handle: HandleSettings = HandleSettings()
+    """The Handle wire protocol."""
 
     @property
     def host(self) -> str:
@@ -227,6 +261,9 @@ class IdnodeSettings(Settings):
         elif reach is Exposure.NETWORK and self.exposure is Exposure.NETWORK and self.tls.mode is TlsMode.NONE:
             hint = "set tls, or exposure: network_without_tls where a proxy with TLS stands before the node"
             yield ("exposure",), "without TLS what clients send can be read on its way, tokens too", hint
+        if self.exposure is Exposure.LOOPBACK and _reach(self.handle.address or "localhost") is Exposure.NETWORK:
+            hint = "set exposure: network if that is meant"
+            yield ("handle", "address"), f"{self.handle.address} can be reached by other machines", hint
         if self.public_url is not None and not _is_base(self.public_url):
             yield ("public_url",), "is no address such as https://id.example.cn", "no path, no query, no slash at the end"
         if not _is_zone(self.time_zone):
@@ -258,6 +295,14 @@ def _reach(host: str) -> Exposure | None:
     except ValueError:
         return None
     return Exposure.LOOPBACK if loopback else Exposure.NETWORK
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_base(url: str) -> bool:

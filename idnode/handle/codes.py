@@ -13,6 +13,7 @@ MOST_ELEMENTS = 1_048_576
 """Of an array."""
 PORT = 2641
 VERSION = (2, 11)
+OLDEST_VERSION = (2, 1)
 OLD_VERSION = (2, 3)
 """What a peer speaks that doesn't say."""
 

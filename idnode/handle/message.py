@@ -11,7 +11,7 @@ from struct import Struct
 
 import msgspec
 
-from idnode.handle.codes import MOST_HANDLE_BYTES, MOST_MESSAGE_BYTES, OLD_VERSION, VERSION, ResponseCode
+from idnode.handle.codes import MOST_HANDLE_BYTES, MOST_MESSAGE_BYTES, OLD_VERSION, OLDEST_VERSION, VERSION, ResponseCode
 from idnode.handle.fields import BadMessage, Reader, int4, octets
 
 ENVELOPE_BYTES = 20
@@ -51,7 +51,7 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
     def spoken(self) -> tuple[int, int]:
         """The highest version that both know: what an answer is written in."""
         own = self.version if self.version[0] else OLD_VERSION
-        return min(self.suggested if self.suggested[0] else own, VERSION)
+        return max(OLDEST_VERSION, min(self.suggested if self.suggested[0] else own, VERSION))
 
 
 def read_envelope(data: bytes, start: int = 0) -> Envelope:

@@ -9,7 +9,9 @@ MOST_OWNERS = 200
 OTHERS = "other"
 REFUSED = "refused"
 """The face of what is answered 429."""
-FACES = ("handle", "page", "json", "link", "api", REFUSED)
+WIRE = "wire"
+"""The face of the Handle wire protocol; its status is what HTTP calls the response code."""
+FACES = ("handle", "page", "json", "link", "api", WIRE, REFUSED)
 
 
 class Shown:

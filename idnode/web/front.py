@@ -24,7 +24,7 @@ from idnode.handle.codes import ResponseCode
 from idnode.identifier import PATH_STARTS, Identifier, InvalidIdentifier, parse_encoded
 from idnode.operations.limits import caller_key
 from idnode.operations.meter import REFUSED
-from idnode.resolver import Resolution, Resolver, Verdict
+from idnode.resolver import Resolution, Verdict
 from idnode.store.base import StoreError
 from idnode.web.answers import CLOSED_POLICY, OPEN_TO_ALL_SITES, SECURITY, Answer, problem_answer
 from idnode.web.digital_link import DIGITAL_LINKS, asked_of, link_answer
@@ -78,7 +78,7 @@ class Front:
 
     def beside(self, store: Any) -> Front:
         """The same node's, with its resolutions from a store of this kind."""
-        resolver = Resolver(store, self._node.resolver.base_url)
+        resolver = self._node.resolver.beside(store)
         return Front(dataclasses.replace(self._node, store=store, resolver=resolver), self._application)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

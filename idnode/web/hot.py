@@ -79,7 +79,7 @@ class Hot:
             most_bytes: of the cache.
             in_place: the store reads without suspending, so that a resolution can be stepped here.
         """
-        self.cache = AnswerCache(most_bytes)
+        self.cache: AnswerCache[Kept] = AnswerCache(most_bytes)
         self.manners = Manners()
         self.gauge = panel.meter
         self.limits = panel.limits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Generic, Protocol, TypeVar
 
 from idnode.web.answers import Answer
 from idnode.web.freshness import is_unchanged, unchanged
@@ -43,18 +44,41 @@ class Kept:
         return self._unchanged
 
 
-class _Generation:
+class Entry(Protocol):
+    """What is kept."""
+
+    @property
+    def key(self) -> str | None:
+        """The identifier that it hangs on."""
+
+    @property
+    def also(self) -> Collection[str]:
+        """Further identifiers that it hangs on."""
+
+    @property
+    def head(self) -> bytes:
+        """Bytes that it keeps beside the whole."""
+
+    @property
+    def whole(self) -> bytes:
+        """The answer."""
+
+
+E = TypeVar("E", bound=Entry)
+
+
+class _Generation(Generic[E]):
     """Entries that came in the same time."""
 
     __slots__ = ("answers", "bytes", "targets")
 
     def __init__(self) -> None:
-        self.answers: tuple[dict[bytes, Kept], ...] = tuple({} for _ in range(VARIANTS))
+        self.answers: tuple[dict[bytes, E], ...] = tuple({} for _ in range(VARIANTS))
         self.targets: dict[str, list[bytes]] = {}
         """By identifier: what its answers were asked with."""
         self.bytes = 0
 
-    def add(self, variant: int, target: bytes, kept: Kept) -> None:
+    def add(self, variant: int, target: bytes, kept: E) -> None:
         assert kept.key is not None
         self.answers[variant][target] = kept
         for key in (kept.key, *kept.also) if kept.also else (kept.key,):
@@ -67,7 +91,7 @@ class _Generation:
                 answers.pop(target, None)
 
 
-class AnswerCache:
+class AnswerCache(Generic[E]):
     """Bounded in bytes, by two generations.
 
     An entry of the old one that is used moves to the young one; when that has half the bytes, it takes the place of the old one.
@@ -77,11 +101,11 @@ class AnswerCache:
     def __init__(self, most_bytes: int) -> None:
         """`most_bytes`: 0 keeps nothing."""
         self._half = most_bytes // 2
-        self._young = _Generation()
-        self._old = _Generation()
+        self._young: _Generation[E] = _Generation()
+        self._old: _Generation[E] = _Generation()
         self.hits = self.misses = self.forgotten = 0
 
-    def find(self, variant: int, target: bytes) -> Kept | None:
+    def find(self, variant: int, target: bytes) -> E | None:
         """The answer to that target for that kind of client."""
         kept = self._young.answers[variant].get(target)
         if kept is None:
@@ -93,7 +117,7 @@ class AnswerCache:
         self.hits += 1
         return kept
 
-    def keep(self, variant: int, target: bytes, kept: Kept) -> None:
+    def keep(self, variant: int, target: bytes, kept: E) -> None:
         """Take an answer that has a key; one that is larger than half the room isn't taken."""
         young = self._young
         young.add(variant, target, kept)

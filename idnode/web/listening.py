@@ -6,10 +6,12 @@ import resource
 import socket
 import time
 
+from idnode.handle.door import WireSockets
 from idnode.settings import IdnodeSettings
 
 _PATIENCE_S = 2.0
 _OTHER_FILES = 100
+_ATTEMPTS = 5
 
 
 class CannotListen(Exception):
@@ -51,10 +53,55 @@ def listen(settings: IdnodeSettings) -> list[socket.socket]:
     return made
 
 
+def listen_wire(settings: IdnodeSettings) -> list[WireSockets]:
+    """Sockets of the Handle wire protocol for each worker, behind listen(); none where it isn't spoken.
+
+    Raises:
+        CannotListen
+    """
+    address, port = settings.handle.address, settings.handle.port
+    if address is None:
+        return []
+    for attempt in range(_ATTEMPTS):
+        made: list[WireSockets] = []
+        try:
+            for _ in range(settings.workers):
+                made.append(_wire_pair(address, made[0].port if made else port, shared=settings.workers > 1))
+                made[-1].stream.listen(settings.connections.backlog)
+        except OSError as error:
+            for pair in made:
+                pair.stream.close()
+                pair.datagram.close()
+            # A free port of TCP may be taken on UDP: another one won't be.
+            if port or attempt == _ATTEMPTS - 1:
+                raise CannotListen(f"can't listen on {address} port {port} (handle): {error.strerror}") from error
+        else:
+            return made
+    raise AssertionError("the last attempt returned or raised")
+
+
+def _wire_pair(address: str, port: int, *, shared: bool) -> WireSockets:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    stream, datagram = socket.socket(family, socket.SOCK_STREAM), socket.socket(family, socket.SOCK_DGRAM)
+    pair = WireSockets(stream, datagram)
+    try:
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        for each in pair if shared else ():
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        stream.bind((address, port))
+        datagram.bind((address, pair.port))
+    except OSError:
+        stream.close()
+        datagram.close()
+        raise
+    return pair
+
+
 def allow_descriptors(settings: IdnodeSettings) -> None:
     """Raise the soft limit of open files to what the connections need, as far as the hard one allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = settings.connections.most + _OTHER_FILES
+    faces = 1 if settings.handle.address is None else 2
+    wanted = settings.connections.most * faces + _OTHER_FILES
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -14,6 +14,7 @@ import uvloop
 
 from idnode.access import BadTokenFile, read_admin_token
 from idnode.duties import duties
+from idnode.handle.door import WireSockets
 from idnode.operations.books import Books, kept
 from idnode.operations.notify import notify_ready
 from idnode.operations.report import Report, commits_of
@@ -22,7 +23,7 @@ from idnode.resolver import Resolver
 from idnode.settings import IdnodeSettings
 from idnode.store.base import Store, StoreBusy, StoreFailed
 from idnode.store.opening import open_configured
-from idnode.web.listening import CannotListen, allow_descriptors, listen, url_of
+from idnode.web.listening import CannotListen, allow_descriptors, listen, listen_wire, url_of
 from idnode.web.node import Node
 from idnode.web.serving import Server
 from idnode.web.tls import BadCertificate, certificate_files
@@ -52,19 +53,22 @@ def serve(settings: IdnodeSettings) -> int:
         admin = read_admin_token(settings.admin_token_file)
         is_secure = certificate_files(settings, _now_ms()) is not None
         listeners = listen(settings)
+        wires = listen_wire(settings)
         allow_descriptors(settings)
     except (BadTokenFile, BadCertificate) as error:
         return _fail(EXIT_SETTINGS, error)
     except CannotListen as error:
         return _fail(EXIT_ADDRESS, error)
     with contextlib.ExitStack() as stack:
-        for listener in listeners:
-            stack.enter_context(listener)
+        for each in (*listeners, *(each for pair in wires for each in pair)):
+            stack.enter_context(each)
         runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
-        return runner.run(_serve(settings, admin, listeners, url_of(listeners[0], secure=is_secure)))
+        return runner.run(_serve(settings, admin, listeners, wires, url_of(listeners[0], secure=is_secure)))
 
 
-async def _serve(settings: IdnodeSettings, admin: bytes, listeners: list[socket.socket], url: str) -> int:
+async def _serve(
+    settings: IdnodeSettings, admin: bytes, listeners: list[socket.socket], wires: list[WireSockets], url: str
+) -> int:
     try:
         store = await open_configured(settings.store)
     except StoreBusy as error:
@@ -80,16 +84,29 @@ async def _serve(settings: IdnodeSettings, admin: bytes, listeners: list[socket.
         async with duties(store, settings, _now_ms) as resolutions:
             books = Books(statistics, resolutions.add)
             if settings.workers == 1:
-                return await _answer(settings, admin, listeners[0], url, store, books)
-            return await _supervise(settings, admin, listeners, url, store, books)
+                return await _answer(settings, admin, (listeners[0], wires[0] if wires else None), url, store, books)
+            return await _supervise(settings, admin, _sockets(listeners, wires), url, store, books)
     finally:
         statistics.close()
         await store.close()
 
 
-async def _answer(settings: IdnodeSettings, admin: bytes, listener: socket.socket, url: str, store: Store, books: Books) -> int:
+def _sockets(listeners: list[socket.socket], wires: list[WireSockets]) -> list[tuple[socket.socket, ...]]:
+    """Those of each worker."""
+    return [(each, *wires[number]) if wires else (each,) for number, each in enumerate(listeners)]
+
+
+async def _answer(
+    settings: IdnodeSettings,
+    admin: bytes,
+    sockets: tuple[socket.socket, WireSockets | None],
+    url: str,
+    store: Store,
+    books: Books,
+) -> int:
+    listener, wire = sockets
     node = Node(settings, store, Resolver(store, settings.public_url or url), admin, _now_ms)
-    server = Server(node, lambda: _tell(url), in_place=settings.store.postgres is None)
+    server = Server(node, lambda: _tell(url, wire), wire, in_place=settings.store.postgres is None)
 
     async def reports() -> list[Report]:
         own = server.report("node")
@@ -109,19 +126,28 @@ async def _answer(settings: IdnodeSettings, admin: bytes, listener: socket.socke
 
 
 async def _supervise(
-    settings: IdnodeSettings, admin: bytes, listeners: list[socket.socket], url: str, store: Store, books: Books
+    settings: IdnodeSettings,
+    admin: bytes,
+    sockets: list[tuple[socket.socket, ...]],
+    url: str,
+    store: Store,
+    books: Books,
 ) -> int:
     told, database = settings.model_dump_json(), str(settings.store.path)
-    supervisor = Supervisor(store, books, listeners, lambda slot: Start(told, database, admin, url, slot))
+    supervisor = Supervisor(store, books, sockets, lambda slot: Start(told, database, admin, url, slot))
     try:
-        failure = await supervisor.run(lambda: _tell(url))
+        failure = await supervisor.run(lambda: _tell(url, WireSockets(*sockets[0][1:]) if sockets[0][1:] else None))
     except WorkerFailed as error:
         return _fail(EXIT_WORKER, error)
     return EXIT_OK if failure is None else _fail(EXIT_STORAGE, failure)
 
 
-def _tell(url: str) -> None:
-    print(json.dumps({"url": url}), flush=True)
+def _tell(url: str, wire: WireSockets | None) -> None:
+    told = {"url": url}
+    if wire is not None:
+        host, port = wire.stream.getsockname()[:2]
+        told["handle"] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    print(json.dumps(told), flush=True)
     notify_ready()
 
 

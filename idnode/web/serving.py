@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import uvicorn
 
+from idnode.handle.door import Door, WireSockets
 from idnode.operations.limits import Limits
 from idnode.operations.report import Report, report
 from idnode.operations.slow_log import SlowLog
@@ -32,10 +33,11 @@ _LOOK_S = 1.0
 class Server(uvicorn.Server):
     """uvicorn's server, which tells when it is ready and returns from serve() on SIGTERM rather than end the process by it."""
 
-    def __init__(self, node: Node, ready: Callable[[], None], *, in_place: bool) -> None:
+    def __init__(self, node: Node, ready: Callable[[], None], wire: WireSockets | None = None, *, in_place: bool) -> None:
         """
         Args:
             ready: called once, when connections are taken.
+            wire: for the Handle wire protocol, which then has half of the memory for answers.
             in_place: the node's store reads without suspending.
         """
         front = make_app(node)
@@ -44,7 +46,9 @@ class Server(uvicorn.Server):
         node.panel.limits = Limits(asked.per_address_per_s, asked.per_prefix_per_s, asked.burst_s)
         seen = node.settings.operations
         node.panel.slow = SlowLog(seen.slow_log, seen.slow_ms / 1000)
-        hot = Hot(front, node.store, node.panel, node.settings.cache_mb << 20, in_place=in_place)
+        room = node.settings.cache_mb << (20 if wire is None else 19)
+        self._door = None if wire is None else Door(node, wire, room, in_place=in_place)
+        hot = Hot(front, node.store, node.panel, room, in_place=in_place)
         front.keeper = hot
         self.hot = hot
         self._crowd = Crowd(limits.most, _IDLE_S, limits.head_timeout_s, limits.stuck_timeout_s)
@@ -59,6 +63,11 @@ class Server(uvicorn.Server):
         made, cache = report(name, self._meter), self.hot.cache
         made.cache = (cache.hits, cache.misses, len(cache), cache.bytes)
         made.connections = len(self.server_state.connections)
+        if self._door is not None:
+            hits, misses, entries, size = made.cache
+            more = self._door.desk.cache
+            made.cache = (hits + more.hits, misses + more.misses, entries + len(more), size + more.bytes)
+            made.connections += len(self._door.hall.streams)
         return made
 
     def stop(self) -> None:
@@ -73,6 +82,8 @@ class Server(uvicorn.Server):
         gc.freeze()
         gc.set_threshold(20_000, 20, 100)
         await super().startup(sockets)
+        if self._door is not None:
+            await self._door.open()
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -80,6 +91,8 @@ class Server(uvicorn.Server):
         self._crowd.leaving = True
         for server in self.servers:
             server.close()
+        if self._door is not None:
+            await self._door.close()
         loop = asyncio.get_running_loop()
         until = loop.time() + _FAREWELL_S
         while self.server_state.connections and loop.time() < until:  # noqa: ASYNC110 uvicorn's set, as uvicorn itself waits for it
@@ -91,6 +104,8 @@ class Server(uvicorn.Server):
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
         self._crowd.look(self.server_state.connections, loop.time())
+        if self._door is not None:
+            self._door.look(loop.time())
         self._looking = loop.call_later(_LOOK_S, self._look)
 
     @contextlib.contextmanager

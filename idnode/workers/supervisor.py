@@ -33,6 +33,10 @@ _SOON_S = 2.0
 _PAUSES_S = (0.0, 0.5, 1.0, 2.0, 5.0)
 
 
+Sockets = tuple[socket.socket, ...]
+"""One that listens for HTTP; behind it those of the Handle wire protocol, where it is spoken: TCP, UDP."""
+
+
 class WorkerFailed(Exception):
     """A worker ended before it was ready."""
 
@@ -87,13 +91,13 @@ class Worker:
 
 
 class Slot:
-    """A listening socket, and whoever takes its connections."""
+    """Sockets, and whoever takes what comes on them."""
 
-    def __init__(self, number: int, listener: socket.socket, launch: Callable[[int, socket.socket], Awaitable[Worker]]) -> None:
+    def __init__(self, number: int, sockets: Sockets, launch: Callable[[int, Sockets], Awaitable[Worker]]) -> None:
         self.number = number
         self.worker: Worker | None = None
         self.restarts = 0
-        self._listener = listener
+        self._sockets = sockets
         self._launch = launch
         self._change = asyncio.Lock()
 
@@ -142,7 +146,7 @@ class Slot:
                         quick += 1
 
     async def _launched(self) -> Worker:
-        worker = await self._launch(self.number, self._listener)
+        worker = await self._launch(self.number, self._sockets)
         try:
             await worker.wait_ready()
         except asyncio.CancelledError:
@@ -152,7 +156,8 @@ class Slot:
 
     async def end(self) -> None:
         """Take no more connections and end its worker."""
-        self._listener.close()
+        for each in self._sockets:
+            each.close()
         if self.worker is not None:
             await self.worker.end()
 
@@ -160,12 +165,16 @@ class Slot:
 class Supervisor:
     """All slots."""
 
-    def __init__(self, store: Store, books: Books, listeners: list[socket.socket], start: Callable[[int], Start]) -> None:
-        """`start`: what the worker of a slot is told."""
+    def __init__(self, store: Store, books: Books, sockets: list[Sockets], start: Callable[[int], Start]) -> None:
+        """
+        Args:
+            sockets: those of each worker.
+            start: what the worker of a slot is told.
+        """
         self._store = store
         self._books = books
         self._start = start
-        self.slots = [Slot(number, each, self._launch) for number, each in enumerate(listeners)]
+        self.slots = [Slot(number, each, self._launch) for number, each in enumerate(sockets)]
         self._replacing: asyncio.Task[None] | None = None
 
     async def run(self, ready: Callable[[], None]) -> StoreFailed | None:
@@ -223,10 +232,10 @@ class Supervisor:
         own.commits = commits_of(self._store)
         return [own, *(each for each in told if each is not None)]
 
-    async def _launch(self, number: int, listener: socket.socket) -> Worker:
+    async def _launch(self, number: int, sockets: Sockets) -> Worker:
         mine, its = socket.socketpair()
         with its:
-            descriptors = (its.fileno(), listener.fileno())
+            descriptors = (its.fileno(), *(each.fileno() for each in sockets))
             command = (sys.executable, "-m", "idnode.workers.worker", *map(str, descriptors))
             process = await asyncio.create_subprocess_exec(*command, pass_fds=descriptors, stdin=asyncio.subprocess.DEVNULL)
         ready = asyncio.Event()

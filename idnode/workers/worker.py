@@ -1,5 +1,5 @@
 """A worker: answers on the node's port, reads the store by itself, has the supervisor write. Started by the supervisor only:
-python -m idnode.workers.worker CHANNEL LISTENER (descriptors)."""
+python -m idnode.workers.worker CHANNEL LISTENER [TCP UDP] (descriptors; the last two: of the Handle wire protocol)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import msgspec
 import uvloop
 
+from idnode.handle.door import WireSockets
 from idnode.operations.books import kept
 from idnode.operations.report import Report
 from idnode.operations.statistics import Count, Tally
@@ -45,16 +46,16 @@ EXIT_FAILED = 4
 def main() -> int:
     """Run until SIGTERM, or until the supervisor has gone."""
     end = socket.socket(fileno=int(sys.argv[1]))
-    listener = socket.socket(fileno=int(sys.argv[2]))
+    sockets = tuple(socket.socket(fileno=int(each)) for each in sys.argv[2:])
     try:
         start = receive_start(end)
     except EOFError:
         return EXIT_FAILED
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_work(start, end, listener))
+        return runner.run(_work(start, end, sockets))
 
 
-async def _work(start: Start, end: socket.socket, listener: socket.socket) -> int:
+async def _work(start: Start, end: socket.socket, sockets: tuple[socket.socket, ...]) -> int:
     settings = IdnodeSettings.model_validate_json(start.settings)
     answers = _Answers(f"worker-{start.slot}")
     channel = Channel(answers.answer)
@@ -66,7 +67,7 @@ async def _work(start: Start, end: socket.socket, listener: socket.socket) -> in
         print(f"mumian idnode: {error}", file=sys.stderr, flush=True)
         return EXIT_FAILED
     try:
-        return await _serve(start, settings, channel, store, listener, answers)
+        return await _serve(start, settings, channel, store, sockets, answers)
     finally:
         await store.close()
         channel.close()
@@ -86,7 +87,12 @@ class _Answers:
 
 
 async def _serve(
-    start: Start, settings: IdnodeSettings, channel: Channel, store: Store, listener: socket.socket, answers: _Answers
+    start: Start,
+    settings: IdnodeSettings,
+    channel: Channel,
+    store: Store,
+    sockets: tuple[socket.socket, ...],
+    answers: _Answers,
 ) -> int:
     base = settings.public_url or start.url
     node = Node(settings, store, Resolver(store, base), start.admin, lambda: time.time_ns() // 1_000_000)
@@ -98,7 +104,8 @@ async def _serve(
         except ChannelLost:
             return  # watched below
 
-    server = Server(node, lambda: telling.add(asyncio.create_task(tell())), in_place=settings.store.postgres is None)
+    wire = WireSockets(*sockets[1:]) if len(sockets) > 1 else None
+    server = Server(node, lambda: telling.add(asyncio.create_task(tell())), wire, in_place=settings.store.postgres is None)
     answers.server = server
 
     async def reports() -> list[Report]:
@@ -122,7 +129,7 @@ async def _serve(
     watch = asyncio.create_task(channel.lost.wait())
     watch.add_done_callback(lambda _: server.stop())
     async with kept(Tally(node.meter), add, node.now_ms):
-        await server.serve([listener])
+        await server.serve([sockets[0]])
     watch.cancel()
     return EXIT_FAILED if channel.lost.is_set() else EXIT_OK
 

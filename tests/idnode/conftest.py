@@ -104,6 +104,8 @@ class Server:
     process: subprocess.Popen[str]
     url: str
     folder: Path
+    handle: str = ""
+    """Where it speaks the Handle wire protocol."""
 
     def kill(self) -> None:
         """End it as a power cut would end it."""
@@ -163,7 +165,8 @@ class Servers:
         if not line:
             _, errors = process.communicate(timeout=20)
             pytest.fail(f"the node didn't start: {errors}")
-        server = Server(process, json.loads(line)["url"], self.folder)
+        told = json.loads(line)
+        server = Server(process, told["url"], self.folder, told.get("handle", ""))
         self.started.append(server)
         return server
 

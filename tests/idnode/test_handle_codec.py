@@ -248,6 +248,7 @@ def test_an_answer_on_udp_comes_in_parts_of_492_bytes(length: int) -> None:
         ((2, 1), (2, 8), (2, 8)),
         ((2, 11), (3, 0), (2, 11)),
         ((9, 9), (0, 9), (2, 11)),
+        ((1, 0), (1, 0), (2, 1)),
     ],
 )
 def test_an_answer_is_in_the_highest_version_that_both_know(

@@ -39,7 +39,7 @@ class TestCache:
         return Kept(Answer(HTTPStatus.OK, b"x" * size, b"text/plain", key=key))
 
     def test_it_keeps_within_its_bytes_what_is_asked_for(self) -> None:
-        cache = AnswerCache(200_000)
+        cache: AnswerCache[Kept] = AnswerCache(200_000)
         cache.keep(0, b"/often", self.kept("often"))
         for number in range(2000):
             cache.keep(0, b"/%d" % number, self.kept(str(number)))
@@ -49,7 +49,7 @@ class TestCache:
         assert cache.find(0, b"/1999") is not None
 
     def test_what_changed_is_forgotten_for_every_kind_of_client_and_target(self) -> None:
-        cache = AnswerCache(100_000)
+        cache: AnswerCache[Kept] = AnswerCache(100_000)
         for variant in range(4):
             cache.keep(variant, b"/P1", self.kept("P1"))
             cache.keep(variant, b"/P1?pretty", self.kept("P1"))
@@ -61,7 +61,7 @@ class TestCache:
         assert len(cache) == cache.bytes == 0
 
     def test_what_moved_to_the_young_generation_is_forgotten_too(self) -> None:
-        cache = AnswerCache(10_000)
+        cache: AnswerCache[Kept] = AnswerCache(10_000)
         cache.keep(0, b"/P1", self.kept("P1"))
         for number in range(3):
             cache.keep(0, b"/%d" % number, self.kept(str(number)))
@@ -71,7 +71,7 @@ class TestCache:
 
     def test_what_hangs_on_several_is_forgotten_with_each(self) -> None:
         for changed in ("item", "lot", "product"):
-            cache = AnswerCache(100_000)
+            cache: AnswerCache[Kept] = AnswerCache(100_000)
             answer = Answer(HTTPStatus.TEMPORARY_REDIRECT, b"", b"", key="item", also=("lot", "product"))
             cache.keep(0, b"/item", Kept(answer))
             cache.keep(0, b"/lot", self.kept("lot"))
@@ -80,7 +80,7 @@ class TestCache:
             assert (cache.find(0, b"/lot") is None) is (changed == "lot")
 
     def test_an_answer_larger_than_the_room_is_not_kept(self) -> None:
-        cache = AnswerCache(10_000)
+        cache: AnswerCache[Kept] = AnswerCache(10_000)
         cache.keep(0, b"/large", self.kept("large", 50_000))
         assert len(cache) == 0
 

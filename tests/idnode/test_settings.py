@@ -128,3 +128,29 @@ def test_a_database_is_named_rightly(tmp_path: Path, field: str, store: dict[str
     (problem,) = refusal.value.problems
     assert problem.field.replace("[", ".").replace("]", "") == field
     assert problem.line > 0
+
+
+@pytest.mark.parametrize(
+    ("handle", "field", "why"),
+    [
+        ({"address": "0.0.0.0", "public_address": "192.0.2.1"}, "handle.address", "exposure: network"),
+        ({"address": "node.example"}, "handle.address", "no IP address"),
+        ({"address": "127.0.0.1", "public_address": "?"}, "handle.public_address", ""),
+        ({"address": "::"}, "handle.public_address", "clients can't reach"),
+        ({"address": "127.0.0.1", "port": 65536}, "handle.port", ""),
+    ],
+)
+def test_what_is_wrong_with_handle_is_named(tmp_path: Path, handle: dict[str, Any], field: str, why: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        load(written(tmp_path, handle=handle), IdnodeSettings)
+    assert field in [problem.field for problem in refusal.value.problems]
+    assert why in str(refusal.value)
+
+
+def test_handle_is_off_unless_an_address_is_given(tmp_path: Path) -> None:
+    assert load(written(tmp_path), IdnodeSettings).handle.address is None
+    settings = load(written(tmp_path, handle={"address": "127.0.0.1"}), IdnodeSettings).handle
+    assert (settings.port, settings.reached_at) == (2641, "127.0.0.1")
+    reached = {"address": "0.0.0.0", "public_address": "192.0.2.1"}
+    network = written(tmp_path, handle=reached, exposure="network_without_tls")
+    assert load(network, IdnodeSettings).handle.reached_at == "192.0.2.1"

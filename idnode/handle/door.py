@@ -1,0 +1,99 @@
+"""The sockets on which a process speaks the Handle wire protocol, and the site that it tells clients of."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from typing import NamedTuple
+
+from idnode.handle.datagrams import Address, Datagrams
+from idnode.handle.desk import Desk
+from idnode.handle.site import Interface, Site, SiteServer, Transport
+from idnode.handle.streams import Hall, Stream
+from idnode.settings import IdnodeSettings
+from idnode.web.node import Node
+
+_MOST_AT_ONCE = 64
+"""Datagrams that are taken before others have their turn."""
+_FAREWELL_S = 1.0
+_LONGEST_DATAGRAM = 2048
+"""Peers send 512 bytes at most."""
+
+
+class WireSockets(NamedTuple):
+    """Bound to one address and port number."""
+
+    stream: socket.socket
+    datagram: socket.socket
+
+    @property
+    def port(self) -> int:
+        """Of both."""
+        port: int = self.stream.getsockname()[1]
+        return port
+
+
+def site_of_node(settings: IdnodeSettings, port: int) -> Site:
+    """The node as a site with one server."""
+    ports = (Interface(Transport.UDP, port), Interface(Transport.TCP, port))
+    server = SiteServer(1, settings.handle.reached_at, ports)
+    return Site((server,), settings.handle.serial, attributes=(("desc", settings.name.en),))
+
+
+class Door:
+    """One process's."""
+
+    def __init__(self, node: Node, sockets: WireSockets, most_bytes: int, *, in_place: bool) -> None:
+        """See Desk."""
+        asked, limits = node.settings.handle, node.settings.connections
+        self.desk = Desk(node, site_of_node(node.settings, sockets.port), most_bytes, in_place=in_place)
+        self.hall = Hall(self.desk, limits.most, asked.idle_timeout_s, limits.head_timeout_s, limits.stuck_timeout_s)
+        self._sockets = sockets
+        self._backlog = limits.backlog
+        self.datagrams = Datagrams(self.desk, asked.udp_multiple, self._send)
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """Take requests."""
+        loop = asyncio.get_running_loop()
+        stream, datagram = self._sockets
+        self._server = await loop.create_server(lambda: Stream(self.hall), sock=stream, backlog=self._backlog)
+        datagram.settimeout(0)
+        loop.add_reader(datagram.fileno(), self._readable)
+
+    def look(self, now_s: float) -> None:
+        """Close what is over its time; to be called about once a second."""
+        self.hall.look(now_s)
+        self.datagrams.assembly.expire(time.perf_counter())
+
+    async def close(self) -> None:
+        """Take nothing more and answer what is here, for a second at most."""
+        asyncio.get_running_loop().remove_reader(self._sockets.datagram.fileno())
+        if self._server is not None:
+            self._server.close()
+        self.hall.leave()
+        waited_for = self.datagrams.tasks.union(*(stream.tasks for stream in self.hall.streams))
+        if waited_for:
+            await asyncio.wait(waited_for, timeout=_FAREWELL_S)
+        await asyncio.sleep(0)  # what was written goes out
+
+    def _readable(self) -> None:
+        datagram, received = self._sockets.datagram, self.datagrams.received
+        began, taken = time.perf_counter(), 0
+        while taken < _MOST_AT_ONCE:
+            try:
+                data, address = datagram.recvfrom(_LONGEST_DATAGRAM)
+            except OSError:  # nothing more is there, or the network tells of an answer that went nowhere
+                break
+            if not taken:
+                self.desk.renew()
+            taken += 1
+            received(data, address, began)
+        if taken:
+            self.desk.took(time.perf_counter() - began, taken)
+
+    def _send(self, data: bytes, address: Address) -> None:
+        with contextlib.suppress(OSError):  # no room, or no way there: UDP may lose what it carries, and the client asks again
+            self._sockets.datagram.sendto(data, address)

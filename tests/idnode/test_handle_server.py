@@ -1,0 +1,115 @@
+"""The Handle wire protocol of nodes in processes of their own, on real sockets."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from .conftest import Server, Servers
+from .wire_client import GET_SITE_INFO, Fields, Reply, Request, asking, counted, join, read_reply
+
+ON = {"address": "127.0.0.1", "port": 0}
+ASK = Request(asking("88.100.1/P1"))
+
+
+def place(server: Server) -> tuple[str, int]:
+    host, _, port = server.handle.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def over_tcp(connection: socket.socket, *requests: Request) -> list[Reply]:
+    connection.sendall(b"".join(request.packed() for request in requests))
+    received, found = b"", list[Reply]()
+    while len(found) < len(requests):
+        if len(received) >= 20 and len(received) >= 20 + int.from_bytes(received[16:20], "big"):
+            reply, received = read_reply(received)
+            found.append(reply)
+            continue
+        piece = connection.recv(65_536)
+        assert piece, "the node closed the connection"
+        received += piece
+    return found
+
+
+def over_udp(server: Server, request: Request) -> Reply:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking_from:
+        asking_from.settimeout(10)
+        asking_from.connect(place(server))
+        for datagram in [request.packed()] if len(request.packed()) <= 512 else request.cut():
+            asking_from.send(datagram)
+        got = [asking_from.recv(2048)]
+        while sum(len(each) - 20 for each in got) < int.from_bytes(got[0][16:20], "big"):
+            got.append(asking_from.recv(2048))
+    return join(got)
+
+
+def furnish(server: Server) -> None:
+    with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {server.admin}"}) as client:
+        name = {"zh": "泵", "en": "Pump"}
+        assert client.post("/v1/enterprises", json={"id": "pumpworks", "name": name}).status_code == 201
+        values = [{"index": number, "type": "X", "data": "y" * 30} for number in range(2, 15)]
+        made = client.post("/v1/identifiers", json={"handle": "88.100.1/P1", "values": values})
+        assert made.status_code == 201, made.text
+
+
+@pytest.fixture(params=[1, 2], ids=["one", "workers"])
+def server(servers: Servers, request: pytest.FixtureRequest) -> Iterator[Server]:
+    made = servers.start(handle=ON, workers=request.param)
+    furnish(made)
+    yield made
+    assert made.stop() == 0
+
+
+def test_a_node_answers_over_tcp_and_udp_and_counts(server: Server) -> None:
+    with socket.create_connection(place(server), timeout=10) as connection:
+        first, second = over_tcp(connection, ASK, Request(asking("88.100.1/none"), request_id=2))
+        assert (len(first.values()), second.code, second.request_id) == (14, 100, 2)
+        assert over_tcp(connection, ASK) == [first]
+        assert over_udp(server, ASK) == first
+        long = Request(asking("88.100.1/P1", range(2, 400)))
+        assert len(over_udp(server, long).values()) == 13
+        (site,) = over_tcp(connection, Request(counted(b"/"), GET_SITE_INFO))
+        assert place(server)[1].to_bytes(4, "big") in site.body
+        assert Fields(site.body).number(2) == 1
+    with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {server.admin}"}) as client:
+        told = client.get("/metrics").text
+    counted_there = [line for line in told.splitlines() if 'face="wire",prefix="88.100.1",status="200"' in line]
+    assert counted_there
+    assert counted_there[0].endswith(" 4")
+
+
+def test_a_new_worker_takes_over_and_the_old_one_finishes(servers: Servers) -> None:
+    server = servers.start(handle=ON, workers=2)
+    furnish(server)
+    with socket.create_connection(place(server), timeout=10) as connection:
+        assert over_tcp(connection, ASK)[0].code == 1
+        server.process.send_signal(signal.SIGHUP)
+        assert connection.recv(1) == b"", "an idle connection is closed when its worker has been replaced"
+        for _ in range(10):
+            assert over_udp(server, ASK).code == 1
+            with socket.create_connection(place(server), timeout=10) as another:
+                assert over_tcp(another, ASK)[0].code == 1
+    assert server.stop() == 0
+
+
+def test_a_port_that_is_taken_is_named(servers: Servers) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = servers.launch(handle={"address": "127.0.0.1", "port": port})
+        out, errors = process.communicate(timeout=30)
+    assert process.returncode == 5
+    assert out == ""
+    assert f"127.0.0.1 port {port} (handle)" in errors
+
+
+def test_a_node_without_handle_says_nothing_of_it(servers: Servers) -> None:
+    process = servers.launch()
+    assert process.stdout is not None
+    assert list(json.loads(process.stdout.readline())) == ["url"]
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
