@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+
+from idnode.handle.datagrams import Datagrams
+from idnode.handle.desk import Desk
 from idnode.handle.fields import BadMessage, Reader
 from idnode.handle.message import Message, read_asked, read_envelope, read_handle_body, read_message
 from idnode.handle.site import Interface, Site, SiteServer, Transport, pack_site, read_site
+from idnode.handle.streams import Hall, Stream
 from idnode.handle.values import WireValue, read_values
 from idnode.record import Reference
-from tests.idnode.wire_client import Request, asking, counted, number
+from idnode.resolver import Resolver
+from idnode.settings import IdnodeSettings, NodeName
+from idnode.store.memory import MemoryStore
+from idnode.web.node import Node
+from tests.fuzz.draw import Draw, Written
+from tests.idnode.wire import Wire
+from tests.idnode.wire_client import Request, asking, counted, number, read_replies
 
 
 def run_message(data: bytes) -> None:
@@ -58,3 +69,59 @@ def value_seeds() -> list[bytes]:
     value = WireValue(1, "URL", b"http://h/x", references=(Reference("88.100.1/X", 2),)).pack()
     site = Site((SiteServer(1, "127.0.0.1", (Interface(Transport.TCP),)),), attributes=(("a", "b"),))
     return [number(2) + value + value, pack_site(site)]
+
+
+def run_callers(data: bytes) -> None:
+    """The same bytes as a stream and as datagrams, cut where the first bytes say: answers within bounds, nothing left behind."""
+    draw = Draw(data)
+    multiple, cuts, clock_s = 20, [draw.number(700) for _ in range(3)], float(draw.number(255))
+    rest = draw.rest()
+    pieces = [piece for piece in (rest[: cuts[0]], rest[cuts[0] :][: cuts[1]], rest[cuts[0] + cuts[1] :]) if piece]
+    desk = _desk()
+    desk.renew()
+    sent: list[bytes] = []
+    datagrams = Datagrams(desk, multiple, lambda answer, _: sent.append(answer))
+    for piece in pieces:
+        before = sum(map(len, sent))
+        datagrams.received(piece, ("192.0.2.1", 1), clock_s)
+        received = sum(map(len, pieces)) if piece[2:3] and piece[2] & 0x20 else len(piece)
+        assert sum(map(len, sent)) - before <= multiple * received
+    assert datagrams.assembly.bytes <= sum(map(len, pieces)) + 150 * len(pieces)
+    assert not datagrams.tasks
+    hall = Hall(desk, most=1, idle_s=1, message_s=1, stuck_s=1)
+    wire, stream = Wire(), Stream(hall)
+    stream.connection_made(wire)
+    for piece in pieces:
+        if not wire.closed:
+            stream.data_received(piece)
+    assert all(0 < reply.code < 506 for reply in read_replies(bytes(wire.output)))
+    assert hall.held_bytes <= len(rest)
+    stream.connection_lost(None)
+    assert hall.held_bytes == 0
+
+
+def caller_seeds() -> list[bytes]:
+    """Whole, several at once, in parts; cut nowhere and in the middle."""
+    ask, long = Request(asking("88.100.1/ABC", (1,))), Request(asking("88.100.1/ABC", range(200)))
+    streams = [
+        ask.packed(),
+        ask.packed() * 3,
+        Request(asking("0.NA/88.100"), flags=0x00800000, version=(2, 3), suggested=(0, 0)).packed(),
+        Request(counted(b"/"), 2).packed(),
+        b"".join(long.cut()),
+    ]
+    cuts = [(700, 0), (72, 72), (512, 512)]
+    return [
+        Written().number(first, 700).number(second, 700).number(700, 700).number(9, 255).data + stream
+        for first, second in cuts
+        for stream in streams
+    ]
+
+
+@functools.cache
+def _desk() -> Desk:
+    """Of a node that knows nobody: each answer is made anew or kept, as they come."""
+    name = NodeName(zh="节点", en="Node")
+    store = MemoryStore()
+    node = Node(IdnodeSettings(node_prefix="88.100", name=name), store, Resolver(store, "http://h"), b"", lambda: 0)
+    return Desk(node, Site((SiteServer(1, "127.0.0.1", (Interface(Transport.TCP),)),)), 1 << 20, in_place=True)
