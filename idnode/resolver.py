@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from enum import Enum
+from typing import NamedTuple
 
 import msgspec
 
@@ -11,6 +12,7 @@ from idnode.access import Caller, Kind
 from idnode.enterprise import Enterprise, Standing
 from idnode.identifier import Identifier, Scheme
 from idnode.record import DEFAULT_TTL_S, Data, Format, HandleValue, Permission, Record, State
+from idnode.schemes.handle import NAMING_AUTHORITY
 from idnode.store.base import Enterprises, Store
 
 URL_INDEX = 1
@@ -35,7 +37,10 @@ class Verdict(Enum):
 
 
 class Resolution(msgspec.Struct, frozen=True, gc=False):
-    """What the resolver answers. Values only where the verdict is FOUND, a record there and where it is WITHDRAWN."""
+    """What the resolver answers. Values only where the verdict is FOUND, a record there and where it is WITHDRAWN.
+
+    The handle of a prefix has no record and no owner: what it says is the node's affair.
+    """
 
     identifier: Identifier
     verdict: Verdict
@@ -47,17 +52,31 @@ class Resolution(msgspec.Struct, frozen=True, gc=False):
     """The enterprise's under which the identifier is."""
 
 
+class Home(NamedTuple):
+    """Where a node's prefixes live."""
+
+    prefix: str
+    """The node's own."""
+    site: HandleValue
+    """HS_SITE: its servers for Handle clients."""
+
+
 class Resolver:
     """Answers for one node."""
 
-    def __init__(self, store: Store, base_url: str) -> None:
-        """`base_url`: what stands before an identifier in its public address, without a slash at the end."""
+    def __init__(self, store: Store, base_url: str, home: Home | None = None) -> None:
+        """
+        Args:
+            base_url: what stands before an identifier in its public address, without a slash at the end.
+            home: what the handles of prefixes (0.NA/88.100.1) say; None: they aren't known.
+        """
         self._store = store
         self.base_url = base_url
+        self._home = home
 
     def beside(self, store: Store) -> Resolver:
         """The same from a store of this kind."""
-        return Resolver(store, self.base_url)
+        return Resolver(store, self.base_url, self._home)
 
     def address(self, identifier: Identifier) -> str:
         """The identifier's public address."""
@@ -91,7 +110,7 @@ class Resolver:
         else:
             prefix, enterprise = await owner_of(self._store, identifier)
         if enterprise is None:
-            return Resolution(identifier, Verdict.UNKNOWN)
+            return await self._prefix(identifier)
         if not caller.may_read(enterprise):
             verdict = Verdict.ANONYMOUS if caller.kind is Kind.ANYBODY else Verdict.FORBIDDEN
             return Resolution(identifier, verdict)
@@ -108,6 +127,15 @@ class Resolver:
         needed = _HOUSE if is_of_house else _PUBLIC
         values = tuple([value for value in record.values if value.permissions & needed])
         return Resolution(identifier, Verdict.FOUND, enterprise, record, self._with_address(identifier, record, values), prefix)
+
+    async def _prefix(self, identifier: Identifier) -> Resolution:
+        """The handle of a prefix that is the node's or an enterprise's; whatever else nobody owns is unknown."""
+        if self._home is None or identifier.prefix != NAMING_AUTHORITY or identifier.scheme is not Scheme.HANDLE:
+            return Resolution(identifier, Verdict.UNKNOWN)
+        owner = await self._store.enterprise_of(identifier.suffix)
+        if owner is None and identifier.suffix != self._home.prefix.upper():
+            return Resolution(identifier, Verdict.UNKNOWN)
+        return Resolution(identifier, Verdict.FOUND, owner, values=(self._home.site,))
 
     def _with_address(self, identifier: Identifier, record: Record, values: tuple[HandleValue, ...]) -> tuple[HandleValue, ...]:
         """The values, headed by the address of the page where the record has no URL: that is the node's affair."""

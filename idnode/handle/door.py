@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 from idnode.handle.datagrams import Address, Datagrams
 from idnode.handle.desk import Desk
-from idnode.handle.site import Interface, Site, SiteServer, Transport
+from idnode.handle.site import Interface, Site, SiteServer, Transport, site_json
 from idnode.handle.streams import Hall, Stream
+from idnode.record import Data, Format, HandleValue
+from idnode.resolver import Home
 from idnode.settings import IdnodeSettings
 from idnode.web.node import Node
 
@@ -40,6 +42,14 @@ def site_of_node(settings: IdnodeSettings, port: int) -> Site:
     ports = (Interface(Transport.UDP, port), Interface(Transport.TCP, port))
     server = SiteServer(1, settings.handle.reached_at, ports)
     return Site((server,), settings.handle.serial, attributes=(("desc", settings.name.en),))
+
+
+def home_of_node(settings: IdnodeSettings, sockets: WireSockets | None) -> Home | None:
+    """What the handles of the node's prefixes say; None where it doesn't speak the protocol."""
+    if sockets is None:
+        return None
+    site = Data(Format.SITE, site_json(site_of_node(settings, sockets.port)))
+    return Home(settings.node_prefix, HandleValue(1, "HS_SITE", site))
 
 
 class Door:

@@ -27,9 +27,9 @@ async def resolution_page(node: Node, resolution: Resolution, language: Language
     """The page of an identifier, or the one that says why there is none."""
     handle, name = str(resolution.identifier), node_name(node)
     match resolution.verdict:
-        case Verdict.FOUND:
+        case Verdict.FOUND if resolution.record is not None:
             return page(rendering.render_product(await _product(node, resolution), language), language)
-        case Verdict.UNKNOWN:
+        case Verdict.UNKNOWN | Verdict.FOUND:  # the handle of a prefix has no page
             return page(rendering.render_not_found(handle, language, name), language, HTTPStatus.NOT_FOUND)
         case Verdict.BARRED if resolution.enterprise is not None:
             text = rendering.render_barred(handle, resolution.enterprise.notice, language, name)
@@ -78,7 +78,7 @@ def node_name(node: Node) -> dict[str, str]:
 
 async def _product(node: Node, resolution: Resolution) -> ProductPage:
     record, enterprise = resolution.record, resolution.enterprise
-    assert record is not None  # the verdict is FOUND
+    assert record is not None  # as it was asked for
     assert enterprise is not None
     event = None if record.event_id is None else await node.store.event(record.event_id)
     made = UNTOLD if event is None else making(json.loads(event.content))

@@ -14,7 +14,7 @@ import uvloop
 
 from idnode.access import BadTokenFile, read_admin_token
 from idnode.duties import duties
-from idnode.handle.door import WireSockets
+from idnode.handle.door import WireSockets, home_of_node
 from idnode.operations.books import Books, kept
 from idnode.operations.notify import notify_ready
 from idnode.operations.report import Report, commits_of
@@ -105,7 +105,8 @@ async def _answer(
     books: Books,
 ) -> int:
     listener, wire = sockets
-    node = Node(settings, store, Resolver(store, settings.public_url or url), admin, _now_ms)
+    resolver = Resolver(store, settings.public_url or url, home_of_node(settings, wire))
+    node = Node(settings, store, resolver, admin, _now_ms)
     server = Server(node, lambda: _tell(url, wire), wire, in_place=settings.store.postgres is None)
 
     async def reports() -> list[Report]:

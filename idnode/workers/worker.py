@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 import uvloop
 
-from idnode.handle.door import WireSockets
+from idnode.handle.door import WireSockets, home_of_node
 from idnode.operations.books import kept
 from idnode.operations.report import Report
 from idnode.operations.statistics import Count, Tally
@@ -95,7 +95,10 @@ async def _serve(
     answers: _Answers,
 ) -> int:
     base = settings.public_url or start.url
-    node = Node(settings, store, Resolver(store, base), start.admin, lambda: time.time_ns() // 1_000_000)
+    wire = WireSockets(*sockets[1:]) if len(sockets) > 1 else None
+    node = Node(
+        settings, store, Resolver(store, base, home_of_node(settings, wire)), start.admin, lambda: time.time_ns() // 1_000_000
+    )
     telling: set[asyncio.Task[None]] = set()
 
     async def tell() -> None:
@@ -104,7 +107,6 @@ async def _serve(
         except ChannelLost:
             return  # watched below
 
-    wire = WireSockets(*sockets[1:]) if len(sockets) > 1 else None
     server = Server(node, lambda: telling.add(asyncio.create_task(tell())), wire, in_place=settings.store.postgres is None)
     answers.server = server
 

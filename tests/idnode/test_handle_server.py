@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from .conftest import Server, Servers
-from .wire_client import GET_SITE_INFO, Fields, Reply, Request, asking, counted, join, read_reply
+from .wire_client import GET_SITE_INFO, Fields, Reply, Request, asking, counted, join, read_reply, read_site, server_for
 
 ON = {"address": "127.0.0.1", "port": 0}
 ASK = Request(asking("88.100.1/P1"))
@@ -81,6 +81,24 @@ def test_a_node_answers_over_tcp_and_udp_and_counts(server: Server) -> None:
     counted_there = [line for line in told.splitlines() if 'face="wire",prefix="88.100.1",status="200"' in line]
     assert counted_there
     assert counted_there[0].endswith(" 4")
+
+
+def test_a_client_that_knows_one_address_finds_its_way(server: Server) -> None:
+    """As a stock client goes: the site where it was pointed, the prefix's own site from there, then the identifier."""
+    known = over_udp(server, Request(counted(b"/"), GET_SITE_INFO))
+    serial, servers = read_site(known.body)
+    assert (known.serial, serial) == (1, 1)
+    for prefix in ("88.100", "88.100.1"):
+        named = over_udp(server, Request(asking(f"0.NA/{prefix}", (), ("HS_SITE", "HS_SERV", "HS_NAMESPACE"))))
+        (site,) = named.values()
+        assert site.type == "HS_SITE"
+        assert read_site(site.data) == (serial, servers)
+    home = server_for("88.100.1/P1", read_site(site.data)[1])
+    assert home.address == bytes(12) + socket.inet_aton("127.0.0.1")
+    with socket.create_connection((socket.inet_ntoa(home.address[12:]), home.ports[1]), timeout=10) as connection:
+        assert len(over_tcp(connection, ASK)[0].values()) == 14
+    told = httpx.get(f"{server.url}/api/handles/0.NA/88.100.1").json()
+    assert told["values"][0]["data"]["value"]["servers"][0]["interfaces"][0]["port"] == home.ports[0]
 
 
 def test_a_new_worker_takes_over_and_the_old_one_finishes(servers: Servers) -> None:

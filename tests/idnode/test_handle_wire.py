@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
+import httpx
 import pytest
 
 from idnode.access import ANYBODY
 from idnode.handle.datagrams import MOST_PARTIAL, MOST_PARTIAL_BYTES, MOST_PARTIAL_OF_ONE, PATIENCE_S, Datagrams
 from idnode.handle.desk import Desk
-from idnode.handle.site import Interface, Site, SiteServer, Transport, pack_site
+from idnode.handle.site import Interface, Site, SiteServer, Transport, pack_site, site_json
 from idnode.handle.streams import MOST_IN_A_TURN, Hall, Stream
 from idnode.handle.values import on_wire
 from idnode.identifier import parse_identifier
 from idnode.operations.limits import Limits
 from idnode.record import Change, Data, Format, HandleValue, Registration, State, text_value
+from idnode.resolver import Home, Resolver
 from idnode.store.base import StoreAway
+from idnode.web.app import make_app
 
 from .town import START_MS, Town, founded
 from .wire import Wire
@@ -31,6 +36,16 @@ ASK = Request(asking("88.100.1/P1"))
 
 
 HOST = ("192.0.2.1", 999)
+
+
+@contextlib.asynccontextmanager
+async def at_home() -> AsyncIterator[Line]:
+    """A node that tells where its prefixes live."""
+    async with founded() as town:
+        home = Home("88.100", HandleValue(1, "HS_SITE", Data(Format.SITE, site_json(SITE))))
+        node = dataclasses.replace(town.node, resolver=Resolver(town.node.store, "http://h", home))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(make_app(node)), base_url="http://h") as client:
+            yield Line(Town(client, node, town.clock))
 
 
 class Line:
@@ -430,3 +445,32 @@ async def test_every_face_says_the_same(line: Line) -> None:
         (value["index"], value["type"], value["ttl"]) for value in response["values"]
     ]
     assert [value.data for value in told] == [on_wire(value).data for value in resolution.values]
+
+
+async def test_handles_of_the_nodes_prefixes_say_where_they_live() -> None:
+    async with at_home() as line:
+        for asked in ("0.NA/88.100", "0.na/88.100", "0.NA/88.100.1", "0.NA/88.100.2"):
+            for _ in range(2):
+                reply = await line.one(Request(asking(asked, (), ("HS_SITE",))))
+                assert reply.handle() == asked.encode()
+                assert [(value.type, value.data) for value in reply.values()] == [("HS_SITE", pack_site(SITE))]
+        for asked in ("0.NA/88", "0.NA/0.NA", "0.NA/88.100.3", "0.NA/88.101"):
+            assert (await line.one(Request(asking(asked)))).code == 100
+        assert (await line.one(Request(asking("0.NA/88.100", (), ("HS_ADMIN",))))).code == 200
+        made = await line.town.ask("POST", "/v1/enterprises", content={"id": "new", "name": {"zh": "新", "en": "New"}})
+        assert made.json()["prefix"] == "88.100.3"
+        assert (await line.one(Request(asking("0.NA/88.100.3")))).code == 1
+
+
+async def test_handles_of_prefixes_are_unknown_where_the_protocol_is_not_spoken(line: Line) -> None:
+    assert (await line.one(Request(asking("0.NA/88.100")))).code == 100
+
+
+async def test_pages_and_json_know_no_handles_of_prefixes() -> None:
+    async with at_home() as line:
+        for accept in ("text/html", "application/json"):
+            for handle in ("0.NA/88.100", "0.NA/88.100.1"):
+                response = await line.town.ask("GET", f"/{handle}", who="", Accept=accept)
+                assert response.status_code == 404, response.text
+        told = (await line.town.ask("GET", "/api/handles/0.NA/88.100", who="")).json()
+        assert told["values"][0]["data"]["value"] == site_json(SITE)

@@ -206,3 +206,44 @@ def join(datagrams: Iterable[bytes]) -> Reply:
     reply, rest = read_reply(first + whole)
     assert not rest
     return reply
+
+
+@dataclass
+class Server:
+    """A server of a site."""
+
+    address: bytes
+    ports: dict[int, int]
+    """By transport, 0 UDP and 1 TCP, those for queries."""
+
+
+def read_site(data: bytes) -> tuple[int, list[Server]]:
+    """Serial and servers of an HS_SITE."""
+    fields = Fields(data)
+    assert fields.number(2) == 1
+    fields.take(2)
+    serial, mask = fields.number(2), fields.number(1)
+    assert mask & 0x80, "no primary site"
+    assert fields.number(1) in (0, 1, 2)
+    fields.counted()
+    for _ in range(fields.number()):
+        fields.counted().decode()
+        fields.counted().decode()
+    servers = []
+    for _ in range(fields.number()):
+        fields.number()
+        server = Server(fields.take(16), {})
+        fields.counted()
+        for _ in range(fields.number()):
+            kind, transport, port = fields.number(1), fields.number(1), fields.number()
+            if kind & 2:
+                server.ports[transport] = port
+        servers.append(server)
+    fields.end()
+    return serial, servers
+
+
+def server_for(handle: str, servers: Sequence[Server]) -> Server:
+    """The one that answers for a handle, of a site that hashes by all of it."""
+    chosen = int.from_bytes(hashlib.md5(handle.upper().encode()).digest()[-4:], "big", signed=True)
+    return servers[abs(chosen) % len(servers)]
