@@ -159,12 +159,15 @@ async def owner_of(store: Enterprises, identifier: Identifier) -> tuple[str, Ent
 def matching(values: Collection[HandleValue], indexes: Collection[int], types: Collection[str]) -> tuple[HandleValue, ...]:
     """The values asked for: those with one of the indexes or of the types, all when neither is given.
 
-    A type that ends in a dot stands for all that begin with it (Handle wire protocol, RESOLUTION).
+    A type that ends in a dot stands for all that begin with it (Handle wire protocol, RESOLUTION). Many indexes come as a set.
     """
     if not indexes and not types:
         return tuple(values)
     exact = frozenset(types)
-    stems = tuple(kind for kind in types if kind.endswith("."))
-    return tuple(
-        value for value in values if value.index in indexes or value.type in exact or (stems and value.type.startswith(stems))
-    )
+    stems = frozenset(kind for kind in types if kind.endswith("."))
+    return tuple(value for value in values if value.index in indexes or value.type in exact or _has_stem(value.type, stems))
+
+
+def _has_stem(kind: str, stems: Collection[str]) -> bool:
+    """Whether a type begins with one of the stems, each of which ends in a dot: thousands of them cost no more than one."""
+    return bool(stems) and any(kind[: place + 1] in stems for place, letter in enumerate(kind) if letter == ".")

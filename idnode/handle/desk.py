@@ -122,16 +122,17 @@ class Desk:
         Returns:
             Envelope and message; empty where no answer is due; None where answer() has to be awaited.
         """
-        kept = None
+        kept, front = None, None
+        if end - start >= FRONT_BYTES:
+            front = _FRONT.unpack_from(data, start)
+            if front[9]:
+                return b""  # an answer; to answer it may go on for ever
         if self._limited:
             kept = self._too_often(caller, now_s)
-        if kept is None and end - start >= FRONT_BYTES:
-            front = _FRONT.unpack_from(data, start)
-            if front[8] == _RESOLUTION and not front[2] & _STRANGE and front[9] == 0 and front[12] <= MOST_RECURSION:
-                if front[15] == end - start - FRONT_BYTES - 4:
-                    kept = self.cache.find(1 if front[10] & _PUBLIC else 0, data[start + FRONT_BYTES : end])
-            elif front[9]:
-                return b""  # an answer; to answer it may go on for ever
+        if kept is None and front is not None and front[8] == _RESOLUTION:
+            plain = not front[2] & _STRANGE and front[12] <= MOST_RECURSION
+            if plain and front[15] == end - start - FRONT_BYTES - 4:
+                kept = self.cache.find(1 if front[10] & _PUBLIC else 0, data[start + FRONT_BYTES : end])
         if kept is None:
             if not self.in_place:
                 return None
@@ -275,9 +276,10 @@ def chosen(asked: Asked, resolution: Resolution, *, public: bool) -> tuple[Respo
 
     `public`: nothing is said of those that not everyone may read. Else they are a reason to ask who is there, or to refuse.
     """
-    values = matching(resolution.values, asked.indexes, asked.types)
+    indexes = frozenset(asked.indexes)
+    values = matching(resolution.values, indexes, asked.types)
     if not public and resolution.record is not None:
-        all_of_them = matching(resolution.record.values, asked.indexes, asked.types)
+        all_of_them = matching(resolution.record.values, indexes, asked.types)
         hidden = [value for value in all_of_them if not value.permissions & Permission.PUBLIC_READ]
         if any(value.permissions & Permission.ADMIN_READ for value in hidden):
             return ResponseCode.AUTHENTICATION_NEEDED, ()

@@ -5,7 +5,7 @@ Nothing is taken that isn't there: a count is held against the bytes that are le
 
 from __future__ import annotations
 
-from struct import Struct
+from struct import Struct, unpack_from
 
 from idnode.handle.codes import MOST_ELEMENTS, ResponseCode
 
@@ -50,6 +50,10 @@ class Reader:
         """Four bytes, without a sign."""
         value: int = _INT4.unpack_from(self._data, self._advance(4))[0]
         return value
+
+    def int4s(self, count: int) -> tuple[int, ...]:
+        """So many of four bytes each."""
+        return unpack_from(f">{count}I", self._data, self._advance(4 * count))
 
     def raw(self, length: int) -> bytes:
         """That many bytes."""

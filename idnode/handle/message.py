@@ -21,6 +21,8 @@ PART_BYTES = 492
 COMPRESSED, ENCRYPTED, TRUNCATED = 0x80, 0x40, 0x20
 SHA1, SHA256 = 2, 3
 """Codes of digests."""
+MOST_TYPES = 2048
+"""In one request: a handle has no more values."""
 _LONGEST_TYPE = 2048
 _ENVELOPE = Struct(">BBBBIIII")
 _HEADER = Struct(">IIIHBBII")
@@ -145,8 +147,8 @@ def read_asked(body: bytes) -> Asked:
     """
     reader = Reader(body)
     handle = reader.text(MOST_HANDLE_BYTES, ResponseCode.INVALID_HANDLE)
-    indexes = tuple([reader.int4() for _ in range(reader.count(4))])
-    types = tuple([reader.text(_LONGEST_TYPE) for _ in range(reader.count(4))])
+    indexes = reader.int4s(reader.count(4))
+    types = tuple([reader.text(_LONGEST_TYPE) for _ in range(reader.count(4, MOST_TYPES))])
     reader.finish()
     return Asked(handle, indexes, types)
 

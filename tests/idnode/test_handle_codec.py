@@ -124,6 +124,14 @@ def test_a_handle_is_as_long_as_it_may_be() -> None:
     assert refused(read_handle_body, counted(b"/") + b"x") is ResponseCode.PROTOCOL_ERROR
 
 
+def test_a_request_has_so_many_indexes_and_types() -> None:
+    indexes, types = range(60_000), [f"T{number}." for number in range(2048)]
+    asked = read_asked(asking("h", indexes, types))
+    assert asked.indexes == tuple(indexes)
+    assert asked.types == tuple(types)
+    assert refused(read_asked, asking("h", (), [*types, "X"])) is ResponseCode.PROTOCOL_ERROR
+
+
 @pytest.mark.parametrize("count", [1, 1_048_576, 1_048_577, 2**31, 2**32 - 1])
 def test_a_count_is_held_against_what_is_there(count: int) -> None:
     for body in (counted(b"h") + number(count), counted(b"h") + number(0) + number(count)):

@@ -149,6 +149,15 @@ async def test_indexes_and_types_choose(line: Line, indexes: Sequence[int], type
         assert not found or [value.index for value in reply.values()] == found
 
 
+async def test_thousands_of_indexes_and_types_choose_as_few_do(line: Line) -> None:
+    """By look-ups: 60,000 indexes and 2,048 stems against 2,048 values would be a hundred million comparisons, seconds of them."""
+    values = [text_value(number, f"T{number}.X", "") for number in range(1, 2049)]
+    await line.register("W", *values)
+    stems = [f"T{number}." for number in range(1, 2049, 2)]
+    few = await line.one(Request(asking("88.100.1/W", range(2048, 60_000), stems)))
+    assert [value.index for value in few.values()] == [1, *range(3, 2048, 2), 2048]
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [
@@ -299,7 +308,11 @@ async def test_who_asks_too_often_is_told_so(town: Town) -> None:
     town.node.panel.limits = Limits(None, 0.001, 2000.0)
     line = Line(town)
     assert [reply.code for reply in await line.ask(ASK, ASK, ASK, Request(asking("88.9/X")))] == [1, 1, 3, 100]
-    assert [join([each]).code for each in await line.throw([ASK.packed()])] == [3]
+    busy = await line.throw([ASK.packed()])
+    assert [join([each]).code for each in busy] == [3]
+    town.node.panel.limits = Limits(0.001, None, 500.0)
+    line = Line(town)
+    assert [join([each]).code for each in await line.throw([ASK.packed(), *busy, ASK.packed(), *busy])] == [1, 3]
 
 
 async def test_bytes_may_come_one_by_one(line: Line) -> None:
