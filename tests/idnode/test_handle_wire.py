@@ -150,7 +150,7 @@ async def test_indexes_and_types_choose(line: Line, indexes: Sequence[int], type
 
 
 async def test_thousands_of_indexes_and_types_choose_as_few_do(line: Line) -> None:
-    """By look-ups: 60,000 indexes and 2,048 stems against 2,048 values would be a hundred million comparisons, seconds of them."""
+    """By look-ups: 60,000 indexes and 2,048 stems against 2,048 values would be seconds of comparisons."""
     values = [text_value(number, f"T{number}.X", "") for number in range(1, 2049)]
     await line.register("W", *values)
     stems = [f"T{number}." for number in range(1, 2049, 2)]
