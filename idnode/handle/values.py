@@ -21,6 +21,7 @@ RELATIVE, ABSOLUTE = 0, 1
 """Kinds of TTL: seconds, or a moment."""
 _FIXED = Struct(">IIBIB")
 _LARGEST = 0xFFFFFFFF
+_NO_REFERENCES = b"\0\0\0\0"
 _LEAST_VALUE = 26
 """Bytes of a value with nothing in it."""
 _ADMIN_BITS = 12
@@ -41,15 +42,14 @@ class WireValue(msgspec.Struct, frozen=True, gc=False):
 
     def pack(self) -> bytes:
         """index4 timestamp4 ttlType1 ttl4 permissions1 type data references."""
-        return b"".join(
-            (
-                _FIXED.pack(self.index, self.timestamp_s, self.ttl_kind, self.ttl, self.permissions),
-                octets(self.type.encode()),
-                octets(self.data),
-                int4(len(self.references)),
-                *(octets(each.handle.encode()) + int4(each.index) for each in self.references),
-            )
-        )
+        kind, data = self.type.encode(), self.data
+        fixed = _FIXED.pack(self.index, self.timestamp_s, self.ttl_kind, self.ttl, self.permissions)
+        more = _NO_REFERENCES if not self.references else self._pack_references()
+        return b"".join((fixed, int4(len(kind)), kind, int4(len(data)), data, more))
+
+    def _pack_references(self) -> bytes:
+        packed = [octets(each.handle.encode()) + int4(each.index) for each in self.references]
+        return int4(len(packed)) + b"".join(packed)
 
 
 def read_value(reader: Reader) -> WireValue:

@@ -65,7 +65,7 @@ def server(servers: Servers, request: pytest.FixtureRequest) -> Iterator[Server]
     assert made.stop() == 0
 
 
-def test_a_node_answers_over_tcp_and_udp_and_counts(server: Server) -> None:
+def test_a_node_answers_over_tcp_and_udp_counts_and_tells_a_change_at_once(server: Server) -> None:
     with socket.create_connection(place(server), timeout=10) as connection:
         first, second = over_tcp(connection, ASK, Request(asking("88.100.1/none"), request_id=2))
         assert (len(first.values()), second.code, second.request_id) == (14, 100, 2)
@@ -81,6 +81,14 @@ def test_a_node_answers_over_tcp_and_udp_and_counts(server: Server) -> None:
     counted_there = [line for line in told.splitlines() if 'face="wire",prefix="88.100.1",status="200"' in line]
     assert counted_there
     assert counted_there[0].endswith(" 4")
+    with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {server.admin}"}) as client:
+        for change in range(5):
+            values = [{"index": 2, "type": "X", "data": str(change)}]
+            assert client.put("/v1/identifiers/88.100.1/P1", json={"values": values}).status_code == 200
+            for _ in range(4):  # of several workers not always the same takes it
+                assert over_udp(server, ASK).values()[1].data == str(change).encode()
+                with socket.create_connection(place(server), timeout=10) as connection:
+                    assert over_tcp(connection, ASK)[0].values()[1].data == str(change).encode()
 
 
 def test_a_client_that_knows_one_address_finds_its_way(server: Server) -> None:
