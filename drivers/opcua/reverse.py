@@ -80,6 +80,11 @@ class Door:
                 self._server = await asyncio.get_running_loop().create_server(lambda: _Caller(self), *endpoint)
                 self.port = self._server.sockets[0].getsockname()[1]
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nobody is expected."""
+        return not self._places
+
     def expect(self, expected: Expected) -> None:
         """Keep its calls from now on.
 
@@ -156,6 +161,9 @@ class _Caller(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        if self._door.is_closed:  # meanwhile: it had been accepted before
+            self.hang_up()
+            return
         if len(self._door.strangers) >= MOST_STRANGERS:
             self._door.turn_away(self, "one of too many at a time")
             return
