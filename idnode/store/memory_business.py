@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from itertools import islice
@@ -33,7 +34,7 @@ class _Place(NamedTuple):
     key: str
 
 
-class MemoryBusiness(Registry):
+class MemoryBusiness(Registry, ABC):
     """See idnode.store.business.Business."""
 
     def __init__(self) -> None:
@@ -44,8 +45,9 @@ class MemoryBusiness(Registry):
         self._announcements: list[Announcement] = []
         self._sequence = 0
 
+    @abstractmethod
     def _tell(self, keys: Collection[str] | None) -> None:
-        raise NotImplementedError
+        """Tell those who watch that these have changed; None: anything may have."""
 
     async def write(self, steps: Sequence[Step], author: str, at_ms: int) -> None:
         """See the contract."""

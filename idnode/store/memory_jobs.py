@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ from idnode.store.base import PAGE, AlreadyThere, NotThere
 from idnode.store.outcome import rows_to_do
 
 
-class MemoryJobs:
+class MemoryJobs(ABC):
     """See idnode.store.jobs.Jobs."""
 
     def __init__(self) -> None:
@@ -20,9 +21,9 @@ class MemoryJobs:
         self._findings: defaultdict[str, list[Finding]] = defaultdict(list)
         self._outcomes: defaultdict[str, list[Outcomes]] = defaultdict(list)
 
+    @abstractmethod
     async def register(self, registrations: Sequence[Registration], author: str, at_ms: int) -> list[Registered]:
         """See the contract."""
-        raise NotImplementedError
 
     async def begin_job(self, key: str, owner: str, author: str, at_ms: int, total: int | None = None) -> Job:
         """See the contract."""

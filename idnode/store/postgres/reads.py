@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -35,7 +36,7 @@ _ANYTHING = ""
 """The key of what a change of is announced as one of anything: it is recent when anything is."""
 
 
-class PostgresReads(Registry):
+class PostgresReads(Registry, ABC):
     """What idnode.store.base.Store has that changes nothing."""
 
     def __init__(self, primary: Pool, standbys: Standbys, feed: Feed) -> None:
@@ -43,9 +44,9 @@ class PostgresReads(Registry):
         self._standbys = standbys
         self._feed = feed
 
+    @abstractmethod
     async def start(self) -> None:
         """See PostgresStore."""
-        raise NotImplementedError
 
     async def entry(self, kind: str, key: str) -> Entry | None:
         """See the contract."""
