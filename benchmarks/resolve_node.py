@@ -101,16 +101,21 @@ class NodeProcess:
 
     def rss_mb(self) -> float:
         """Resident memory of the largest of its processes."""
-        return max(_rss_kb(pid) for pid in _family(self.process.pid)) / 1024
+        return max(_rss_kb(pid) for pid in self.family()) / 1024
 
     def cpu_s(self) -> float:
         """CPU time of all its processes."""
-        return sum(map(cpu_s, _family(self.process.pid)))
+        return sum(map(cpu_s, self.family()))
+
+    def family(self) -> list[int]:
+        """Its process, and the workers that it has started."""
+        return _family(self.process.pid)
 
     def stop(self) -> None:
         """End it."""
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(_PATIENCE_S)
+        with self.process:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(_PATIENCE_S)
 
 
 def cpu_s(pid: int) -> float:
