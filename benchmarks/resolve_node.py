@@ -97,7 +97,10 @@ class NodeProcess:
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError(f"the node ended with {self.process.wait()}")
-        self.url: str = json.loads(line)["url"]
+        told = json.loads(line)
+        self.url: str = told["url"]
+        self.handle: str = told.get("handle", "")
+        """Address and port of the Handle wire protocol, where it is spoken."""
 
     def rss_mb(self) -> float:
         """Resident memory of the largest of its processes."""

@@ -41,6 +41,8 @@ PACKAGES = {
     "nginx": "nginx-light",
     "wrk": "wrk",
     "postgres": "postgresql",
+    "knotd": "knot",
+    "dnsperf": "dnsperf",
 }
 """Debian's package of each program that tests need."""
 LIBMODBUS_HEADER = Path("/usr/include/modbus/modbus.h")

@@ -62,7 +62,7 @@ class Packed:
     """How a request ended: what an answer to it has beside what differs from request to request."""
 
     __slots__ = ("code", "count", "key", "owner", "whole")
-    head, also = b"", ()
+    also = ()
 
     def __init__(self, code: ResponseCode, body: bytes, key: str | None = None, owner: str = "") -> None:
         self.code = int(code)

@@ -19,6 +19,8 @@ from idnode.web.node import Node
 
 _MOST_AT_ONCE = 64
 """Datagrams that are taken before others have their turn."""
+_TOGETHER = 16
+"""Answers by UDP that are sent one behind the other while there is more to read: a client that sleeps is woken once for all."""
 _FAREWELL_S = 1.0
 _LONGEST_DATAGRAM = 2048
 """Peers send 512 bytes at most."""
@@ -63,6 +65,10 @@ class Door:
         self._sockets = sockets
         self._backlog = limits.backlog
         self.datagrams = Datagrams(self.desk, asked.udp_multiple, self._send)
+        self._ready: list[tuple[bytes, Address]] = []
+        """Datagrams to be sent."""
+        self._together = 1
+        """So many of them at once."""
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
@@ -91,7 +97,7 @@ class Door:
 
     def _readable(self) -> None:
         datagram, received = self._sockets.datagram, self.datagrams.received
-        began, taken = time.perf_counter(), 0
+        began, taken, self._together = time.perf_counter(), 0, _TOGETHER
         while taken < _MOST_AT_ONCE:
             try:
                 data, address = datagram.recvfrom(_LONGEST_DATAGRAM)
@@ -101,9 +107,18 @@ class Door:
                 self.desk.renew()
             taken += 1
             received(data, address, began)
+        self._together = 1
+        self._send_ready()
         if taken:
             self.desk.took(time.perf_counter() - began, taken)
 
     def _send(self, data: bytes, address: Address) -> None:
-        with contextlib.suppress(OSError):  # no room, or no way there: UDP may lose what it carries, and the client asks again
-            self._sockets.datagram.sendto(data, address)
+        self._ready.append((data, address))
+        if len(self._ready) >= self._together:
+            self._send_ready()
+
+    def _send_ready(self) -> None:
+        for data, address in self._ready:
+            with contextlib.suppress(OSError):  # no room, or no way there: UDP may lose what it carries, clients ask again
+                self._sockets.datagram.sendto(data, address)
+        self._ready.clear()

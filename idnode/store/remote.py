@@ -13,6 +13,7 @@ import msgspec
 
 from idnode.store.base import Store, StoreError, StoreFailed
 from idnode.store.calls import CALLS, Call, decode_error, encode_error
+from idnode.store.commit_count import CommitCount
 from idnode.store.reads import SqliteReads
 from idnode.store.schema import open_reader
 from idnode.workers.channel import Channel, ChannelLost, Refused
@@ -23,10 +24,20 @@ _GONE = "the process that owns the store has gone"
 class RemoteStore(SqliteReads):
     """See idnode.store.base.Store; made by open_remote_store()."""
 
-    def __init__(self, reader: sqlite3.Connection, owner: Channel) -> None:
+    def __init__(self, reader: sqlite3.Connection, owner: Channel, count: CommitCount) -> None:
+        """`count`: of the owner's commits. Closed with the store."""
         super().__init__(reader)
         self._owner = owner
+        self._count = count
+        self._seen = -1
         self._closed = False
+
+    def refresh(self) -> None:
+        """See the contract."""
+        count = self._count.value
+        if count != self._seen:
+            super().refresh()
+            self._seen = count
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         """Every method of the contract that isn't a read."""
@@ -73,16 +84,17 @@ class RemoteStore(SqliteReads):
         if not self._closed:
             self._closed = True
             self._reader.close()
+            self._count.close()
 
 
-def open_remote_store(path: Path, owner: Channel) -> Store:
+def open_remote_store(path: Path, owner: Channel, count: CommitCount) -> Store:
     """The store of that file, which `owner` has open. Called on the event loop's thread, as is everything after.
 
     Raises:
         StoreFailed: the file can't be read.
     """
     try:
-        return cast(Store, RemoteStore(open_reader(path), owner))
+        return cast(Store, RemoteStore(open_reader(path), owner, count))
     except sqlite3.Error as error:
         raise StoreFailed(f"{path}: {error}") from error
 

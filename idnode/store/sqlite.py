@@ -22,6 +22,7 @@ from idnode.record import Change, Record, Registered, Registration
 from idnode.store import business_rows, event_rows, job_rows, owner_rows, record_rows, template_rows
 from idnode.store.base import StoreFailed
 from idnode.store.business import Step
+from idnode.store.commit_count import CommitCount
 from idnode.store.reads import SqliteReads
 from idnode.store.schema import lock, open_reader, open_writer
 from idnode.store.writer import Writer
@@ -35,6 +36,8 @@ class SqliteStore(SqliteReads):
         super().__init__(reader)
         self._writer = Writer(writer, self._committed)
         self._lock: int | None = descriptor
+        self.count = CommitCount.made()
+        """Of commits; for the processes that read the file, to be inherited."""
 
     @property
     def commits(self) -> Histogram:
@@ -110,10 +113,14 @@ class SqliteStore(SqliteReads):
         keys = [new.identifier.key for event in capture.events for new in event.registrations]
         return await self._writer.run(lambda connection: event_rows.capture(connection, self._writer.tally, capture), keys)
 
+    def refresh(self) -> None:
+        """See the contract: nobody else writes the file, and watchers are told of a commit before whoever asked for it is."""
+
     def _committed(self) -> None:
+        self.count.add()
         # Who can't read any more finds that out by itself; its watchers have been told that anything may have changed.
         with suppress(StoreFailed):
-            self.refresh()
+            super().refresh()
 
     async def hold(self, seconds: float) -> None:
         """See Movable."""
@@ -139,6 +146,7 @@ class SqliteStore(SqliteReads):
         await self._writer.finish()
         self._reader.close()  # before the writer: only the last one, if it may write, puts the log away
         await self._writer.close()
+        self.count.close()
         os.close(descriptor)
 
 

@@ -46,9 +46,12 @@ def tagged(answer: Answer) -> Answer:
 
 def is_unchanged(answer: Answer, if_none_match: str | None) -> bool:
     """Whether the client has this answer already (RFC 9110, 13.1.2: weak comparison, `*` is any)."""
-    if if_none_match is None or answer.status != HTTPStatus.OK:
-        return False
-    own = next((value.decode() for name, value in answer.headers if name == b"etag"), None)
+    return if_none_match is not None and answer.status == HTTPStatus.OK and has_tag(if_none_match, answer.headers)
+
+
+def has_tag(if_none_match: str, headers: Headers) -> bool:
+    """Whether If-None-Match names the ETag among these fields."""
+    own = next((value.decode() for name, value in headers if name == b"etag"), None)
     if own is None:
         return False
     given = [part.strip().removeprefix("W/") for part in if_none_match.split(",")]

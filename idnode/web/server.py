@@ -23,6 +23,7 @@ from idnode.resolver import Resolver
 from idnode.settings import IdnodeSettings
 from idnode.store.base import Store, StoreBusy, StoreFailed
 from idnode.store.opening import open_configured
+from idnode.store.sqlite import SqliteStore
 from idnode.web.listening import CannotListen, allow_descriptors, listen, listen_wire, url_of
 from idnode.web.node import Node
 from idnode.web.serving import Server
@@ -135,7 +136,8 @@ async def _supervise(
     books: Books,
 ) -> int:
     told, database = settings.model_dump_json(), str(settings.store.path)
-    supervisor = Supervisor(store, books, sockets, lambda slot: Start(told, database, admin, url, slot))
+    count = store.count.descriptor if isinstance(store, SqliteStore) else None
+    supervisor = Supervisor(store, books, sockets, lambda slot: Start(told, database, admin, url, slot, count))
     try:
         failure = await supervisor.run(lambda: _tell(url, WireSockets(*sockets[0][1:]) if sockets[0][1:] else None))
     except WorkerFailed as error:

@@ -22,6 +22,8 @@ class Start(msgspec.Struct):
     """The node's address."""
     slot: int
     """Which of the workers it is, from 0."""
+    count: int | None = None
+    """Descriptor of the CommitCount of an SQLite file; inherited."""
 
     @property
     def path(self) -> Path:

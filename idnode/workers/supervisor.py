@@ -233,11 +233,13 @@ class Supervisor:
         return [own, *(each for each in told if each is not None)]
 
     async def _launch(self, number: int, sockets: Sockets) -> Worker:
+        start = self._start(number)
         mine, its = socket.socketpair()
         with its:
             descriptors = (its.fileno(), *(each.fileno() for each in sockets))
             command = (sys.executable, "-m", "idnode.workers.worker", *map(str, descriptors))
-            process = await asyncio.create_subprocess_exec(*command, pass_fds=descriptors, stdin=asyncio.subprocess.DEVNULL)
+            inherited = descriptors if start.count is None else (*descriptors, start.count)
+            process = await asyncio.create_subprocess_exec(*command, pass_fds=inherited, stdin=asyncio.subprocess.DEVNULL)
         ready = asyncio.Event()
 
         async def answer(name: str, content: msgspec.Raw) -> msgspec.Raw:
@@ -256,7 +258,7 @@ class Supervisor:
 
         channel = Channel(answer)
         with contextlib.suppress(BrokenPipeError):  # it has ended already, which is noticed by whoever waits for it
-            send_start(mine, self._start(number))
+            send_start(mine, start)
         await channel.open(mine)
         return Worker(process, channel, ready)
 

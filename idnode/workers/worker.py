@@ -20,6 +20,7 @@ from idnode.operations.statistics import Count, Tally
 from idnode.resolver import Resolver
 from idnode.settings import IdnodeSettings
 from idnode.store.base import Store, StoreError
+from idnode.store.commit_count import CommitCount
 from idnode.store.opening import open_configured
 from idnode.store.remote import open_remote_store
 from idnode.web.node import Node
@@ -61,8 +62,10 @@ async def _work(start: Start, end: socket.socket, sockets: tuple[socket.socket, 
     channel = Channel(answers.answer)
     await channel.open(end)
     try:
-        is_file = settings.store.postgres is None
-        store = open_remote_store(start.path, channel) if is_file else await open_configured(settings.store)
+        if start.count is not None:
+            store: Store = open_remote_store(start.path, channel, CommitCount(start.count))
+        else:
+            store = await open_configured(settings.store)
     except StoreError as error:
         print(f"mumian idnode: {error}", file=sys.stderr, flush=True)
         return EXIT_FAILED

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import sqlite3
 from pathlib import Path
 from typing import cast
 
@@ -13,6 +15,7 @@ import pytest
 from idnode.record import Change
 from idnode.store.base import Store, StoreFailed
 from idnode.store.calls import CALLS
+from idnode.store.commit_count import CommitCount
 from idnode.store.movable import Movable
 from idnode.store.remote import RemoteStore, answer_call
 from idnode.store.schema import open_reader
@@ -30,7 +33,7 @@ class Pair(RemoteStore):
         self.store: SqliteStore = open_store(path)
         self.mine, self.owners = Channel(self._nothing), Channel(self._answer)
         self._opening = asyncio.get_running_loop().create_task(self._open())
-        super().__init__(open_reader(path), self.mine)
+        super().__init__(open_reader(path), self.mine, CommitCount(os.dup(self.store.count.descriptor)))
 
     async def _open(self) -> None:
         one, other = socket.socketpair()
@@ -94,6 +97,42 @@ async def test_who_watches_is_told_before_the_change_returns_here_and_before_ref
     await pair.store.change(PART, told("by another process"), "a", 2)
     store.refresh()
     assert heard == [[PART.key], [PART.key]]
+    await store.close()
+
+
+async def test_sqlite_is_not_asked_for_changes_while_nobody_has_committed(tmp_path: Path) -> None:
+    pair = Pair(tmp_path / "idnode.db")
+    store, asked = cast(Store, pair), list[str]()
+    store.watch(lambda _: None)
+    await store.register([registration()], "a", 1)
+    for connection in (pair._reader, pair.store._reader):
+        connection.set_trace_callback(asked.append)
+    for _ in range(3):
+        store.refresh()
+        pair.store.refresh()
+    assert asked == []
+    await pair.store.change(PART, told("x"), "a", 2)
+    store.refresh()
+    assert asked
+    await store.close()
+
+
+async def test_a_refresh_that_failed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = Pair(tmp_path / "idnode.db")
+    store, heard = cast(Store, pair), list[object]()
+    store.watch(heard.append)
+    await pair.store.register([registration()], "a", 1)
+
+    def fail() -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pair._feed, "refresh", fail)
+        with pytest.raises(StoreFailed):
+            store.refresh()
+    assert heard == [None]
+    store.refresh()
+    assert heard == [None, [PART.key]]
     await store.close()
 
 
