@@ -188,14 +188,18 @@ class Oee:
         rows["spent"][adds, rows["code"][adds].astype(np.intp)] += lasted_s[adds]
 
     def _move(self, state: Signal, tick: Tick, is_counted: Flags) -> None:
-        """A state that began before it was known: its time was put down to the one before it."""
+        """A state that began before it was known: its planned time was put down to the one before it."""
         rows = self.rows
         moved = np.flatnonzero(is_counted & (state.values != rows["code"]) & (state.since < tick.now_s))
-        if not len(moved):
+        shift = self.calendar.at(tick.wall_ns) if len(moved) else None
+        if shift is None:
             return
         before, after = rows["code"][moved].astype(np.intp), state.values[moved].astype(np.intp)
         spent = rows["spent"]
-        late_s = np.minimum(tick.now_s - state.since[moved], spent[moved, before])
+        ages_ns = np.rint((tick.now_s - state.since[moved]) * _NS).tolist()
+        begins_ns = np.maximum(rows["begin"][moved], [max(0, tick.wall_ns - age_ns) for age_ns in ages_ns]).tolist()
+        planned_s = [shift.planned_ns(round(begin_ns), tick.wall_ns) / _NS for begin_ns in begins_ns]
+        late_s = np.minimum(planned_s, spent[moved, before])
         spent[moved, before] -= late_s
         spent[moved, after] += late_s
 

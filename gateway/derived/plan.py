@@ -17,6 +17,7 @@ from gateway.derived.columns import Group, column
 from gateway.derived.counting import Count, Rate
 from gateway.derived.derivation import Derivation
 from gateway.derived.energy import Energy
+from gateway.derived.hindsight import LampPlace
 from gateway.derived.late import Afterwards
 from gateway.derived.member import Expressions, Member, Output, Places
 from gateway.derived.oee import Oee
@@ -35,7 +36,7 @@ from gateway.derived.settings import (
     StopsSettings,
 )
 from gateway.derived.shifts import Calendar
-from gateway.derived.states import NAMES, Cycle, State, Stops
+from gateway.derived.states import NAMES, STATES, Cycle, State, Stops
 from gateway.derived.switching import Debounce, Hysteresis, Lamp
 from gateway.processing.calculation import Calculated, Calculation, Input, LastValues, cut
 from gateway.processing.expression import Step
@@ -50,7 +51,6 @@ _MADE: Mapping[type, Any] = {
     LampSettings: Lamp,
     CountSettings: Count,
     RateSettings: Rate,
-    StateSettings: State,
     StopsSettings: Stops,
     EnergySettings: Energy,
 }
@@ -139,12 +139,19 @@ def derivation_of(
     entries.sort(key=lambda entry: (entry.depth, entry.settings.kind, entry.place))
     gap_s = _gap_s(device)
     depths = []
+    lamps: dict[int, LampPlace] = {}
     for _, level in groupby(entries, key=lambda entry: entry.depth):
         held = list(level)
         expressions, places = _expressions(device.name, held, registers, last)
         kinds = [list(kind) for _, kind in groupby(held, key=lambda entry: entry.settings.kind)]
-        members = [_member(settings, kind, places, registers, last[device.name], gap_s) for kind in kinds]
+        groups = [_group(settings, device.name, kind, lamps) for kind in kinds]
+        members = [
+            _member(settings, group, kind, places, registers, last[device.name], gap_s)
+            for group, kind in zip(groups, kinds, strict=True)
+        ]
         for member, kind in zip(members, kinds, strict=True):
+            if isinstance(member.group, Lamp):
+                lamps |= {entry.place: (member.group, row) for row, entry in enumerate(kind)}
             if isinstance(member.group, Hysteresis):
                 member.noisy = _tags(kind, registers, last)
         depths.append((expressions, members))
@@ -234,6 +241,7 @@ def _expressions(
 
 def _member(
     settings: GatewaySettings,
+    group: Group,
     entries: Sequence[Entry],
     places: Mapping[tuple[int, str], int],
     registers: Registers,
@@ -248,7 +256,7 @@ def _member(
     if isinstance(own[0], StateSettings):
         suffixes.add("")
     member = Member(
-        _group(settings, entries),
+        group,
         [one.name for one in own],
         [_signature(settings, one) for one in own],
         inputs,
@@ -279,7 +287,8 @@ def _fields(entry: Entry) -> tuple[str, ...]:
     return ("state",) if isinstance(entry.settings, OeeSettings) else ()
 
 
-def _group(settings: GatewaySettings, entries: Sequence[Entry]) -> Group:
+def _group(settings: GatewaySettings, device: str, entries: Sequence[Entry], lamps: Mapping[int, LampPlace]) -> Group:
+    """`lamps`: those of the depths before, by the entry's place."""
     own = [entry.settings for entry in entries]
     group: Group
     if isinstance(own[0], OeeSettings):
@@ -288,9 +297,18 @@ def _group(settings: GatewaySettings, entries: Sequence[Entry]) -> Group:
         group = Cycle(
             [one for one in own if isinstance(one, CycleSettings)], [not entry.operands["input"].is_bool for entry in entries]
         )
+    elif isinstance(own[0], StateSettings):
+        states = [one for one in own if isinstance(one, StateSettings)]
+        group = State(states, {str(state): [_lamps(device, entry, str(state), lamps) for entry in entries] for state in STATES})
     else:
         group = _MADE[type(own[0])](own)
     return group
+
+
+def _lamps(device: str, entry: Entry, name: str, lamps: Mapping[int, LampPlace]) -> list[LampPlace]:
+    """Those of the device that an expression of the entry reads."""
+    sources = [entry.sources[step.name] for step in entry.steps.get(name, ()) if step.op == "tag"]
+    return [lamps[one.place] for one in sources if one.device == device and one.tag is None and one.place in lamps]
 
 
 def _signature(settings: GatewaySettings, one: Any) -> bytes:

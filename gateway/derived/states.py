@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gateway.derived.columns import BAD, DOUBTFUL, GOOD, NO_DATA, WAITING, Codes, Flags, Rows, Signal, Tick, as_signal, column
+from gateway.derived.hindsight import Hindsight, LampPlace, Seen
 from gateway.derived.settings import CycleSettings, MachineState, StateNames, StateSettings, StopsSettings
 
 STATES = (MachineState.OFF, MachineState.IDLE, MachineState.RUNNING, MachineState.FAULT)
@@ -20,9 +21,16 @@ class State:
 
     is_settled = True
 
-    def __init__(self, settings: Sequence[StateSettings]) -> None:
+    def __init__(
+        self, settings: Sequence[StateSettings], lamps: Mapping[str, Sequence[Sequence[LampPlace]]] | None = None
+    ) -> None:
+        """`lamps`: see Hindsight."""
         m = len(settings)
-        self.rows = Rows(m, moments=("since", "pending_since"), code=np.nan, since=np.nan, pending=np.nan, pending_since=np.nan)
+        self.rows = Rows(
+            m, moments=("since", "pending_since", "blind"),
+            code=np.nan, since=np.nan, pending=np.nan, pending_since=np.nan, look=0.0, blind=-np.inf,
+        )  # fmt: skip
+        self._hindsight = Hindsight(lamps or {})
         self._hold_s = column(settings, "hold_s")
         self._otherwise = np.array([np.nan if one.otherwise is None else STATES.index(one.otherwise) for one in settings])
         self._few = list(zip(self._otherwise.tolist(), self._hold_s.tolist(), strict=True))
@@ -37,12 +45,18 @@ class State:
         differs = is_known & ~is_first & (code != rows["code"])
         goes_on = differs & (code == rows["pending"]) & ~unseen
         pending_since = np.where(differs, np.where(goes_on, rows["pending_since"], begin), np.nan)
+        look = np.where(goes_on, rows["look"], tick.silent_s)
+        rows["blind"][unseen | (status & BAD != 0)] = tick.now_s
         counts = is_first | (differs & (tick.now_s - pending_since >= self._hold_s))
-        rows["since"][:] = np.where(counts, np.where(is_first, begin, pending_since), rows["since"])
+        rows["since"][is_first] = begin[is_first]
+        for at in (counts & ~is_first).nonzero()[0].tolist():
+            rows["since"][at] = self._began_s(at, float(code[at]), float(pending_since[at]), float(look[at]), inputs)
         rows["code"][:] = np.where(counts, code, rows["code"])
-        rows["pending"][:] = np.where(differs & ~counts, code, np.nan)
-        rows["pending_since"][:] = np.where(differs & ~counts, pending_since, np.nan)
-        return self._told(status)
+        waits = differs & ~counts
+        rows["pending"][:] = np.where(waits, code, np.nan)
+        rows["pending_since"][:] = np.where(waits, pending_since, np.nan)
+        rows["look"][:] = np.where(waits, look, 0.0)
+        return self._told(np.where(np.isnan(code) & (status & BAD == 0), NO_DATA, status))
 
     def step_few(self, tick: Tick, inputs: Mapping[str, Signal]) -> dict[str, Signal]:
         """See Few."""
@@ -61,14 +75,29 @@ class State:
             begin_s = since_s if since_s <= tick.now_s else tick.now_s
             if code == held or code != code:
                 if pending == pending:
-                    rows["pending"][at] = rows["pending_since"][at] = np.nan
+                    self._wait(at, np.nan, np.nan, 0.0)
                 continue
-            begin_s = pending_s if held == held and code == pending else begin_s
-            counts = held != held or tick.now_s - begin_s >= hold_s
-            if counts:
-                rows["since"][at], rows["code"][at] = begin_s, code
-            rows["pending"][at], rows["pending_since"][at] = (np.nan, np.nan) if counts else (code, begin_s)
+            goes_on = held == held and code == pending
+            look_s = float(rows["look"][at]) if goes_on else tick.silent_s
+            begin_s = pending_s if goes_on else begin_s
+            if held == held and not tick.now_s - begin_s >= hold_s:
+                self._wait(at, code, begin_s, look_s)
+                continue
+            rows["since"][at] = begin_s if held != held else self._began_s(at, code, begin_s, look_s, inputs)
+            rows["code"][at] = code
+            self._wait(at, np.nan, np.nan, 0.0)
         return self._told(np.array(codes, np.uint32))
+
+    def _wait(self, at: int, code: float, since_s: float, look_s: float) -> None:
+        rows = self.rows
+        rows["pending"][at], rows["pending_since"][at], rows["look"][at] = code, since_s, look_s
+
+    def _began_s(self, at: int, code: float, seen_s: float, look_s: float, inputs: Mapping[str, Signal]) -> float:
+        """When a state began that now counts: not before the one that it follows, which is still held."""
+        rows = self.rows
+        before, state = str(STATES[int(rows["code"][at])]), str(STATES[int(code)])
+        begin_s = self._hindsight.begin_s(at, Seen(before, state, seen_s, look_s, float(rows["blind"][at])), inputs)
+        return max(begin_s, float(rows["since"][at]))
 
     def _asked_few(self, inputs: Mapping[str, Signal]) -> list[tuple[float, list[float], list[float]]]:
         """Number, values and begins of the conditions, from the first to decide on."""
@@ -83,7 +112,7 @@ class State:
         return told
 
     def _decide(self, inputs: Mapping[str, Signal]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Code (NaN: none), status, and since when it may hold."""
+        """Code (NaN: none), the worst status that was met, and since when it may hold."""
         m = self.rows.m
         code, status, since = self._otherwise.copy(), np.zeros(m, np.uint32), np.full(m, -np.inf)
         is_open = np.ones(m, np.bool_)
@@ -97,7 +126,6 @@ class State:
             holds = is_asked & ~signal.is_bad & (signal.values != 0)
             code = np.where(holds, float(number), np.where(is_asked & signal.is_bad, np.nan, code))
             is_open &= ~(holds | (is_asked & signal.is_bad))
-        status = np.where(np.isnan(code) & (status & BAD == 0), NO_DATA, status)
         return code, status, since
 
     def next_s(self) -> float:

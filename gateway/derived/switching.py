@@ -34,14 +34,20 @@ def _switch(
 
 def _switch_few(
     rows: Rows, now_s: float, targets: Sequence[float], begins_s: Sequence[float], on_s: Sequence[float], off_s: Sequence[float]
-) -> list[int]:
-    """_switch(), tag by tag, where all has been seen; those that have turned, for the first time too."""
+) -> tuple[list[int], list[tuple[int, float]]]:
+    """_switch(), tag by tag, where all has been seen.
+
+    Returns:
+        Those that have turned, for the first time too, and those that haven't though they were about to, with since when.
+    """
     out, since, pending = rows["out"], rows["since"], rows["pending"]
-    turned = []
+    turned: list[int] = []
+    resumed: list[tuple[int, float]] = []
     for at, (target, now, waits) in enumerate(zip(targets, out.tolist(), pending.tolist(), strict=True)):
         if target == now or target != target:
             if waits == waits:
                 pending[at] = np.nan
+                resumed.append((at, waits))
             continue
         begin = now_s if begins_s[at] > now_s else begins_s[at]
         if now == now:
@@ -51,7 +57,7 @@ def _switch_few(
                 continue
         out[at], since[at], pending[at] = target, begin, np.nan
         turned.append(at)
-    return turned
+    return turned, resumed
 
 
 def _told(rows: Rows, status: Codes) -> Signal:
@@ -130,7 +136,11 @@ class Hysteresis:
 
 
 class Lamp:
-    """See Group. A lamp is lit at once, dark after flicker_s, and blinks from its third change within blink_s on."""
+    """See Group. A lamp is lit at once, dark after flicker_s, and blinks from its third change within blink_s on.
+
+    It blinks no longer when so many changes are longer ago, or it has been dark for longer than it ever was while it blinked,
+    and a look.
+    """
 
     is_settled = True
 
@@ -139,7 +149,7 @@ class Lamp:
             len(settings),
             moments=(*_MOMENTS, "edges", "lit_since", "blink_since"),
             out=np.nan, since=np.nan, pending=np.nan, edges=(3, -np.inf),
-            lit=np.nan, lit_since=np.nan, blinks=0.0, blink_since=-np.inf,
+            lit=np.nan, lit_since=np.nan, blinks=0.0, blink_since=-np.inf, dark=0.0,
         )  # fmt: skip
         self._none = np.zeros(len(settings))
         self._flicker_s, self._blink_s = column(settings, "flicker_s"), column(settings, "blink_s")
@@ -149,14 +159,21 @@ class Lamp:
     def step(self, tick: Tick, inputs: Mapping[str, Signal], unseen: Flags) -> dict[str, Signal]:
         """See Group."""
         signal, rows = inputs["input"], self.rows
-        before = rows["out"].copy()
+        before, dark_since = rows["out"].copy(), rows["pending"].copy()
         _switch(rows, tick, signal.values, signal, unseen, self._none, self._flicker_s, signal.since)
         edges = rows["edges"]
         edges[unseen | signal.is_bad] = -np.inf
         changed = (rows["out"] != before) & ~np.isnan(before)
         edges[changed, 1:] = edges[changed, :-1]
         edges[changed, 0] = rows["since"][changed]
-        is_blinking = (tick.now_s - edges[:, 2] < self._blink_s) & ~np.isnan(rows["out"])
+        is_dark = (rows["out"] == 0) & (tick.now_s - edges[:, 0] > rows["dark"] + tick.silent_s)
+        is_blinking = (tick.now_s - edges[:, 2] < self._blink_s) & ~np.isnan(rows["out"]) & ~is_dark
+        waited = ~np.isnan(dark_since)
+        if np.count_nonzero(waited):
+            self._was_dark(waited & (before == 1) & (signal.values == 1) & ~unseen, tick.now_s - dark_since)
+        if np.count_nonzero(is_blinking):
+            dark_s = np.where(rows["out"] == 1, edges[:, 0] - edges[:, 1], edges[:, 1] - edges[:, 2])
+            self._was_dark(changed & is_blinking, dark_s)
         starts, ends = is_blinking & (rows["blinks"] == 0), ~is_blinking & (rows["blinks"] == 1)
         rows["blink_since"][starts] = edges[starts, 2]
         rows["blink_since"][ends] = np.where(np.isfinite(edges[ends, 0]), edges[ends, 0], tick.now_s)
@@ -175,15 +192,22 @@ class Lamp:
         """See Few."""
         signal, rows = inputs["input"], self.rows
         before, lit = rows["out"].tolist(), rows["lit"].tolist()
-        turned = _switch_few(rows, tick.now_s, signal.values.tolist(), signal.since.tolist(), *self._few)
+        turned, resumed = _switch_few(rows, tick.now_s, signal.values.tolist(), signal.since.tolist(), *self._few)
         edges, since = rows["edges"], rows["since"]
         for at in turned:
             if before[at] == before[at]:
                 edges[at] = [since[at], *edges[at, :-1].tolist()]
+        for at, since_s in resumed:
+            if before[at] == 1:
+                self._was_dark_few(at, tick.now_s - since_s)
         out, blinks = rows["out"].tolist(), rows["blinks"].tolist()
-        for at, ((newest, _, third), blink_s) in enumerate(zip(edges.tolist(), self._few_blink_s, strict=True)):
+        for at, ((newest, second, third), blink_s) in enumerate(zip(edges.tolist(), self._few_blink_s, strict=True)):
             is_blinking = tick.now_s - third < blink_s and out[at] == out[at]
+            if is_blinking and out[at] == 0:
+                is_blinking = not tick.now_s - newest > float(rows["dark"][at]) + tick.silent_s
             starts = is_blinking and blinks[at] == 0
+            if is_blinking and at in turned:
+                self._was_dark_few(at, newest - second if out[at] == 1 else second - third)
             if starts:
                 rows["blink_since"][at] = third
             elif not is_blinking and blinks[at] == 1:
@@ -201,11 +225,28 @@ class Lamp:
             "blinking": as_signal(rows["blinks"].copy(), told.status, rows["blink_since"].copy()),
         }
 
+    def _was_dark(self, which: Flags, seconds: Reals) -> None:
+        """Those were on meanwhile."""
+        dark = self.rows["dark"]
+        dark[:] = np.where(which & (seconds < np.inf), np.maximum(dark, seconds), dark)
+
+    def _was_dark_few(self, at: int, seconds: float) -> None:
+        if seconds < np.inf:
+            self.rows["dark"][at] = max(float(self.rows["dark"][at]), seconds)
+
+    def wavers(self, place: int) -> bool:
+        """Whether a lamp was ever seen to be dark while it was on, or is now."""
+        dark_s, pending = float(self.rows["dark"][place]), float(self.rows["pending"][place])
+        return dark_s > 0 or pending == pending
+
     def next_s(self) -> float:
         """See Group."""
-        blinking = self.rows["blinks"] == 1
-        ends = self.rows["edges"][blinking, 2] + self._blink_s[blinking]
-        return min(_next_s(self.rows, self._none, self._flicker_s), float(ends.min(initial=np.inf)))
+        rows = self.rows
+        blinking = rows["blinks"] == 1
+        edges, is_dark = rows["edges"][blinking], rows["out"][blinking] == 0
+        ends = edges[:, 2] + self._blink_s[blinking]
+        ends = np.where(is_dark, np.minimum(ends, edges[:, 0] + rows["dark"][blinking]), ends)
+        return min(_next_s(rows, self._none, self._flicker_s), float(ends.min(initial=np.inf)))
 
 
 def _next_s(rows: Rows, on_s: Reals, off_s: Reals) -> float:

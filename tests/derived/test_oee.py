@@ -90,6 +90,16 @@ def test_a_night_shift_ends_on_the_next_day_and_is_an_hour_shorter_when_the_cloc
     assert night["oee.planned_s"] == pytest.approx(6.5 * 3600)  # the break, in the hour that is skipped, comes behind it
 
 
+def test_of_a_state_that_was_known_late_only_planned_time_counts() -> None:
+    held = [one | {"hold_s": 50} if one["kind"] == "state" else one for one in DERIVED]
+    plant = Plant(6 * 3600 - 100, held)
+    plant.run(100 + 3.5 * 3600 - 40)
+    plant.run(100, runs=False)  # it stands from 20 s before the break's end on, which is known 40 s after that
+    plant.run(4.5 * 3600)
+    assert plant.early()["oee.idle_s"] == pytest.approx(80, abs=0.1)
+    assert plant.early()["oee.unknown_s"] == pytest.approx(0, abs=0.1)
+
+
 def test_a_gap_is_unknown_time_neither_running_nor_standing() -> None:
     plant = Plant(6 * 3600 - 60)
     plant.run(3660)
