@@ -179,3 +179,34 @@ def test_what_could_not_be_stored_is_reckoned_anew_to_the_same_begin() -> None:
         bench.poll(1, 0, 0, after_s=0.1, accept=False)
     bench.poll(1, 0, 0, after_s=0.1)
     assert begins(bench)[-1] == ("fault", 2.1)
+
+
+FOLLOWS = {"idle": ("running", "fault", "off"), "running": ("idle", "fault"), "fault": ("idle",), "off": ("idle",)}
+SLOW = 0.75, 2.0, {"red": {"flicker_s": 1.6}, "green": {"flicker_s": 1.0}}
+QUICK = 0.1, 1.0, {name: {"flicker_s": 0.25} for name in LAMPS}
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("period_s", "hold_s", "lamps"), [SLOW, QUICK], ids=["slow", "quick"])
+def test_every_begin_is_within_one_poll_of_the_truth(
+    period_s: float, hold_s: float, lamps: dict[str, dict[str, Any]], seed: int
+) -> None:
+    """As in the workshop: green is dark for 80 of 200 ms, red for the second half of each second of its own."""
+    random = Random(seed)
+    bench = lights(period_s, hold_s, **lamps)
+    at_s, ends_s, state = random.random() * period_s, 0.0, "off"
+    true: list[tuple[str, float]] = []
+    bench.pass_time(at_s)
+    while len(true) < 40:
+        while ends_s <= at_s:
+            state, begin_s = random.choice(FOLLOWS[state]), ends_s
+            true.append((state, begin_s))
+            ends_s += random.uniform(5, 9)
+        red, green = state == "fault" and (at_s - begin_s) % 1 < 0.5, state == "running" and at_s % 0.2 < 0.12
+        bench.poll(red, state == "idle", green, after_s=period_s)
+        at_s += period_s
+    told = [(value, since_s - period_s) for value, since_s in bench.begins("state") if since_s is not None]
+    assert [value for value, _ in told] == [value for value, _ in true][: len(told)]
+    assert len(told) >= len(true) - 1
+    worst = max(abs(one_s - begin_s) for (_, one_s), (_, begin_s) in list(zip(told, true, strict=False))[1:])
+    assert worst <= period_s + 1e-3
