@@ -149,7 +149,7 @@ class Lamp:
             len(settings),
             moments=(*_MOMENTS, "edges", "lit_since", "blink_since"),
             out=np.nan, since=np.nan, pending=np.nan, edges=(3, -np.inf),
-            lit=np.nan, lit_since=np.nan, blinks=0.0, blink_since=-np.inf, dark=0.0,
+            lit=np.nan, lit_since=np.nan, blinks=0.0, blink_since=-np.inf, dark=0.0, over=0.0,
         )  # fmt: skip
         self._none = np.zeros(len(settings))
         self._flicker_s, self._blink_s = column(settings, "flicker_s"), column(settings, "blink_s")
@@ -166,14 +166,15 @@ class Lamp:
         changed = (rows["out"] != before) & ~np.isnan(before)
         edges[changed, 1:] = edges[changed, :-1]
         edges[changed, 0] = rows["since"][changed]
-        is_dark = (rows["out"] == 0) & (tick.now_s - edges[:, 0] > rows["dark"] + tick.silent_s)
-        is_blinking = (tick.now_s - edges[:, 2] < self._blink_s) & ~np.isnan(rows["out"]) & ~is_dark
+        is_blinking = (tick.now_s - edges[:, 2] < self._blink_s) & ~np.isnan(rows["out"])
         waited = ~np.isnan(dark_since)
         if np.count_nonzero(waited):
-            self._was_dark(waited & (before == 1) & (signal.values == 1) & ~unseen, tick.now_s - dark_since)
+            flickered = waited & (before == 1) & (signal.values == 1) & ~unseen
+            self._was_dark(flickered, tick.now_s - dark_since, tick.silent_s)
         if np.count_nonzero(is_blinking):
             dark_s = np.where(rows["out"] == 1, edges[:, 0] - edges[:, 1], edges[:, 1] - edges[:, 2])
-            self._was_dark(changed & is_blinking, dark_s)
+            self._was_dark(changed & is_blinking, dark_s, tick.silent_s)
+            is_blinking &= (rows["out"] == 1) | (tick.now_s - edges[:, 0] < rows["over"])
         starts, ends = is_blinking & (rows["blinks"] == 0), ~is_blinking & (rows["blinks"] == 1)
         rows["blink_since"][starts] = edges[starts, 2]
         rows["blink_since"][ends] = np.where(np.isfinite(edges[ends, 0]), edges[ends, 0], tick.now_s)
@@ -199,15 +200,15 @@ class Lamp:
                 edges[at] = [since[at], *edges[at, :-1].tolist()]
         for at, since_s in resumed:
             if before[at] == 1:
-                self._was_dark_few(at, tick.now_s - since_s)
+                self._was_dark_few(at, tick.now_s - since_s, tick.silent_s)
         out, blinks = rows["out"].tolist(), rows["blinks"].tolist()
         for at, ((newest, second, third), blink_s) in enumerate(zip(edges.tolist(), self._few_blink_s, strict=True)):
             is_blinking = tick.now_s - third < blink_s and out[at] == out[at]
-            if is_blinking and out[at] == 0:
-                is_blinking = not tick.now_s - newest > float(rows["dark"][at]) + tick.silent_s
-            starts = is_blinking and blinks[at] == 0
             if is_blinking and at in turned:
-                self._was_dark_few(at, newest - second if out[at] == 1 else second - third)
+                self._was_dark_few(at, newest - second if out[at] == 1 else second - third, tick.silent_s)
+            if is_blinking and out[at] == 0:
+                is_blinking = tick.now_s - newest < float(rows["over"][at])
+            starts = is_blinking and blinks[at] == 0
             if starts:
                 rows["blink_since"][at] = third
             elif not is_blinking and blinks[at] == 1:
@@ -225,14 +226,17 @@ class Lamp:
             "blinking": as_signal(rows["blinks"].copy(), told.status, rows["blink_since"].copy()),
         }
 
-    def _was_dark(self, which: Flags, seconds: Reals) -> None:
-        """Those were on meanwhile."""
-        dark = self.rows["dark"]
-        dark[:] = np.where(which & (seconds < np.inf), np.maximum(dark, seconds), dark)
+    def _was_dark(self, which: Flags, seconds: Reals, look_s: float) -> None:
+        """Those were on meanwhile. `look_s`: between the last two looks, the last of which ended it."""
+        dark, over = self.rows["dark"], self.rows["over"]
+        counts = which & (seconds < np.inf)
+        dark[:] = np.where(counts, np.maximum(dark, seconds), dark)
+        over[:] = np.where(counts, np.maximum(over, seconds + look_s), over)
 
-    def _was_dark_few(self, at: int, seconds: float) -> None:
+    def _was_dark_few(self, at: int, seconds: float, look_s: float) -> None:
         if seconds < np.inf:
             self.rows["dark"][at] = max(float(self.rows["dark"][at]), seconds)
+            self.rows["over"][at] = max(float(self.rows["over"][at]), seconds + look_s)
 
     def wavers(self, place: int) -> bool:
         """Whether a lamp was ever seen to be dark while it was on, or is now."""
@@ -245,7 +249,7 @@ class Lamp:
         blinking = rows["blinks"] == 1
         edges, is_dark = rows["edges"][blinking], rows["out"][blinking] == 0
         ends = edges[:, 2] + self._blink_s[blinking]
-        ends = np.where(is_dark, np.minimum(ends, edges[:, 0] + rows["dark"][blinking]), ends)
+        ends = np.where(is_dark, np.minimum(ends, edges[:, 0] + rows["over"][blinking]), ends)
         return min(_next_s(rows, self._none, self._flicker_s), float(ends.min(initial=np.inf)))
 
 

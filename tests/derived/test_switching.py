@@ -116,3 +116,26 @@ def test_a_lamp_that_is_switched_on_off_and_on_at_leisure_does_not_blink() -> No
         bench.poll(int(step % 80 < 40), after_s=0.1)
     assert bench.of("lamp.blinking") == [False]
     assert bench.of("lamp") == [True, False, True, False, True]
+
+
+def test_a_blink_has_ended_when_it_is_dark_for_longer_than_ever_and_the_clock_alone_says_so() -> None:
+    bench = lamp(blink_s=3)
+    for step in range(24):
+        bench.poll(int(step % 10 < 5), after_s=0.1)
+    assert bench.last("lamp.blinking") == (True, 0)
+    for _ in range(6):
+        bench.poll(0, after_s=0.1)
+    assert bench.last("lamp.blinking") == (True, 0)
+    bench.pass_time(0.1)
+    bench.look()
+    assert bench.begins("lamp.blinking")[-1] == (False, 2.5)
+    assert bench.last("lamp") == (False, 0)
+
+
+def test_a_lamp_that_flashes_twice_and_pauses_blinks_once_its_pause_is_known() -> None:
+    bench = lamp(blink_s=3, flicker_s=0.05)
+    for _ in range(6):
+        for lit in (1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0):
+            bench.poll(lit, after_s=0.1)
+    assert bench.of("lamp.blinking").count(False) == 2  # before the first flash, and in its first pause
+    assert bench.last("lamp.blinking") == (True, 0)
