@@ -36,6 +36,8 @@ router = APIRouter(prefix="/v1/identifiers", tags=["identifiers"])
 Error = tuple[str, str]
 """JSON pointer into the body, what is wrong."""
 _HERE = "/v1/identifiers/"
+_KEY = "/{key}"
+"""Keys without a slash: `oid:1.2.156.3088.1`."""
 _TRIES = 5
 """Of a change, while others change the same record."""
 _STATUSES: Mapping[Registered, Literal["created", "repeated", "exists", "over-quota"]] = {
@@ -167,6 +169,7 @@ async def _changeable(node: Node, caller: Caller, identifier: Identifier) -> str
     return prefix
 
 
+@router.put(_KEY, openapi_extra=takes(ValuesOrder), response_model=None)
 @router.put("/{prefix}/{suffix:path}", openapi_extra=takes(ValuesOrder), response_model=None)
 async def replace(request: Request, node: NodeOf, caller: KnownCaller, if_match: IfMatch = None) -> Response:
     """Give a registered identifier new values, links or another template. What was is kept as an earlier version."""
@@ -183,6 +186,7 @@ async def replace(request: Request, node: NodeOf, caller: KnownCaller, if_match:
     return JsonResponse(body, headers=etag(made.version))
 
 
+@router.patch(_KEY, openapi_extra=takes(StateOrder), response_model=None)
 @router.patch("/{prefix}/{suffix:path}", openapi_extra=takes(StateOrder), response_model=None)
 async def move(request: Request, node: NodeOf, caller: KnownCaller, if_match: IfMatch = None) -> Response:
     """Suspend an identifier, give it free again, or retire it for ever. Its values stay, for the house to see."""
@@ -220,6 +224,7 @@ async def _change(
     return await node.store.change(identifier, change, caller.author, node.now_ms(), version)
 
 
+@router.get(_KEY, response_model=None)
 @router.get("/{prefix}/{suffix:path}", response_model=None)
 async def get(request: Request, node: NodeOf, caller: AnyCaller) -> Response:
     """What an identifier means, as JSON."""
