@@ -34,6 +34,7 @@ __all__ = [
     "Identifier",
     "InvalidIdentifier",
     "Scheme",
+    "parse_compressed",
     "parse_encoded",
     "parse_identifier",
     "parse_uri",
@@ -204,6 +205,16 @@ def parse_encoded(text: str | bytes) -> Identifier:
         return parse_identifier(unquote_to_bytes(text).decode())
     except UnicodeDecodeError as error:
         raise InvalidIdentifier("an identifier is UTF-8") from error
+
+
+def parse_compressed(path: str) -> tuple[Identifier, str]:
+    """Read the path of a compressed Digital Link, without a slash before it: the identifier, and the uncompressed link's query.
+
+    Raises:
+        InvalidIdentifier
+    """
+    parts, query = gs1.read_compressed(path)
+    return _made(Scheme.GS1, parts), query
 
 
 def parse_uri(text: str) -> Identifier:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
 from biip import ParseError
@@ -19,6 +20,7 @@ from biip.gs1_messages import GS1Message
 
 from epcis.gs1_uri import canonical_gs1_uri
 from idnode.schemes.form import InvalidIdentifier, Parts
+from idnode.schemes.gs1_compression import compress, decompress
 from idnode.schemes.gs1_keys import PRIMARY_KEYS, company_prefixes, normal_value, order_qualifiers
 
 DOMAIN = "https://id.gs1.org"
@@ -66,6 +68,46 @@ def _decode(text: str) -> str:
         return unquote_to_bytes(text).decode()
     except UnicodeDecodeError as error:
         raise InvalidIdentifier("an identifier is UTF-8") from error
+
+
+class Uncompressed(NamedTuple):
+    """What a compressed Digital Link stands for."""
+
+    parts: Parts
+    query: str
+    """Attributes in ascending order, and pairs that aren't GS1's, as the uncompressed link has them behind its `?`; may be empty."""
+
+
+def read_compressed(path: str) -> Uncompressed:
+    """Read the path of a compressed Digital Link, without a slash before it: `ARFKk4XB0CDKWcnpq`, or key, value and the rest.
+
+    Raises:
+        InvalidIdentifier
+    """
+    *plain, segment = path.split("/")
+    if len(plain) not in (0, 2):
+        raise InvalidIdentifier("a compressed Digital Link is one segment, or a key, its value and one segment")
+    opened = decompress(_decode(segment))
+    elements = ((plain[0], _decode(plain[1])), *opened.elements) if plain else opened.elements
+    if len(dict(elements)) < len(elements):
+        raise InvalidIdentifier(f"({plain[0]}) stands in a compressed Digital Link twice")
+    parts = _from_elements(elements)
+    named = {parts.prefix, *(name for name, _ in parts.qualifiers)}
+    rest = (*sorted((name, value) for name, value in elements if name not in named), *opened.others)
+    return Uncompressed(parts, "&".join(f"{name}={quote(value, safe='')}" for name, value in rest))
+
+
+def compressed_path(parts: Parts, attributes: Iterable[tuple[str, str]] = (), *, codes: bool = True) -> str:
+    """The path of the compressed Digital Link, without a slash before it.
+
+    Args:
+        attributes: further application identifiers and their values.
+        codes: see compress().
+
+    Raises:
+        InvalidIdentifier: see compress().
+    """
+    return compress(((parts.prefix, parts.suffix), *parts.qualifiers, *attributes), codes=codes)
 
 
 def read_epc(uri: str) -> Parts:

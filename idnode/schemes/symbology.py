@@ -43,3 +43,8 @@ def split_symbology(text: str) -> tuple[Content, str]:
     if symbology in ("E1", "E2"):
         raise InvalidIdentifier("this is an EAN's add-on alone: scan the EAN")
     return Content.ANYTHING, data
+
+
+def without_symbology(text: str) -> str:
+    """A scan without its symbology identifier, whatever that says."""
+    return text[3:] if text.startswith("]") else text

@@ -75,7 +75,12 @@ def make_app(node: Node) -> Front:
         application.include_router(part.router)
     application.openapi = lambda: describe(application)  # type: ignore[method-assign]
     _add_error_answers(application)
-    return Front(node, application)
+    return Front(node, application, _first_segments())
+
+
+def _first_segments() -> frozenset[str]:
+    """Of all paths of the application."""
+    return frozenset(getattr(route, "path", "/").split("/")[1] for part in PARTS for route in part.router.routes)
 
 
 def _add_error_answers(application: FastAPI) -> None:

@@ -27,6 +27,7 @@ from idnode.operations.meter import REFUSED
 from idnode.resolver import Resolution, Verdict
 from idnode.store.base import StoreError
 from idnode.web.answers import CLOSED_POLICY, OPEN_TO_ALL_SITES, SECURITY, Answer, problem_answer
+from idnode.web.compressed_link import MOST_SLASHES, Uncompressed, may_be_compressed, partly_compressed, shown, uncompress
 from idnode.web.digital_link import DIGITAL_LINKS, asked_of, link_answer
 from idnode.web.freshness import REVALIDATE, VARY, etag, is_unchanged, lifetime, tagged, unchanged
 from idnode.web.handle_json import handle_answer
@@ -42,15 +43,16 @@ from idnode.web.resolution_json import refusal, resolution_json
 HANDLES = b"/api/handles/"
 PREFIXES = tuple(f"/{start}".encode() for start in PATH_STARTS)
 _HOT = (HANDLES, *PREFIXES)
-_READS = "GET, HEAD, OPTIONS"
+_READS = ("GET", "HEAD", "OPTIONS")
+_ALLOWED = ", ".join(_READS)
 _PREFLIGHT = Answer(
     HTTPStatus.NO_CONTENT,
     b"",
     b"",
     (
         OPEN_TO_ALL_SITES,
-        (b"allow", _READS.encode()),
-        (b"access-control-allow-methods", _READS.encode()),
+        (b"allow", _ALLOWED.encode()),
+        (b"access-control-allow-methods", _ALLOWED.encode()),
         (b"access-control-allow-headers", b"Authorization, Accept, If-None-Match"),
         (b"access-control-max-age", b"86400"),
     ),
@@ -70,16 +72,18 @@ class Keeper(Protocol):
 class Front:
     """An ASGI application before the application; and the hot routes' answers for whoever has a request in another form."""
 
-    def __init__(self, node: Node, application: ASGIApp) -> None:
+    def __init__(self, node: Node, application: ASGIApp, names: frozenset[str] = frozenset()) -> None:
+        """`names`: first segments of the application's paths, which are no compressed Digital Links."""
         self._node = node
         self._application = application
+        self._names = names
         self.keeper: Keeper | None = None
         """Is offered the answers that are made here, where there is one."""
 
     def beside(self, store: Any) -> Front:
         """The same node's, with its resolutions from a store of this kind."""
         resolver = self._node.resolver.beside(store)
-        return Front(dataclasses.replace(self._node, store=store, resolver=resolver), self._application)
+        return Front(dataclasses.replace(self._node, store=store, resolver=resolver), self._application, self._names)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI; only http gets past."""
@@ -91,7 +95,7 @@ class Front:
         if wait_s:
             await problem_answer(too_many(wait_s)).send(send, head=scope["method"] == "HEAD")
             self._observe(scope, REFUSED, "", HTTPStatus.TOO_MANY_REQUESTS, began)
-        elif not is_hot(path):
+        elif not is_hot(path) and not (scope["method"] in _READS and may_be_compressed(path, self._names)):
             status, owner = [0], [""]
             try:
                 await self._application({**scope, COUNTED: owner}, receive, _guarded(send, status))
@@ -108,7 +112,7 @@ class Front:
         elif method in ("GET", "HEAD"):
             answer = await self._answer(path, scope["query_string"], manner)
         else:
-            refused = Problem(HTTPStatus.METHOD_NOT_ALLOWED, f"{method} is not for this address", headers={"Allow": _READS})
+            refused = Problem(HTTPStatus.METHOD_NOT_ALLOWED, f"{method} is not for this address", headers={"Allow": _ALLOWED})
             answer = problem_answer(refused)
         wait_s = self._node.panel.limits.prefix_wait_s(answer.owner, began)
         if wait_s:
@@ -132,13 +136,15 @@ class Front:
         return unchanged(answer) if is_unchanged(answer, manner.if_none_match) else answer
 
     async def whole(self, path: bytes, query: bytes, manner: Manner) -> Answer:
-        """What GET gives a client that has no answer yet, and HEAD the head of. `path` is raw and is_hot()."""
+        """What GET gives a client that has no answer yet, and HEAD the head of. `path` is raw, and is_hot() or compressed."""
         try:
             if path.startswith(HANDLES):
                 return await self._handle(path[len(HANDLES) :], query, manner)
             if path.startswith(DIGITAL_LINKS):
                 return await self._digital_link(path[1:], query, manner)
-            return await self._own(path[1:], query, manner)
+            if path.startswith(PREFIXES):
+                return await self._own(path[1:], query, manner)
+            return await self._compressed(path[1:], query, manner)
         except Problem as problem:
             return problem_answer(problem)
         except StoreError as error:
@@ -167,7 +173,10 @@ class Front:
         fields = _fields(query)
         asked = asked_of(query, fields, manner)
         as_page = manner.face is Face.PAGE and not asked.linkset
-        identifier = self._identifier(encoded.removesuffix(b"/"), fields, manner, as_page=as_page)
+        encoded = encoded.removesuffix(b"/")
+        if encoded.count(b"/") == MOST_SLASHES and (opened := partly_compressed(encoded)) is not None:
+            return await self._uncompressed(opened, query, manner)
+        identifier = self._identifier(encoded, fields, manner, as_page=as_page)
         if isinstance(identifier, Answer):
             return identifier
         caller = await self._node.caller(manner.authorization)
@@ -179,6 +188,25 @@ class Front:
         if answer is None:
             answer = await self._own_answer(levels[0], caller, fields, manner)
         return _kept(answer, levels[0], caller, tuple([each.identifier.key for each in levels[1:]]))
+
+    async def _compressed(self, encoded: bytes, query: bytes, manner: Manner) -> Answer:
+        try:
+            opened = uncompress(encoded)
+        except InvalidIdentifier as error:
+            if manner.face is not Face.PAGE:
+                text = encoded.decode("ascii", "replace")[:200]
+                raise bad_request(f"there is no /{text}, and it is no compressed Digital Link: {error}") from error
+            return bad_identifier_page(self._node, shown(encoded), _language(_fields(query), manner))
+        return await self._uncompressed(opened, query, manner)
+
+    async def _uncompressed(self, link: Uncompressed, query: bytes, manner: Manner) -> Answer:
+        """What the uncompressed link is answered, and which one that is."""
+        try:
+            answer = await self._digital_link(link.path, link.query_with(query), manner)
+        except Problem as problem:
+            answer = problem_answer(problem)
+        same = link.same_as(self._node.resolver.base_url)
+        return msgspec.structs.replace(answer, headers=(*answer.headers, same), key=None)
 
     def _identifier(
         self, encoded: bytes, fields: Mapping[str, Sequence[str]], manner: Manner, *, as_page: bool
@@ -224,7 +252,7 @@ def face_of(path: bytes, manner: Manner) -> str:
     """How requests of this kind are called in metrics."""
     if path.startswith(HANDLES):
         return "handle"
-    return "link" if path.startswith(DIGITAL_LINKS) else manner.face.value
+    return "link" if path.startswith(DIGITAL_LINKS) or not is_hot(path) else manner.face.value
 
 
 def _asked_again(problem: Problem) -> Answer:

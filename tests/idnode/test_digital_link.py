@@ -131,9 +131,6 @@ class TestErrors:
                 for accept in ("*/*", "application/json", "application/linkset+json"):
                     assert (await get(town, path + query, Accept=accept)).status_code == 404
 
-    async def test_a_compressed_link_is_not_read_and_says_so(self, town: Town) -> None:
-        assert (await get(town, "/ARFKk4XB0CDKWcnpq")).status_code == 404
-
     @pytest.mark.parametrize("named", ["gs1:faqs", "gs1:nosuch", "https://example.cn/x", "", "pip", "%0D%0AX:y"])
     async def test_a_link_type_that_is_missing_is_404(self, town: Town, named: str) -> None:
         answer = await get(town, f"{ITEM}?linkType={named}")
