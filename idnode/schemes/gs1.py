@@ -75,7 +75,7 @@ class Uncompressed(NamedTuple):
 
     parts: Parts
     query: str
-    """Attributes in ascending order, and pairs that aren't GS1's, as the uncompressed link has them behind its `?`; may be empty."""
+    """Attributes in ascending order, and pairs that aren't GS1's, as the uncompressed link's query; may be empty."""
 
 
 def read_compressed(path: str) -> Uncompressed:

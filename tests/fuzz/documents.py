@@ -11,8 +11,10 @@ from epcis.timestamps import from_epoch_ms, to_epoch_ms, zone_offset_minutes
 from epcis.validation import document_flaws
 from idnode.capture import Malformed, Opened, TooManyEvents, open_document
 from idnode.event import ErrorBehaviour
-from idnode.identifier import InvalidIdentifier, parse_encoded, parse_identifier, parse_uri, read_identifier
+from idnode.identifier import InvalidIdentifier, parse_compressed, parse_encoded, parse_identifier, parse_uri, read_identifier
 from idnode.pattern import BadPattern, Pattern
+from idnode.scan import read_scan
+from idnode.schemes.gs1_compression import compress
 from idnode.strict_json import NotJson, loads
 from idnode.web.negotiation import Face, choose_face
 from tests.fuzz.draw import Draw, Written
@@ -120,6 +122,50 @@ def run_identifier(data: bytes) -> None:
     assert read_identifier(str(found)) == read_identifier(found.uri) == read_identifier(f"https://h/{found.path}?x#y") == found
     assert found.path.isascii()
     assert " " not in found.path
+
+
+def run_scan(data: bytes) -> None:
+    """Whatever somebody types or a scanner yields: refused, or an identifier in normal form."""
+    text = data.decode("utf-8", "replace")
+    try:
+        found = read_scan(text)
+    except InvalidIdentifier as error:
+        assert str(error)
+        return
+    assert parse_identifier(found.key) == found
+
+
+def scan_seeds() -> list[bytes]:
+    """One of each kind of leniency."""
+    texts = (
+        *("]C1010950600013435210ABC<GS>21123", "（01）09506000134352（21）Ａ１", "9 506000 134352", "\ufeff８８。１／Ｐ１\u200b"),
+        *("https://id.gs1.org/ARFKk4XB0CDKWcnpq?a=b", "01/05412345000013/EEarwSM", "h.cn/88.100.1/P1", "88.100.1 / P1"),
+        *("https://h.cn/#/detail?handle=88.118.8%2FJ1", "010950600013435221{FNC1}^]"),
+    )
+    return [text.encode() for text in texts]
+
+
+def run_compressed(data: bytes) -> None:
+    """A compressed Digital Link: refused, or a link that is not much longer and that can be compressed again."""
+    text = data.decode("utf-8", "replace")
+    try:
+        found, query = parse_compressed(text)
+    except InvalidIdentifier as error:
+        assert str(error)
+        return
+    assert len(found.path) + len(query) <= 3 * len(text)
+    assert parse_encoded(found.path) == found
+    assert query.isascii()
+    assert query.isprintable()
+    assert parse_compressed(compress(((found.prefix, found.suffix), *found.qualifiers))) == (found, "")
+
+
+def compressed_seeds() -> list[bytes]:
+    """With each code, encoding and kind of pair."""
+    pairs = (("01", "09506000134352"), ("10", "aB-_"), ("21", "7f"), ("17", "261231"))
+    more = compress((*pairs, ("3923", "12"), ("91", "x/y?"), ("22", "A0")), (("name", "v=1"),))
+    partly = f"01/09506000134352/{compress(pairs[1:])}"
+    return [text.encode() for text in ("ARFKk4XB0CDKWcnpq", "QUSaVjC_dHBAVlCrg", compress(pairs), more, partly)]
 
 
 def identifier_seeds() -> list[bytes]:

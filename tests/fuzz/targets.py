@@ -59,6 +59,8 @@ TARGETS: dict[str, Target] = {
     "settings_file": Target(settings_files.run_settings, settings_files.settings_seeds, 8192),
     "epcis_document": Target(documents.run_document, documents.document_seeds, 8192),
     "identifier": Target(documents.run_identifier, documents.identifier_seeds, 4096),
+    "scan": Target(documents.run_scan, documents.scan_seeds, 1024),
+    "compressed_link": Target(documents.run_compressed, documents.compressed_seeds, 1100),
     "template_pattern": Target(documents.run_pattern, documents.pattern_seeds, 1024),
     "node_order": Target(exchanges.run_order, exchanges.order_seeds),
     "handle_query": Target(exchanges.run_query, exchanges.query_seeds, 8192),

@@ -79,10 +79,10 @@ async def test_the_linkset_is_of_the_uncompressed_link(town: Town) -> None:
 
 
 async def test_what_nobody_registered_is_404_and_a_page_where_one_is_wanted(town: Town) -> None:
-    answer = await get(town, "/ARFKk4XB0CDKWcnpq")
+    answer = await get(town, "/ARFKk4XB0CDKWcnpq", Accept="application/json")
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
     assert f'<{BASE}/01/09506000134376/10/LOT01>; rel="owl:sameAs"' in answer.headers.get_list("link")
-    page = await get(town, "/ARFKk4XB0CDKWcnpq", **BROWSER)
+    page = await get(town, "/ARFKk4XB0CDKWcnpq")
     assert (page.status_code, page.headers["content-type"][:9]) == (404, "text/html")
     assert "gs1:01/09506000134376/10/LOT01" in page.text
 
