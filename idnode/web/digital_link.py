@@ -22,9 +22,8 @@ from idnode.web.freshness import VARY, lifetime, tagged
 from idnode.web.manner import Manner
 from idnode.web.negotiation import LINKSET, Face, names_html, wants_linkset, weigh
 from idnode.web.node import Node
-from idnode.web.page import choice_page
+from idnode.web.page import choice_of, choice_page
 from idnode.web.pages.language import Language, choose_language
-from idnode.web.pages.model import Choice
 from idnode.web.problems import bad_request, not_found
 from idnode.web.resolution_json import refusal
 
@@ -163,14 +162,7 @@ def _linkset_answer(status: HTTPStatus, shown: Told, told: Told, resolver: Resol
 
 
 def _choice(level: Resolution, chosen: Sequence[Link], asked: Asked, node: Node) -> Answer:
-    choices = [
-        Choice(
-            link.title,
-            location(link.href, asked.query).decode(),
-            " · ".join((*link.languages, *((link.media_type,) if link.media_type else ()), *link.context)),
-        )
-        for link in chosen
-    ]
+    choices = [choice_of(link, location(link.href, asked.query).decode()) for link in chosen]
     rest = [pair for pair in parse_qsl(asked.query.decode("latin-1"), keep_blank_values=True) if pair[0] != "lang"]
     switch = {each: f"/{level.identifier.path}?{urlencode([*rest, ('lang', each.value)])}" for each in Language}
     answer = choice_page(node, level, choices, switch, asked.language)

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from zoneinfo import ZoneInfo
 
 from idnode.product import UNTOLD, Reading, making
-from idnode.record import TEXT_FORMATS, State
+from idnode.record import TEXT_FORMATS, Link, State
 from idnode.resolver import Resolution, Verdict
 from idnode.web.answers import Answer
 from idnode.web.node import Node
@@ -101,7 +101,14 @@ async def _product(node: Node, resolution: Resolution) -> ProductPage:
             for value in resolution.values
             if value.type not in told and value.data.format in TEXT_FORMATS and value.data.value != address
         ),
+        links=tuple(choice_of(link, link.href) for link in record.links),
     )
+
+
+def choice_of(link: Link, address: str) -> Choice:
+    """A link as a page shows it, with what is said of it; `address`: where it leads this reader."""
+    said = (*link.languages, *((link.media_type,) if link.media_type else ()), *link.context)
+    return Choice(link.title, address, " · ".join(said))
 
 
 def _moment(epoch_ms: int, zone: str) -> datetime:

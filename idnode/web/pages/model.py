@@ -22,6 +22,16 @@ class CycleValue:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """One of several links."""
+
+    title: str
+    address: str
+    detail: str = ""
+    """Its languages, media type and contexts, as they are registered."""
+
+
+@dataclass(frozen=True, slots=True)
 class ProductPage:
     """A product's page; what isn't known is None or empty and is left out."""
 
@@ -42,13 +52,5 @@ class ProductPage:
     cycle: tuple[CycleValue, ...]
     other_values: tuple[tuple[str, str], ...]
     """Further handle values that anyone may read: (type, text)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One of several links."""
-
-    title: str
-    address: str
-    detail: str = ""
-    """Its languages, media type and contexts, as they are registered."""
+    links: tuple[Choice, ...] = ()
+    """In the order in which they are registered."""

@@ -23,8 +23,8 @@ PHRASES: Mapping[str, Phrase] = MappingProxyType(
     {
         "address": Phrase("网址", "Address"),
         "bad_advice": Phrase(
-            "标识由前缀和后缀组成，中间是一个斜杠，例如：",
-            "An identifier is a prefix and a suffix with a slash between them, for example:",
+            "标识大多由前缀和后缀组成，中间是一个斜杠，例如：",
+            "Most identifiers are a prefix and a suffix with a slash between them, for example:",
         ),
         "bad_heading": Phrase("这不是一个完整的标识", "This isn’t a complete identifier"),
         "bad_status": Phrase("标识格式不正确", "Malformed identifier"),
@@ -62,10 +62,15 @@ PHRASES: Mapping[str, Phrase] = MappingProxyType(
         "languages": Phrase("语言", "Language"),
         "last": Phrase("最后", "Last"),
         "legend_range": Phrase("最小至最大", "min to max"),
+        "links_heading": Phrase("相关链接", "Links"),
         "legend_scale": Phrase("各行单位不同，按各自范围缩放。", "Each row has its own scale, since units differ."),
         "lookup_another": Phrase("查询其他标识", "Look up another identifier"),
         "lookup_button": Phrase("查询", "Look up"),
         "lookup_example": Phrase("例如", "For example"),
+        "lookup_forms": Phrase(
+            "商品条码、二维码和扫码枪读出的内容、网址也可以直接输入。",
+            "Barcode numbers, whatever a scanner reads, and web addresses will do as well.",
+        ),
         "machine": Phrase("制造设备", "Machine"),
         "made_at": Phrase("制造时间", "Made"),
         "maker": Phrase("制造企业", "Maker"),

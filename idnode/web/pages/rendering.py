@@ -113,6 +113,7 @@ def render_product(page: ProductPage, language: Language) -> str:
         samples_each=_samples_each(page.cycle, language),
         chart=draw_chart(page.cycle, language),
         further=[_further(type_, text) for type_, text in page.other_values],
+        elsewhere=_safe(page.links),
         qr=_qr(page.address),
         address_link=links.web_address(page.address),
         json_link=links.json_link(page.handle),
@@ -153,8 +154,8 @@ def render_choice(
     handle: str, choices: Sequence[Choice], switch: Mapping[Language, str], language: Language, node: Mapping[str, str]
 ) -> str:
     """The page on which a reader chooses one of several links (300). `switch`: where this page is in each language, as a path."""
-    shown = [choice for choice in choices if links.web_address(choice.address) is not None]
-    return _render("choice.html", language, node, switch, handle=handle, spelled_out=_spelled_out(handle), choices=shown)
+    told = _safe(choices)
+    return _render("choice.html", language, node, switch, handle=handle, spelled_out=_spelled_out(handle), choices=told)
 
 
 def render_bad_identifier(text: str, language: Language, node: Mapping[str, str]) -> str:
@@ -222,6 +223,10 @@ def _samples_each(cycle: Sequence[CycleValue], language: Language) -> str:
     if count is None or count < 2:
         return ""
     return PHRASES["samples_each"].in_language(language).format(count=write_count(count))
+
+
+def _safe(choices: Sequence[Choice]) -> list[Choice]:
+    return [choice for choice in choices if links.web_address(choice.address) is not None]
 
 
 def _further(type_: str, text: str) -> _Further:
