@@ -56,8 +56,11 @@ def normal_link(link: Link) -> Link:
         raise WrongLink(f"title: 1 to {_LONGEST_TITLE} printable characters are expected")
     if len(link.context) > _MOST_CONTEXTS or not all(_CONTEXT.fullmatch(each) for each in link.context):
         raise WrongLink(f"context: at most {_MOST_CONTEXTS} words of 1 to 100 ASCII characters are expected")
+    relation = normal_relation(link.relation)
+    if relation == DEFAULT_LINK and (link.languages or link.media_type or link.context):
+        raise WrongLink(f"relation: {DEFAULT_LINK} has a title only; gs1:defaultLinkMulti may have more")
     return Link(
-        normal_relation(link.relation),
+        relation,
         _href(link.href),
         title,
         _languages(link.languages),

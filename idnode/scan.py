@@ -24,7 +24,7 @@ _FULL_WIDTH = {**{code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}, 0x3000
 """Letters, digits and signs as Chinese input methods give them; the ideographic space and full stop."""
 _SPACED_DIGITS = re.compile(r"[0-9]+(?:[ -][0-9]+)+", re.ASCII)
 _COMPRESSED = re.compile(r"(?:[0-9]{2,4}/[^/]+/)?[A-Za-z0-9_-]{6,}", re.ASCII)
-_HOST = re.compile(r"(?:[A-Za-z0-9-]+\.)+[A-Za-z][A-Za-z0-9-]*(?::[0-9]+)?/", re.ASCII)
+_HOST = re.compile(r"(?:(?:[A-Za-z0-9-]+\.)+[A-Za-z][A-Za-z0-9-]*|[0-9]{1,3}(?:\.[0-9]{1,3}){3})(?::[0-9]+)?/", re.ASCII)
 _BEARING = re.compile(r"[?&](?:handle|hdl|identifier|id|code|gtin)=([^&#]+)", re.ASCII | re.IGNORECASE)
 _MOST_BEARING = 5
 _LINK = ("http://", "https://")

@@ -96,7 +96,11 @@ async def test_a_product_is_shown_on_a_phone_in_both_languages(driver: Chromedri
         for said in ("木棉泵业有限公司", HANDLE, "WO-2026-0117", "压力", "79.5"):
             assert said in phone.text("body")
         picture = Image.open(io.BytesIO(phone.element_picture(".quiet"))).convert("L")
-        assert [found.text for found in zxingcpp.read_barcodes(np.asarray(picture))] == [f"{node.url}/{HANDLE}"]
+        (scanned,) = [found.text for found in zxingcpp.read_barcodes(np.asarray(picture))]
+        assert scanned == f"{node.url}/{HANDLE}"
+        async with httpx.AsyncClient() as client:
+            resolved = await client.get(scanned, headers={"Accept": "application/json"})
+        assert (resolved.status_code, resolved.json()["identifier"]) == (200, HANDLE)
         phone.follow(".languages a")
         assert urlsplit(phone.address()).query == "lang=en"
         assert fits(phone)
@@ -109,9 +113,11 @@ async def test_the_front_page_finds_a_product(driver: Chromedriver, node: Server
     with driver.session(PHONE, tmp_path / "profile", language="en-GB,en") as phone:
         phone.open(node.url)
         assert fits(phone)
-        phone.type("#id", f"hdl:{HANDLE}")
-        phone.follow("form button")
-        assert urlsplit(phone.address()).path == f"/{HANDLE}"
+        for typed in (f"hdl:{HANDLE}", "８８．１００．１／P00000001", f"{urlsplit(node.url).netloc}/{HANDLE} "):
+            phone.open(node.url)
+            phone.type("#id", typed)
+            phone.follow("form button")
+            assert urlsplit(phone.address()).path == f"/{HANDLE}", typed
         for path in ("88.100.1/NONE", "88.100.2/P1"):
             phone.open(f"{node.url}/{path}")
             assert fits(phone)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator
 from typing import Any
 
+import numpy as np
 import pytest
 import pytest_asyncio
+import segno
+import zxingcpp
+from PIL import Image
 
-from idnode.identifier import parse_encoded
+import mumian
+from idnode.identifier import parse_compressed, parse_encoded
+from idnode.scan import read_scan
 from idnode.schemes.gs1_compression import MOST_CHARACTERS, compress
 
 from .identifiers import elements
@@ -87,6 +94,25 @@ async def test_what_nobody_registered_is_404_and_a_page_where_one_is_wanted(town
     assert "gs1:01/09506000134376/10/LOT01" in page.text
 
 
+async def test_a_qr_code_of_a_compressed_link_is_read_and_resolves(town: Town) -> None:
+    drawn = io.BytesIO()
+    segno.make_qr(BASE + compressed(LOT)).save(drawn, kind="png", scale=4)
+    (found,) = zxingcpp.read_barcodes(np.asarray(Image.open(drawn).convert("L")))
+    assert await leads(town, found.text.removeprefix(BASE)) == HOME
+
+
+@pytest.mark.parametrize("typed", [compressed(ITEM)[1:], BASE + compressed(ITEM), f"]Q1{BASE}{partly(ITEM)}?a=b"])
+async def test_the_look_up_box_takes_it(town: Town, typed: str) -> None:
+    answer = await town.client.get("/lookup", params={"id": typed, "lang": "en"})
+    assert (answer.status_code, answer.headers["location"]) == (
+        303,
+        f"/gs1%3A{ITEM[1:].replace('/', '%2F').replace('%2F', '/', 1)}?lang=en",
+    )
+    page = await get(town, answer.headers["location"], **BROWSER)
+    assert page.status_code == 200
+    assert "gs1:01/09506000134352/10/L1/21/S1" in page.text
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -117,3 +143,24 @@ async def test_other_addresses_of_the_node_stay_what_they_are(town: Town) -> Non
     assert (await town.client.options(compressed(GTIN))).status_code == 204
     head = await town.client.head(compressed(GTIN), headers={"Accept": "*/*"})
     assert (head.status_code, head.headers["location"], head.content) == (307, HOME, b"")
+
+
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        ("https://id.example.cn/01/09506000134376/10/LOT01", "https://id.example.cn/CxFKk4XB0MpZyemo"),
+        ("(01)05412345000013", "https://id.gs1.org/AQnYUc1gmg"),
+        ("https://h.cn/01/05412345000013?17=261231&a=%C3%A9", "https://h.cn/DQnYUc1gmn-N4?a=%C3%A9"),
+    ],
+)
+async def test_the_command_line_compresses(capsys: pytest.CaptureFixture[str], text: str, made: str) -> None:
+    assert mumian.main(["idnode", "compress", text]) == 0
+    assert capsys.readouterr().out == made + "\n"
+    path = made.split("/")[3].split("?")[0]
+    assert parse_compressed(path)[0] == read_scan(text)
+
+
+@pytest.mark.parametrize("text", ["88.100.1/P1", "nothing", "https://h.cn/01/05412345000013?9999=1"])
+async def test_the_command_line_says_what_can_not_be_compressed(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    assert mumian.main(["idnode", "compress", text]) == 2
+    assert capsys.readouterr().err.startswith("mumian idnode: ")

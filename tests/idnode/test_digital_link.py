@@ -209,7 +209,7 @@ class TestRedirects:
         assert (answer.status_code, answer.json()["identifier"]) == (200, f"gs1:{GTIN[1:]}")
         where = await leads(town, f"{GTIN}?linkType=gs1:instructions", Accept="application/json")
         assert where == "https://example.cn/manual.json?linkType=gs1:instructions"
-        await keep(town, f"{GTIN}/21/J", link("gs1:defaultLink", HOME, media_type="application/json"))
+        await keep(town, f"{GTIN}/21/J", link("gs1:defaultLinkMulti", HOME, media_type="application/json"))
         assert await leads(town, f"{GTIN}/21/J", Accept="application/json") == HOME
 
 

@@ -145,6 +145,13 @@ def test_what_no_link_may_be(link: Link, why: str) -> None:
         normal_link(link)
 
 
+@pytest.mark.parametrize("more", [{"languages": ("zh",)}, {"media_type": "text/html"}, {"context": ("CN",)}])
+def test_the_default_for_everybody_has_a_title_only(more: dict[str, Any]) -> None:
+    with pytest.raises(WrongLink, match="gs1:defaultLink has a title only; gs1:defaultLinkMulti may have more"):
+        normal_link(Link("gs1:defaultLink", "https://a/", "t", **more))
+    assert normal_link(Link("gs1:defaultLinkMulti", "https://a/", "t", **more)).title == "t"
+
+
 def test_a_records_links_differ_and_have_one_default() -> None:
     default = Link("gs1:defaultLink", "https://a/", "t")
     assert normal_links([default, PIP]) == (default, PIP)

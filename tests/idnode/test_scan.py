@@ -13,6 +13,7 @@ from idnode.scan import read_scan
 from idnode.schemes.gs1_compression import compress
 
 from .identifiers import bracketed, elements, gs1_keys, identifiers, scanned
+from .town import ADMIN, founded
 
 PRODUCT = "gs1:01/09506000134352"
 LOT = "gs1:01/09506000134376/10/LOT01"
@@ -73,6 +74,7 @@ def test_what_is_printed_for_people_to_read_is_left_out(text: str, key: str) -> 
     [
         ("HTTPS://ID.EXAMPLE.CN/88.100.ab/P1", "88.100.AB/P1"),
         ("id.example.cn/88.100.1/P1", "88.100.1/P1"),
+        ("192.0.2.1:8080/88.100.1/P1", "88.100.1/P1"),
         ("id.gs1.org:443/01/09506000134352/21/1", f"{PRODUCT}/21/1"),
         ("Hdl:88.100.1/P1", "88.100.1/P1"),
         ("GS1:01/9506000134352", PRODUCT),
@@ -102,6 +104,22 @@ def test_an_address_need_not_be_whole_nor_a_prefix_in_capitals(text: str, key: s
 def test_a_compressed_link_is_opened(text: str) -> None:
     packed = compress([("10", "LOT01")])
     assert read_scan(text.replace("EGmZRfXQ", packed)).key == LOT
+
+
+async def test_the_look_up_box_leads_to_what_is_meant() -> None:
+    async with founded() as town:
+        assert (await town.register("P1", ADMIN)).status_code == 201
+        for typed in (
+            "８８。１００。１／Ｐ１",
+            "\ufeff88.100.1 / P1",
+            "id.test/88.100.1/P1",
+            "https://x.cn/#/d?handle=88.100.1%2FP1",
+        ):
+            answer = await town.client.get("/lookup", params={"id": typed, "lang": "en"})
+            assert (answer.status_code, answer.headers["location"]) == (303, "/88.100.1/P1?lang=en"), typed
+        for typed in ("x" * 9000, "88.100.1/" + "x" * 9000, "(01)", "]E1950"):
+            assert (await town.client.get("/lookup", params={"id": typed})).status_code == 400
+        assert (await town.client.get("/lookup", params={"id": " \u3000 "})).headers["location"].startswith("/?")
 
 
 @pytest.mark.parametrize(
