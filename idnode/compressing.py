@@ -29,8 +29,9 @@ def _compress(arguments: argparse.Namespace) -> int:
 
 
 def compressed_link(text: str) -> str:
-    """The compressed link on the same host, on id.gs1.org where there is none. Attributes are compressed along; what else stands in
-    the query stays there.
+    """The compressed link on the same host, on id.gs1.org where there is none.
+
+    Attributes are compressed along; what else stands in the query stays there.
 
     Raises:
         InvalidIdentifier: it is no GS1 key, or it can't be compressed.

@@ -38,7 +38,8 @@ _UNBOUNDED = 10**6
 class Seen(NamedTuple):
     """A value as a face told it."""
 
-    index: int
+    number: int
+    """Its index."""
     type: str
     octets: bytes
     """Its data as the wire protocol lays them out."""

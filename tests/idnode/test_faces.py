@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from idnode.enterprise import Enterprise
 from idnode.identifier import Identifier
 from idnode.links import LINK_TYPES, relation_uri
 from idnode.record import Format
@@ -115,7 +116,7 @@ def expected(identifier: Identifier, record: dict[str, Any]) -> Told:
         for each in sorted(record["values"], key=lambda each: int(each["index"]))
     ]
     told = [each for each in seen if (each.permissions or 0) & 2]
-    if not any(each.index == 1 or each.type == "URL" for each in seen):
+    if not any(each.number == 1 or each.type == "URL" for each in seen):
         told.insert(0, Seen(1, "URL", f"{BASE}/{identifier.path}".encode(), 86_400, START_MS // 1000, 0b1110))
     found: Links = [
         (
@@ -160,7 +161,7 @@ def hold(examples: int) -> None:
         town = runner.run(founding.__aenter__())
         owner = runner.run(town.node.store.enterprise("pumpworks"))
 
-        async def owner_of_all(_: str) -> Any:
+        async def owner_of_all(_: str) -> Enterprise | None:
             return owner
 
         town.node.store.enterprise_of = owner_of_all  # type: ignore[method-assign]

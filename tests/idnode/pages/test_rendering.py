@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idnode.web.pages.language import Language
-from idnode.web.pages.model import CycleValue
+from idnode.web.pages.model import Choice, CycleValue
 from idnode.web.pages.rendering import CONTENT_SECURITY_POLICY, render_bad_identifier, render_not_found, render_product
 from tests.idnode.pages.documents import PAGES, Render, facts, nesting_mistakes, parse, table_rows, text_of
 from tests.idnode.pages.products import BARE, CYCLE, HOSTILE, LONG, NODE, ODD, ORDINARY, SCRIPT
@@ -95,6 +95,18 @@ def test_a_product_page_says_what_it_is_who_made_it_when_and_where() -> None:
         "订单号": "SO-2026-1124-07",
         "零件编号": "1207",
     }
+
+
+def test_the_links_of_an_identifier_are_shown_with_what_is_said_of_them() -> None:
+    links = (Choice("说明书", "https://example.cn/manual?a=b", "zh · application/pdf"), Choice("evil", "javascript:alert(1)"))
+    page = parse(render_product(replace(ORDINARY, links=links), Language.ZH))
+    (shown,) = page.iterfind(".//ul[@class='choices']/li")
+    anchor = shown.find("a")
+    assert anchor is not None
+    assert (anchor.get("href"), text_of(anchor)) == ("https://example.cn/manual?a=b", "说明书")
+    assert text_of(shown.find("bdi")) == "zh · application/pdf"
+    assert "相关链接" in [text_of(each) for each in page.iter("h2")]
+    assert "Links" not in [text_of(each) for each in parse(render_product(ORDINARY, Language.EN)).iter("h2")]
 
 
 def test_the_time_is_exact_for_machines() -> None:
@@ -267,6 +279,7 @@ def test_no_content_breaks_the_document(name: str, suffix: str, cycle: list[Cycl
         order=name,
         cycle=tuple(cycle),
         other_values=((name, suffix), ("URL", name)),
+        links=(Choice(name, "https://example.cn/", suffix), Choice("x", name)),
     )
     rendered = render_product(page, language)
     rendered.encode("utf-8")
