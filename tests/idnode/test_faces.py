@@ -90,7 +90,7 @@ links = st.fixed_dictionaries(
 records = st.fixed_dictionaries(
     {
         "values": st.lists(values(), max_size=6, unique_by=lambda each: each["index"]),
-        "typed_links": st.lists(links, max_size=4, unique_by=repr),
+        "typed_links": st.lists(links, max_size=4, unique_by=lambda each: repr(sorted(each.items()))),
     }
 )
 known = st.one_of(
@@ -161,7 +161,7 @@ def hold(examples: int) -> None:
         town = runner.run(founding.__aenter__())
         owner = runner.run(town.node.store.enterprise("pumpworks"))
 
-        async def owner_of_all(_: str) -> Enterprise | None:
+        async def owner_of_all(prefix: str) -> Enterprise | None:
             return owner
 
         town.node.store.enterprise_of = owner_of_all  # type: ignore[method-assign]
