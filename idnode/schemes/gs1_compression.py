@@ -19,6 +19,7 @@ come from biip's table, so that application identifiers which are younger than t
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -59,6 +60,7 @@ class Opened(NamedTuple):
     """Name and value of pairs that aren't GS1's."""
 
 
+_SEGMENT = re.compile("[A-Za-z0-9_-]*", re.ASCII)
 _NAME = re.compile(r"(?=.*[A-Za-z_-])[A-Za-z0-9_-]{1,127}", re.ASCII)
 """Of other pairs; digits alone would be an application identifier."""
 _LONGEST_OTHER = 127
@@ -138,22 +140,20 @@ class _Bits:
     """Reads bits from the front."""
 
     def __init__(self, segment: str) -> None:
+        if _SEGMENT.fullmatch(segment) is None:
+            raise InvalidIdentifier("a compressed Digital Link is base64url: A-Z a-z 0-9 - and _")
         self.left = 6 * len(segment)
-        self._value = 0
-        try:
-            for letter in segment:  # bounded, and short: a number of 6144 bits at most
-                self._value = self._value << 6 | PLACE[letter]
-        except KeyError:
-            raise InvalidIdentifier("a compressed Digital Link is base64url: A-Z a-z 0-9 - and _") from None
+        filling = -len(segment) % 4
+        whole = int.from_bytes(base64.urlsafe_b64decode(segment + "A" * filling), "big") >> 6 * filling
+        self._bits = f"{whole:0{self.left}b}" if segment else ""
 
     def take(self, count: int) -> int:
         """The next bits as a number."""
         if count > self.left:
             raise InvalidIdentifier("a compressed Digital Link is cut off")
+        start = len(self._bits) - self.left
         self.left -= count
-        taken = self._value >> self.left
-        self._value &= (1 << self.left) - 1
-        return taken
+        return int(self._bits[start : start + count] or "0", 2)
 
 
 class _Writer:
