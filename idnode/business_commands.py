@@ -35,20 +35,22 @@ class _Verb:
     path: str
     """Positional arguments stand in braces."""
     options: Mapping[str, str] = field(default_factory=dict)
-    """Option → its help; goes into the body under the same name. One that ends in ! has to be there, one in # is a number."""
+    """Option → its help; goes into the body under the same name. One that ends in ! has to be there, in # is a number, in @ names
+    the file with the text."""
     asks: Mapping[str, str] = field(default_factory=dict)
     """The same for the query."""
     is_list: bool = False
     takes_file: bool = False
     """Whether the body is in a file that is named."""
     shows_key: bool = False
-    """Whether the answer has a token, which --write-key puts into a file."""
+    """Whether the answer may have a token or a secret, which --write-key puts into a file."""
 
     @property
     def has_body(self) -> bool:
         return self.method in ("POST", "PUT", "PATCH")
 
 
+_MARKS = "!#@"
 _REASON = {"reason": "why; kept, and shown"}
 _TERMS = {"quota#": "the most identifiers", "expires": "from when on nothing is registered, ISO 8601 with zone"}
 _NAME = {"zh!": "name in Chinese", "en!": "name in English"}
@@ -106,6 +108,22 @@ VERBS: Mapping[tuple[str, str], _Verb] = {
         shows_key=True,
     ),
     ("keys", "revoke"): _Verb("end one, at once", "DELETE", f"{_E}/{{enterprise}}/tokens/{{label}}"),
+    ("handle-keys", "list"): _Verb("of an enterprise", "GET", f"{_E}/{{enterprise}}/handle-keys", is_list=True),
+    ("handle-keys", "add"): _Verb(
+        "make one",
+        "POST",
+        f"{_E}/{{enterprise}}/handle-keys",
+        {
+            "label!": "its name",
+            "role!": "owner, gateway, registrar or reader",
+            "prefix": "of handles; without it the enterprise's first",
+            "index#": "in the prefix's handle; without it the next from 300 on",
+            "public-key@": "file with a public key in PEM; without it the node makes a secret one",
+            "expires": "when, ISO 8601 with zone",
+        },
+        shows_key=True,
+    ),
+    ("handle-keys", "revoke"): _Verb("end one, at once", "DELETE", f"{_E}/{{enterprise}}/handle-keys/{{prefix}}/{{index}}"),
     ("templates", "list"): _Verb("of a prefix", "GET", "/v1/templates", asks={"prefix!": "whose"}),
     ("templates", "write"): _Verb("draft the next version", "POST", "/v1/templates", takes_file=True),
     ("templates", "publish"): _Verb("a draft, for ever", "POST", f"{_T}/publish"),
@@ -129,6 +147,7 @@ _NOUNS = {
     "enterprises": "the members of the node, and their life",
     "prefixes": "which enterprise owns what",
     "keys": "of an enterprise's people and machines",
+    "handle-keys": "of an enterprise's Handle clients",
 }
 
 
@@ -145,8 +164,10 @@ def add_business_commands(idnode: argparse._SubParsersAction[argparse.ArgumentPa
         if verb.takes_file:
             command.add_argument("file", type=Path, metavar="FILE", help="the body of the request, JSON; - is standard input")
         for option, summary in {**verb.options, **verb.asks}.items():
-            kind = int if option.endswith("#") else str
-            command.add_argument(f"--{option.rstrip('!#')}", required=option.endswith("!"), type=kind, default=None, help=summary)
+            kind = {"#": int, "@": Path}.get(option[-1], str)
+            command.add_argument(
+                f"--{option.rstrip(_MARKS)}", required=option.endswith("!"), type=kind, default=None, help=summary
+            )
         if verb.shows_key:
             command.add_argument("--write-key", type=Path, default=None, metavar="FILE", help="the new key goes there, mode 0600")
         command.add_argument("--url", default=None, metavar="URL", help="the node (or MUMIAN_NODE)")
@@ -184,8 +205,9 @@ def _one(arguments: argparse.Namespace, verb: _Verb) -> Any:
     if target is not None and target.exists():
         raise Refused(f"{target} is there already / 文件已存在")
     answer, _ = _ask(arguments, verb, _path(arguments, verb))
-    if target is not None:
-        _write_key(target, answer.pop("token"))
+    shown = answer.pop("token", None) or answer.pop("secret", None) if target is not None else None
+    if target is not None and shown is not None:
+        _write_key(target, shown)
     return answer
 
 
@@ -203,7 +225,7 @@ def _path(arguments: argparse.Namespace, verb: _Verb) -> str:
         **{name: _identifier(text) if name == "identifier" else quote(text, safe=":") for name, text in named.items()}
     )
     asked = [
-        f"{name}={quote(value)}" for each in verb.asks if (value := getattr(arguments, name := each.rstrip("!#"))) is not None
+        f"{name}={quote(value)}" for each in verb.asks if (value := getattr(arguments, name := each.rstrip(_MARKS))) is not None
     ]
     return path + ("?" + "&".join(asked) if asked else "")
 
@@ -216,13 +238,20 @@ def _identifier(text: str) -> str:
 def _body(arguments: argparse.Namespace, verb: _Verb) -> Any:
     if verb.takes_file:
         return _read_body(arguments.file)
-    given = {name: getattr(arguments, name) for each in verb.options if (name := each.rstrip("!#")) is not None}
-    body = {name: value for name, value in given.items() if value is not None}
+    given = {(name := each.rstrip(_MARKS).replace("-", "_")): getattr(arguments, name) for each in verb.options}
+    body = {name: _text(value) if isinstance(value, Path) else value for name, value in given.items() if value is not None}
     if "zh" in body:
         body["name"] = {"zh": body.pop("zh"), "en": body.pop("en")}
     if "contact" in body:
         body["contacts"] = [{"name": body.pop("contact"), "email": body.pop("email"), "phone": body.pop("phone", "")}]
     return body
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text("ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refused(f"{file}: {error}") from error
 
 
 def _read_body(file: Path) -> Any:

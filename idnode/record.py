@@ -143,6 +143,11 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     """Why it is in its state, where somebody said so."""
 
 
+def is_deleted(record: Record) -> bool:
+    """Whether a record is a Handle client's deletion: retired, with nothing left that it would mean. Handle clients find none."""
+    return record.state is State.RETIRED and not record.values and not record.links
+
+
 class Registration(msgspec.Struct, frozen=True, tag=True):
     """An identifier to be registered."""
 

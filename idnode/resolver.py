@@ -9,6 +9,8 @@ from typing import NamedTuple
 import msgspec
 
 from idnode.access import Caller, Kind
+from idnode.administering.keys import prefix_values
+from idnode.administering.proof import SECRET_KEY
 from idnode.enterprise import Enterprise, Standing
 from idnode.identifier import Identifier, Scheme
 from idnode.record import DEFAULT_TTL_S, Data, Format, HandleValue, Permission, Record, State
@@ -47,7 +49,7 @@ class Resolution(msgspec.Struct, frozen=True, gc=False):
     enterprise: Enterprise | None = None
     record: Record | None = None
     values: tuple[HandleValue, ...] = ()
-    """Those that the caller may read, by index."""
+    """Those that the caller may read, by index; never a secret key (HS_SECKEY)."""
     prefix: str = ""
     """The enterprise's under which the identifier is."""
 
@@ -68,7 +70,7 @@ class Resolver:
         """
         Args:
             base_url: what stands before an identifier in its public address, without a slash at the end.
-            home: what the handles of prefixes (0.NA/88.100.1) say; None: they aren't known.
+            home: what the handles of prefixes (0.NA/88.100.1) say of their place; without it they tell of their keys alone.
         """
         self._store = store
         self.base_url = base_url
@@ -125,17 +127,20 @@ class Resolver:
                 return Resolution(identifier, Verdict.UNKNOWN, enterprise, prefix=prefix)
             return Resolution(identifier, Verdict.WITHDRAWN, enterprise, record, prefix=prefix)
         needed = _HOUSE if is_of_house else _PUBLIC
-        values = tuple([value for value in record.values if value.permissions & needed])
+        values = tuple([value for value in record.values if value.permissions & needed and value.type != SECRET_KEY])
         return Resolution(identifier, Verdict.FOUND, enterprise, record, self._with_address(identifier, record, values), prefix)
 
     async def _prefix(self, identifier: Identifier) -> Resolution:
         """The handle of a prefix that is the node's or an enterprise's; whatever else nobody owns is unknown."""
-        if self._home is None or identifier.prefix != NAMING_AUTHORITY or identifier.scheme is not Scheme.HANDLE:
+        if identifier.prefix != NAMING_AUTHORITY or identifier.scheme is not Scheme.HANDLE:
             return Resolution(identifier, Verdict.UNKNOWN)
-        owner = await self._store.enterprise_of(identifier.suffix)
-        if owner is None and identifier.suffix != self._home.prefix.upper():
+        prefix, home = identifier.suffix, self._home
+        owner = await self._store.enterprise_of(prefix)
+        site = () if home is None or (owner is None and prefix != home.prefix.upper()) else (home.site,)
+        keys = () if owner is None else await prefix_values(self._store, owner.id, prefix)
+        if not site and not keys:
             return Resolution(identifier, Verdict.UNKNOWN)
-        return Resolution(identifier, Verdict.FOUND, owner, values=(self._home.site,))
+        return Resolution(identifier, Verdict.FOUND, owner, values=(*site, *keys))
 
     def _with_address(self, identifier: Identifier, record: Record, values: tuple[HandleValue, ...]) -> tuple[HandleValue, ...]:
         """The values, headed by the address of the page where the record has no URL: that is the node's affair."""

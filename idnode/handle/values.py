@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 import struct
 from collections.abc import Callable
 from struct import Struct
@@ -14,7 +15,7 @@ import msgspec
 
 from idnode.handle.codes import MOST_HANDLE_BYTES, MOST_MESSAGE_BYTES, MOST_VALUES
 from idnode.handle.fields import BadMessage, Reader, int4, octets
-from idnode.handle.site import pack_site, site_of
+from idnode.handle.site import pack_site, read_site, site_json, site_of
 from idnode.record import Data, Format, HandleValue, Reference
 
 RELATIVE, ABSOLUTE = 0, 1
@@ -25,7 +26,12 @@ _NO_REFERENCES = b"\0\0\0\0"
 _LEAST_VALUE = 26
 """Bytes of a value with nothing in it."""
 _ADMIN_BITS = 12
-_REFUSED = (KeyError, TypeError, ValueError, AttributeError, struct.error, binascii.Error)
+MOST_NUMBER_BYTES = 2048
+"""Of a key."""
+_LONGEST_NAME = 64
+_UNPRINTABLE = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
+"""What isn't kept as text."""
+_REFUSED = (KeyError, TypeError, ValueError, AttributeError, StopIteration, struct.error, binascii.Error)
 
 
 class WireValue(msgspec.Struct, frozen=True, gc=False):
@@ -98,6 +104,28 @@ def data_bytes(data: Data) -> bytes:
         return json.dumps(data.value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
 
 
+def data_of(kind: str, data: bytes) -> Data:
+    """A value's data as it is kept, of which data_bytes() makes exactly these bytes again.
+
+    Of the predefined types in the layout of theirs, else as text where it is some, else as base64.
+    """
+    read = _READERS.get(kind)
+    if read is not None:
+        try:
+            made = read(data)
+            if data_bytes(made) == data:
+                return made
+        except (BadMessage, *_REFUSED):
+            pass  # it is kept as the bytes that it is
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        text = "\0"
+    if _UNPRINTABLE.search(text) is None:
+        return Data(Format.STRING, text)
+    return Data(Format.BASE64, base64.b64encode(data).decode())
+
+
 def _text(value: Any) -> bytes:
     encoded: bytes = value.encode()
     return encoded
@@ -117,13 +145,49 @@ def _handle_list(value: Any) -> bytes:
 
 
 def _key(value: Any) -> bytes:
-    """An RSA key in JSON (RFC 7518, 6.3.1): name, flags2, exponent, modulus."""
-    if value["kty"] != "RSA":
-        raise ValueError(value["kty"])
-    exponent, modulus = (base64.urlsafe_b64decode(value[name] + "=" * (-len(value[name]) % 4)) for name in ("e", "n"))
-    return octets(b"RSA_PUB_KEY") + b"\0\0" + octets(exponent) + octets(modulus)
+    """A key in JSON (RSA: RFC 7518, 6.3.1; DSA likewise): name, flags2, and its numbers in the order of their layout."""
+    name, numbers = _KEY_LAYOUTS[value["kty"]]
+    packed = [octets(_signed(base64.urlsafe_b64decode(value[each] + "=" * (-len(value[each]) % 4)))) for each in numbers]
+    return octets(name) + b"\0\0" + b"".join(packed)
 
 
+def _signed(number: bytes) -> bytes:
+    """A number without a sign as clients write it, in two's complement: its first bit is 0."""
+    bare = number.lstrip(b"\0")
+    return b"\0" + bare if not bare or bare[0] & 0x80 else bare
+
+
+def _read_admin(data: bytes) -> Data:
+    reader = Reader(data)
+    permissions = reader.int2()
+    handle, index = reader.text(MOST_HANDLE_BYTES), reader.int4()
+    reader.finish()
+    return Data(Format.ADMIN, {"handle": handle, "index": index, "permissions": f"{permissions:0{_ADMIN_BITS}b}"})
+
+
+def _read_list(data: bytes) -> Data:
+    reader = Reader(data)
+    found = [{"handle": reader.text(MOST_HANDLE_BYTES), "index": reader.int4()} for _ in range(reader.count(8))]
+    reader.finish()
+    return Data(Format.VLIST, found)
+
+
+def _read_key(data: bytes) -> Data:
+    reader = Reader(data)
+    name, _ = reader.octets(_LONGEST_NAME), reader.int2()
+    kind, numbers = next((kind, numbers) for kind, (known, numbers) in _KEY_LAYOUTS.items() if known == name)
+    told = {each: base64.urlsafe_b64encode(reader.octets(MOST_NUMBER_BYTES).lstrip(b"\0")) for each in numbers}
+    reader.finish()
+    return Data(Format.KEY, {"kty": kind, **{each: number.decode().rstrip("=") for each, number in told.items()}})
+
+
+_KEY_LAYOUTS = {"RSA": (b"RSA_PUB_KEY", ("e", "n")), "DSA": (b"DSA_PUB_KEY", ("q", "p", "g", "y"))}
+_READERS: dict[str, Callable[[bytes], Data]] = {
+    "HS_ADMIN": _read_admin,
+    "HS_VLIST": _read_list,
+    "HS_SITE": lambda data: Data(Format.SITE, site_json(read_site(data))),
+    "HS_PUBKEY": _read_key,
+}
 _PACKERS: dict[Format, Callable[[Any], bytes]] = {
     Format.STRING: _text,
     Format.BASE64: lambda value: base64.b64decode(value, validate=True),

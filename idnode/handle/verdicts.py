@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from idnode.handle.codes import ResponseCode
+from idnode.record import is_deleted
 from idnode.resolver import Resolution, Verdict
 
 _REFUSALS = {
@@ -28,6 +29,8 @@ def refusal_of(resolution: Resolution) -> tuple[ResponseCode, str | None]:
     """The code for a verdict that isn't FOUND, and what there is to say beyond it."""
     enterprise = resolution.enterprise
     message = enterprise.bar(0) if resolution.verdict is Verdict.BARRED and enterprise is not None else None
+    if resolution.verdict is Verdict.WITHDRAWN and resolution.record is not None and is_deleted(resolution.record):
+        return ResponseCode.HANDLE_NOT_FOUND, None
     return _REFUSALS[resolution.verdict], message
 
 

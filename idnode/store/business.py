@@ -1,7 +1,7 @@
 """What the node keeps of its business, durably: versioned entries, counts, and what is to be announced.
 
 An entry is a small document of some kind under a key, listed by a group; each version has who and when, and an earlier one is
-kept. What it means is decided by who writes it, but for four kinds that the store itself heeds:
+kept. What it means is decided by who writes it, but for five kinds that the store itself heeds:
 
 | kind | key | group | for |
 |---|---|---|---|
@@ -9,6 +9,7 @@ kept. What it means is decided by who writes it, but for four kinds that the sto
 | PREFIX | an owner key (Identifier.owners()) | the enterprise that owns it | whose registrations are whose |
 | SUBSCRIPTION | any | an enterprise | what changes under an enterprise with one is announced |
 | DELEGATION | an owner key | an enterprise | answers that are kept depend on it |
+| HANDLE_KEY | an owner key and an index | an enterprise | likewise: the handles of prefixes tell of them |
 
 Whatever registers identifiers counts them, in the same transaction: under the owning prefix, which the quota looks at, and for
 the enterprise and day. It leaves out what would be beyond the quota (Registered.OVER_QUOTA, OverQuota): exactly, also when
@@ -28,7 +29,8 @@ ENTERPRISE = "enterprise"
 PREFIX = "prefix"
 SUBSCRIPTION = "subscription"
 DELEGATION = "delegation"
-ANSWERS_DEPEND_ON = frozenset({ENTERPRISE, PREFIX, DELEGATION})
+HANDLE_KEY = "handle-key"
+ANSWERS_DEPEND_ON = frozenset({ENTERPRISE, PREFIX, DELEGATION, HANDLE_KEY})
 """Kinds of which a change makes watchers forget all."""
 DAY_MS = 86_400_000
 

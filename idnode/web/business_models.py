@@ -188,6 +188,41 @@ class KeyOrder(Body):
     expires: Moment | None = None
 
 
+class HandleKeyOrder(Body):
+    """A new key of a Handle client."""
+
+    label: Name
+    role: Annotated[Role, Field(strict=False)]
+    """owner, gateway or registrar: all that HS_ADMIN knows but prefixes; reader: reads and lists."""
+    prefix: OwnerKey | None = None
+    """A prefix of handles that the enterprise owns; without it its first."""
+    index: Annotated[int, Field(ge=300, le=2**31 - 1)] | None = None
+    """In the handle of the prefix; without it the next from 300 on."""
+    public_key: Annotated[str, StringConstraints(min_length=1, max_length=8192)] | None = None
+    """RSA (2048 bits and more) or DSA, in PEM; without it the node makes a secret key."""
+    expires: Moment | None = None
+
+
+class HandleKeyAnswer(BaseModel):
+    """A key of a Handle client."""
+
+    identity: str
+    """How its bearer is named: 300:0.NA/88.100.1."""
+    prefix: str
+    index: int
+    label: str
+    role: Role
+    kind: Literal["HS_PUBKEY", "HS_SECKEY"]
+    expires: str | None
+    revoked: str | None
+    since: str
+    author: str
+    last_used: str | None
+    """To the hour."""
+    secret: str | None = None
+    """Shown with the first answer only."""
+
+
 class KeyAnswer(BaseModel):
     """A key, without its secret."""
 

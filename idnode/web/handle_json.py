@@ -13,7 +13,7 @@ import msgspec
 
 from idnode.handle.codes import ResponseCode
 from idnode.handle.verdicts import refusal_of, status_of
-from idnode.record import Format, HandleValue
+from idnode.record import Format, HandleValue, is_deleted
 from idnode.resolver import Resolution, Verdict, matching
 from idnode.web.answers import OPEN_TO_ALL_SITES, Answer, Headers
 from idnode.web.freshness import REVALIDATE, etag, lifetime
@@ -39,6 +39,8 @@ def handle_answer(resolution: Resolution, asked: str, query: Mapping[str, Sequen
     if resolution.verdict is not Verdict.FOUND:
         code, message = refusal_of(resolution)
         return refusal(code, asked, message, pretty=pretty)
+    if resolution.record is not None and is_deleted(resolution.record):
+        return refusal(ResponseCode.HANDLE_NOT_FOUND, asked, pretty=pretty)
     if not query:
         return _found(resolution.values, asked, pretty=False, anonymous=anonymous)
     indexes = query.get("index", ())

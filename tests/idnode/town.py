@@ -13,6 +13,7 @@ from idnode.access import digest_of
 from idnode.enterprise import NODE, NODE_ROLES, Name, Role, Token, Visibility
 from idnode.resolver import Resolver
 from idnode.settings import ApplicationSettings, CaptureSettings, IdnodeSettings, NodeName, WebhookSettings
+from idnode.store.base import Store
 from idnode.store.memory import MemoryStore
 from idnode.web.app import make_app
 from idnode.web.node import Node
@@ -50,8 +51,8 @@ class Town:
 
 
 @asynccontextmanager
-async def founded(**settings: Any) -> AsyncIterator[Town]:
-    """A town with pumpworks (public, 88.100.1) and forge (public, 88.100.2)."""
+async def founded(store: Store | None = None, **settings: Any) -> AsyncIterator[Town]:
+    """A town with pumpworks (public, 88.100.1) and forge (public, 88.100.2); in memory, or in a store that is new."""
     made = IdnodeSettings(
         node_prefix="88.100",
         name=NodeName(zh="木棉标识节点", en="Mumian Identifier Node"),
@@ -59,7 +60,7 @@ async def founded(**settings: Any) -> AsyncIterator[Town]:
         capture=CaptureSettings(most_bytes=20_000, most_events=5),
         **{"applications": ApplicationSettings(most_pending=3), "webhooks": WebhookSettings(), **settings},
     )
-    store, clock = MemoryStore(), [START_MS]
+    store, clock = store or MemoryStore(), [START_MS]
     node = Node(made, store, Resolver(store, BASE), digest_of(ADMIN), lambda: clock[0])
     for key in ("pumpworks", "forge"):
         await store.add_enterprise(key, Name(NAME["zh"], key), Visibility.PUBLIC, "88.100", "admin", START_MS)

@@ -1,0 +1,1 @@
+"""Who administers identifiers as Handle clients do, and what they may do with them."""
