@@ -204,7 +204,7 @@ def test_a_value_of_a_record_is_brought_within_bounds() -> None:
         (
             Format.KEY,
             {"kty": "RSA", "e": "AQAB", "n": "gA"},
-            counted(b"RSA_PUB_KEY") + b"\0\0" + counted(b"\1\0\1") + counted(b"\x80"),
+            counted(b"RSA_PUB_KEY") + b"\0\0" + counted(b"\1\0\1") + counted(b"\0\x80"),
         ),
         (Format.KEY, {"kty": "EC"}, b'{"kty":"EC"}'),
     ],
