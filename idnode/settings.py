@@ -168,7 +168,7 @@ class LimitSettings(Settings):
 
 
 class HandleSettings(Settings):
-    """The Handle wire protocol, on UDP and TCP. It has no TLS: what it tells is what anybody may read."""
+    """The Handle wire protocol, on UDP and TCP. It has no TLS; who administers proves who they are by challenge or session."""
 
     address: Host | None = None
     """The address on which it is spoken, such as 127.0.0.1 or 0.0.0.0; not at all when absent."""
@@ -178,6 +178,9 @@ class HandleSettings(Settings):
     """The IP address at which clients reach it, told by HS_SITE; else address."""
     serial: int = Field(1, ge=0, le=65_535)
     """The serial number of the site: one more whenever its address or port has changed, so that clients notice."""
+    key_file: FilePath | None = None
+    """The node's own key, RSA in PEM, with which it certifies answers and takes keys of sessions; made with mode 0600 when
+    absent. Without this nothing is certified. Raise serial when it changes: HS_SITE tells its public half."""
     idle_timeout_s: float = Field(300.0, gt=0, le=86_400)
     """After so long without a request a connection is closed."""
     udp_multiple: int = Field(20, ge=3, le=1000)

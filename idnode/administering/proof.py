@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, padding, rsa
 
 from idnode.handle.fields import BadMessage, Reader, int4, octets
-from idnode.handle.values import MOST_NUMBER_BYTES
+from idnode.handle.keys import MOST_NUMBER_BYTES
 
 PUBLIC_KEY, SECRET_KEY = "HS_PUBKEY", "HS_SECKEY"
 """Types of values that an identity proves itself by; also how an answer to a challenge says which it is."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from struct import Struct
 from typing import Any
 
@@ -160,7 +160,20 @@ class Datagrams:
             self._answer(self._desk.refuse(data, ResponseCode.SERVER_TOO_BUSY, "ask again"), data, weight, address)
 
     async def _wait(self, data: bytes, weight: int, address: Address, now_s: float) -> None:
-        self._answer(await self._desk.answer(data, now_s), data, weight, address)
+        answers = [each async for each in self._first_two(data, address, now_s)]
+        if len(answers) > 1:  # parts of several messages can't be told apart
+            answers = [self._desk.refuse(data, ResponseCode.SERVER_TOO_BUSY, "ask over TCP: too long for UDP")]
+        self._answer(answers[0], data, weight, address)
+
+    async def _first_two(self, data: bytes, address: Address, now_s: float) -> AsyncIterator[bytes]:
+        answers = self._desk.answers(data, caller_key(address[0]), now_s)
+        count = 0
+        async for each in answers:
+            yield each
+            count += 1
+            if count == 2:
+                break
+        await answers.aclose()
 
     def _answer(self, answer: bytes, request: bytes, weight: int, address: Address) -> None:
         most = weight * self._multiple

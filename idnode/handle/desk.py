@@ -9,11 +9,14 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
+from collections.abc import AsyncGenerator
 from struct import Struct
+from typing import NamedTuple
 
 from idnode.access import ANYBODY
+from idnode.administering.identities import Identities
 from idnode.enterprise import Visibility
-from idnode.handle.codes import MOST_MESSAGE_BYTES, OpCode, OpFlag, ResponseCode, code_for
+from idnode.handle.codes import OpCode, OpFlag, ResponseCode, code_for
 from idnode.handle.fields import BadMessage, octets
 from idnode.handle.message import (
     COMPRESSED,
@@ -31,6 +34,12 @@ from idnode.handle.message import (
     read_message,
     values_body,
 )
+from idnode.handle.node_key import NodeKey
+from idnode.handle.office import NONCE_BYTES, Office
+from idnode.handle.peers import Ask, Everywhere, nobody
+from idnode.handle.reception import Reception
+from idnode.handle.reply import MOST_BODY, SHA256_SINCE, Composer, Packed, refused
+from idnode.handle.sessions import Challenge, Sessions
 from idnode.handle.site import Site, pack_site
 from idnode.handle.values import on_wire
 from idnode.handle.verdicts import refusal_of, status_of
@@ -46,44 +55,34 @@ from idnode.web.node import Node
 LIFE_S = 43_200
 """For how long a client may take an answer for fresh: its expiration is so far ahead."""
 MOST_RECURSION = 10
-NONCE_BYTES = 16
 _FRONT = Struct(">BBBBIIIIIIIHBBII")
 FRONT_BYTES = ENVELOPE_BYTES + HEADER_BYTES
-_NO_CREDENTIAL = b"\0\0\0\0"
-_MOST_BODY = MOST_MESSAGE_BYTES - HEADER_BYTES - len(_NO_CREDENTIAL) - 33
-"""With room for a digest."""
 _DIGEST, _PUBLIC, _KEPT = int(OpFlag.REQUEST_DIGEST), int(OpFlag.PUBLIC_ONLY), int(OpFlag.KEEP_ALIVE)
 _RESOLUTION, _CHALLENGE = int(OpCode.RESOLUTION), int(ResponseCode.AUTHENTICATION_NEEDED)
-_SHA256_SINCE = (2, 7)
 _STRANGE = COMPRESSED | ENCRYPTED
+_READ_BY_ANYBODY = frozenset({0, _RESOLUTION, int(OpCode.GET_SITE_INFO)})
+Front = tuple[int, ...]
 
 
-class Packed:
-    """How a request ended: what an answer to it has beside what differs from request to request."""
+class WireRole(NamedTuple):
+    """What a process is on the wire beside others of its node."""
 
-    __slots__ = ("code", "count", "key", "owner", "whole")
-    also = ()
-
-    def __init__(self, code: ResponseCode, body: bytes, key: str | None = None, owner: str = "") -> None:
-        self.code = int(code)
-        self.whole = body + _NO_CREDENTIAL
-        """Body, without a digest, and credential."""
-        self.key = key
-        """The identifier that it hangs on; None where it can't be kept."""
-        self.owner = owner
-        """The enterprise's prefix for which it counts."""
-        self.count: list[int] | None = None
+    key: NodeKey | None = None
+    """The node's own; None: it certifies nothing."""
+    slot: int = 0
+    """Of the process."""
+    ask: Ask = nobody
+    """Asks the process of another slot."""
 
 
-def refused(code: ResponseCode, why: str | None = None, key: str | None = None, owner: str = "") -> Packed:
-    """An answer that is a code and a text."""
-    return Packed(code, octets((why or "").encode("utf-8", "replace")), key, owner)
+ALONE = WireRole()
+"""Of a node of one process without a key."""
 
 
 class Desk:
     """What all connections and datagrams of one process share."""
 
-    def __init__(self, node: Node, site: Site, most_bytes: int, *, in_place: bool) -> None:
+    def __init__(self, node: Node, site: Site, most_bytes: int, *, in_place: bool, role: WireRole = ALONE) -> None:
         """
         Args:
             site: this node, as clients reach it.
@@ -102,6 +101,13 @@ class Desk:
         self._expires_s = 0
         self._spoken: dict[tuple[int, int, int, int], tuple[int, int]] = {}
         node.store.watch(self.cache.forget)
+        self.sessions = Sessions(role.slot)
+        everywhere = Everywhere(self.sessions, role.ask)
+        reception = Reception(Identities(node.store, node.now_ms), everywhere, role.key)
+        composer = Composer(role.key, site.serial, lambda: self._expires_s)
+        self._office = Office(node, composer, everywhere, reception, self._plain)
+        self._elsewhere = int(OpFlag.CERTIFY) if role.key is not None else 0
+        """Flags by which a request isn't answered here."""
 
     def renew(self) -> None:
         """To be called before requests that came together are taken: what has changed is forgotten, by whomever it was."""
@@ -120,7 +126,7 @@ class Desk:
             now_s: on any clock.
 
         Returns:
-            Envelope and message; empty where no answer is due; None where answer() has to be awaited.
+            Envelope and message; empty where no answer is due; None where answers() has to be awaited.
         """
         kept, front = None, None
         if end - start >= FRONT_BYTES:
@@ -130,28 +136,39 @@ class Desk:
         if self._limited:
             kept = self._too_often(caller, now_s)
         if kept is None and front is not None and front[8] == _RESOLUTION:
-            plain = not front[2] & _STRANGE and front[12] <= MOST_RECURSION
+            plain = not (front[2] & _STRANGE or front[10] & self._elsewhere) and front[12] <= MOST_RECURSION
             if plain and front[15] == end - start - FRONT_BYTES - 4:
                 kept = self.cache.find(1 if front[10] & _PUBLIC else 0, data[start + FRONT_BYTES : end])
         if kept is None:
-            if not self.in_place:
+            if not self.in_place or not (front is None or self._is_plain(front, end - start)):
                 return None
             kept = self._step(data[start:end])
-        return self._finish(data, start, end, kept, now_s)
+        return self._finish(data, start, end, kept, caller, now_s)
 
-    async def answer(self, request: bytes, now_s: float) -> bytes:
-        """The same for a request, envelope and message, for which the store may have to wait."""
+    async def answers(self, request: bytes, caller: str, now_s: float) -> AsyncGenerator[bytes]:
+        """The same for a request, envelope and message, that may have to wait; several answers where it is a list."""
         began = time.perf_counter()
-        mark = self.cache.forgotten
-        kept = await self._make(request)
-        if kept.key is not None and self.cache.forgotten == mark:
-            self._keep(request, kept)
+        if self._is_plain(_FRONT.unpack_from(request.ljust(FRONT_BYTES, b"\0")), len(request)):
+            mark = self.cache.forgotten
+            kept = await self._make(request)
+            if kept.key is not None and self.cache.forgotten == mark:
+                self._keep(request, kept)
+            yield self._finish(request, 0, len(request), kept, caller, now_s)
+        else:
+            async for answer, ended in self._office.answers(request, caller, now_s):
+                self._meter.counter(WIRE, ended.owner, status_of(ResponseCode(ended.code)))[0] += 1
+                yield answer
         self._meter.durations[WIRE].observe(time.perf_counter() - began)
-        return self._finish(request, 0, len(request), kept, now_s)
+
+    def _is_plain(self, front: Front, size: int) -> bool:
+        """Whether a request is answered by what anybody may read, without a session, a signature or a change."""
+        if front[2] & _STRANGE or front[10] & self._elsewhere:
+            return False
+        return front[8] in _READ_BY_ANYBODY and front[15] >= size - FRONT_BYTES - 4
 
     def refuse(self, request: bytes, code: ResponseCode, why: str) -> bytes:
         """An answer to whatever begins with an envelope."""
-        return self._finish(request[:ENVELOPE_BYTES], 0, ENVELOPE_BYTES, refused(code, why), None)
+        return self._finish(request[:ENVELOPE_BYTES], 0, ENVELOPE_BYTES, refused(code, why), "", None)
 
     def took(self, seconds: float, requests: int) -> None:
         """So many requests were answered in place in that time together."""
@@ -196,6 +213,10 @@ class Desk:
     async def _answered(self, envelope: Envelope, request: Message) -> Packed:
         if envelope.flags & _STRANGE:
             return refused(ResponseCode.OPERATION_NOT_SUPPORTED, "compressed and encrypted messages are not taken")
+        return await self._plain(request)
+
+    async def _plain(self, request: Message) -> Packed:
+        """What anybody may ask."""
         if request.recursion > MOST_RECURSION:
             return refused(ResponseCode.RECURSION_COUNT_TOO_HIGH, f"at most {MOST_RECURSION}")
         if request.operation == OpCode.RESOLUTION:
@@ -221,7 +242,7 @@ class Desk:
             code, values = chosen(asked, resolution, public=public)
             if code is ResponseCode.SUCCESS:
                 body = values_body(asked.handle.encode(), [on_wire(value).pack() for value in values])
-                if len(body) <= _MOST_BODY:
+                if len(body) <= MOST_BODY:
                     return Packed(code, body, key, owner)
                 code = ResponseCode.ERROR
             why = "the values are more than a message holds; ask for some of them" if code is ResponseCode.ERROR else None
@@ -229,7 +250,7 @@ class Desk:
             return Packed(code, b"", key, owner)
         return refused(code, why, key, owner)
 
-    def _finish(self, data: bytes, start: int, end: int, kept: Packed, now_s: float | None) -> bytes:
+    def _finish(self, data: bytes, start: int, end: int, kept: Packed, caller: str, now_s: float | None) -> bytes:
         if self._limited and now_s is not None and kept.owner and kept.code != ResponseCode.SERVER_TOO_BUSY:
             wait_s = self._limits.prefix_wait_s(kept.owner, now_s)
             kept = self._busy(wait_s, kept.owner) if wait_s else kept
@@ -242,12 +263,13 @@ class Desk:
         major, minor = self._version(front[:4])
         whole, code, flags, session = kept.whole, kept.code, front[10] & (_DIGEST | _KEPT), front[4]
         if flags & _DIGEST or code == _CHALLENGE:
-            kind = SHA256 if (major, minor) >= _SHA256_SINCE else SHA1
+            kind = SHA256 if (major, minor) >= SHA256_SINCE else SHA1
             digested = data[start + ENVELOPE_BYTES : min(start + FRONT_BYTES + front[15], end)]
             made = hashlib.sha256(digested) if kind == SHA256 else hashlib.sha1(digested, usedforsecurity=False)
             if code == _CHALLENGE:
-                whole = octets(secrets.token_bytes(NONCE_BYTES)) + whole
-                session = session or secrets.randbits(31) + 1
+                challenge = Challenge(secrets.token_bytes(NONCE_BYTES), made.digest(), data[start:end])
+                session = self.sessions.challenge(caller, challenge, 0, now_s or 0.0)
+                whole = octets(challenge.nonce) + whole
             whole = bytes([kind]) + made.digest() + whole
         length = len(whole) + HEADER_BYTES
         if code > ResponseCode.RECURSION_COUNT_TOO_HIGH:

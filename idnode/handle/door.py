@@ -9,8 +9,9 @@ import time
 from typing import NamedTuple
 
 from idnode.handle.datagrams import Address, Datagrams
-from idnode.handle.desk import Desk
-from idnode.handle.site import Interface, Site, SiteServer, Transport, site_json
+from idnode.handle.desk import ALONE, Desk, WireRole
+from idnode.handle.node_key import NodeKey
+from idnode.handle.site import QUERIES_AND_ADMINISTRATION, Interface, Site, SiteServer, Transport, site_json
 from idnode.handle.streams import Hall, Stream
 from idnode.record import Data, Format, HandleValue
 from idnode.resolver import Home
@@ -39,28 +40,32 @@ class WireSockets(NamedTuple):
         return port
 
 
-def site_of_node(settings: IdnodeSettings, port: int) -> Site:
+def site_of_node(settings: IdnodeSettings, port: int, key: NodeKey | None = None) -> Site:
     """The node as a site with one server."""
-    ports = (Interface(Transport.UDP, port), Interface(Transport.TCP, port))
-    server = SiteServer(1, settings.handle.reached_at, ports)
+    ports = (
+        Interface(Transport.UDP, port, QUERIES_AND_ADMINISTRATION),
+        Interface(Transport.TCP, port, QUERIES_AND_ADMINISTRATION),
+    )
+    server = SiteServer(1, settings.handle.reached_at, ports, key=b"" if key is None else key.public)
     return Site((server,), settings.handle.serial, attributes=(("desc", settings.name.en),))
 
 
-def home_of_node(settings: IdnodeSettings, sockets: WireSockets | None) -> Home | None:
+def home_of_node(settings: IdnodeSettings, sockets: WireSockets | None, key: NodeKey | None = None) -> Home | None:
     """What the handles of the node's prefixes say; None where it doesn't speak the protocol."""
     if sockets is None:
         return None
-    site = Data(Format.SITE, site_json(site_of_node(settings, sockets.port)))
+    site = Data(Format.SITE, site_json(site_of_node(settings, sockets.port, key)))
     return Home(settings.node_prefix, HandleValue(1, "HS_SITE", site))
 
 
 class Door:
     """One process's."""
 
-    def __init__(self, node: Node, sockets: WireSockets, most_bytes: int, *, in_place: bool) -> None:
+    def __init__(self, node: Node, sockets: WireSockets, most_bytes: int, *, in_place: bool, role: WireRole = ALONE) -> None:
         """See Desk."""
         asked, limits = node.settings.handle, node.settings.connections
-        self.desk = Desk(node, site_of_node(node.settings, sockets.port), most_bytes, in_place=in_place)
+        site = site_of_node(node.settings, sockets.port, role.key)
+        self.desk = Desk(node, site, most_bytes, in_place=in_place, role=role)
         self.hall = Hall(self.desk, limits.most, asked.idle_timeout_s, limits.head_timeout_s, limits.stuck_timeout_s)
         self._sockets = sockets
         self._backlog = limits.backlog
@@ -83,6 +88,7 @@ class Door:
         """Close what is over its time; to be called about once a second."""
         self.hall.look(now_s)
         self.datagrams.assembly.expire(time.perf_counter())
+        self.desk.sessions.expire(time.perf_counter())
 
     async def close(self) -> None:
         """Take nothing more and answer what is here, for a second at most."""

@@ -87,10 +87,14 @@ class Message(msgspec.Struct, frozen=True, gc=False):
         """Header, body, credential."""
         return self._header() + self.body + octets(self.credential)
 
+    def head_and_body(self) -> bytes:
+        """What digests and credentials are made of."""
+        return self._header() + self.body
+
     def digest(self, kind: int) -> bytes:
         """What an answer to this bears where a digest is asked for: code and digest of header and body."""
         made = hashlib.sha1 if kind == SHA1 else hashlib.sha256
-        return bytes([kind]) + made(self._header() + self.body, usedforsecurity=kind != SHA1).digest()
+        return bytes([kind]) + made(self.head_and_body(), usedforsecurity=kind != SHA1).digest()
 
     def _header(self) -> bytes:
         fields = (self.operation, self.response, self.flags, self.site_serial, self.recursion, 0, self.expires_s, len(self.body))

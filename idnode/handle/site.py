@@ -11,6 +11,7 @@ import msgspec
 
 from idnode.handle.codes import MOST_MESSAGE_BYTES, PORT, VERSION
 from idnode.handle.fields import BadMessage, Reader, int4, octets
+from idnode.handle.keys import key_bytes, key_json
 
 _FORMAT = 1
 _PRIMARY, _MULTI_PRIMARY = 0x80, 0x40
@@ -18,6 +19,7 @@ _FIXED = Struct(">HBBHBB")
 _HASH_ALL = 2
 """By the whole handle."""
 _ADMIN, _QUERY = 1, 2
+QUERIES_AND_ADMINISTRATION = _ADMIN | _QUERY
 _LEAST_SERVER = 28
 _LEAST_INTERFACE = 6
 
@@ -133,6 +135,7 @@ def site_json(site: Site) -> dict[str, object]:
             {
                 "serverId": server.number,
                 "address": server.address,
+                **({"publicKey": {"format": "key", "value": key_json(server.key)}} if server.key else {}),
                 "interfaces": [
                     {
                         "query": bool(each.kind & _QUERY),
@@ -157,7 +160,12 @@ def site_of(content: Any) -> Site:
     major, _, minor = content["protocolVersion"].partition(".")
     attributes = tuple((str(each["name"]), str(each["value"])) for each in content.get("attributes", ()))
     servers = tuple(
-        SiteServer(server["serverId"], server["address"], tuple(_interface_of(each) for each in server["interfaces"]))
+        SiteServer(
+            server["serverId"],
+            server["address"],
+            tuple(_interface_of(each) for each in server["interfaces"]),
+            key_bytes(server["publicKey"]["value"]) if "publicKey" in server else b"",
+        )
         for server in content["servers"]
     )
     return Site(

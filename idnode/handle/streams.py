@@ -73,7 +73,19 @@ class Stream(asyncio.Protocol):
     """One connection."""
 
     transport: asyncio.Transport
-    __slots__ = ("_caller", "_ended", "_hall", "_held", "_needed", "_rest", "active_s", "is_stuck", "tasks", "transport")
+    __slots__ = (
+        "_caller",
+        "_ended",
+        "_hall",
+        "_held",
+        "_needed",
+        "_rest",
+        "_taken",
+        "active_s",
+        "is_stuck",
+        "tasks",
+        "transport",
+    )
 
     def __init__(self, hall: Hall) -> None:
         self._hall = hall
@@ -90,6 +102,8 @@ class Stream(asyncio.Protocol):
         """Nothing more is taken: what is under way is answered, then it is closed."""
         self.is_stuck = False
         """Whether the client doesn't take what was written."""
+        self._taken: asyncio.Event | None = None
+        """Set when it does again, for a long list."""
         self.active_s = hall.now_s
         """When it last got on: a request began, was answered, or an answer was taken."""
 
@@ -135,6 +149,9 @@ class Stream(asyncio.Protocol):
     def resume_writing(self) -> None:
         """See asyncio."""
         self.is_stuck = False
+        if self._taken is not None:
+            self._taken.set()
+            self._taken = None
         self.active_s = self._hall.now_s
         self._go_on()
 
@@ -231,9 +248,13 @@ class Stream(asyncio.Protocol):
         task.add_done_callback(self._done)
 
     async def _wait(self, request: bytes, now_s: float) -> None:
-        answer = await self._hall.desk.answer(request, now_s)
-        if not self.transport.is_closing():
+        async for answer in self._hall.desk.answers(request, self._caller, now_s):
+            if self.transport.is_closing():
+                return
             self.transport.write(answer)
+            while self.is_stuck:
+                self._taken = self._taken or asyncio.Event()
+                await self._taken.wait()
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)

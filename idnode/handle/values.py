@@ -15,6 +15,7 @@ import msgspec
 
 from idnode.handle.codes import MOST_HANDLE_BYTES, MOST_MESSAGE_BYTES, MOST_VALUES
 from idnode.handle.fields import BadMessage, Reader, int4, octets
+from idnode.handle.keys import key_bytes, key_json
 from idnode.handle.site import pack_site, read_site, site_json, site_of
 from idnode.record import Data, Format, HandleValue, Reference
 
@@ -26,9 +27,6 @@ _NO_REFERENCES = b"\0\0\0\0"
 _LEAST_VALUE = 26
 """Bytes of a value with nothing in it."""
 _ADMIN_BITS = 12
-MOST_NUMBER_BYTES = 2048
-"""Of a key."""
-_LONGEST_NAME = 64
 _UNPRINTABLE = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
 """What isn't kept as text."""
 _REFUSED = (KeyError, TypeError, ValueError, AttributeError, StopIteration, struct.error, binascii.Error)
@@ -144,19 +142,6 @@ def _handle_list(value: Any) -> bytes:
     return int4(len(value)) + b"".join(octets(each["handle"].encode()) + int4(each["index"]) for each in value)
 
 
-def _key(value: Any) -> bytes:
-    """A key in JSON (RSA: RFC 7518, 6.3.1; DSA likewise): name, flags2, and its numbers in the order of their layout."""
-    name, numbers = _KEY_LAYOUTS[value["kty"]]
-    packed = [octets(_signed(base64.urlsafe_b64decode(value[each] + "=" * (-len(value[each]) % 4)))) for each in numbers]
-    return octets(name) + b"\0\0" + b"".join(packed)
-
-
-def _signed(number: bytes) -> bytes:
-    """A number without a sign as clients write it, in two's complement: its first bit is 0."""
-    bare = number.lstrip(b"\0")
-    return b"\0" + bare if not bare or bare[0] & 0x80 else bare
-
-
 def _read_admin(data: bytes) -> Data:
     reader = Reader(data)
     permissions = reader.int2()
@@ -172,21 +157,11 @@ def _read_list(data: bytes) -> Data:
     return Data(Format.VLIST, found)
 
 
-def _read_key(data: bytes) -> Data:
-    reader = Reader(data)
-    name, _ = reader.octets(_LONGEST_NAME), reader.int2()
-    kind, numbers = next((kind, numbers) for kind, (known, numbers) in _KEY_LAYOUTS.items() if known == name)
-    told = {each: base64.urlsafe_b64encode(reader.octets(MOST_NUMBER_BYTES).lstrip(b"\0")) for each in numbers}
-    reader.finish()
-    return Data(Format.KEY, {"kty": kind, **{each: number.decode().rstrip("=") for each, number in told.items()}})
-
-
-_KEY_LAYOUTS = {"RSA": (b"RSA_PUB_KEY", ("e", "n")), "DSA": (b"DSA_PUB_KEY", ("q", "p", "g", "y"))}
 _READERS: dict[str, Callable[[bytes], Data]] = {
     "HS_ADMIN": _read_admin,
     "HS_VLIST": _read_list,
     "HS_SITE": lambda data: Data(Format.SITE, site_json(read_site(data))),
-    "HS_PUBKEY": _read_key,
+    "HS_PUBKEY": lambda data: Data(Format.KEY, key_json(data)),
 }
 _PACKERS: dict[Format, Callable[[Any], bytes]] = {
     Format.STRING: _text,
@@ -195,5 +170,5 @@ _PACKERS: dict[Format, Callable[[Any], bytes]] = {
     Format.ADMIN: _admin,
     Format.VLIST: _handle_list,
     Format.SITE: lambda value: pack_site(site_of(value)),
-    Format.KEY: _key,
+    Format.KEY: key_bytes,
 }

@@ -14,7 +14,9 @@ import uvloop
 
 from idnode.access import BadTokenFile, read_admin_token
 from idnode.duties import duties
+from idnode.handle.desk import WireRole
 from idnode.handle.door import WireSockets, home_of_node
+from idnode.handle.node_key import BadNodeKey, NodeKey, read_node_key
 from idnode.operations.books import Books, kept
 from idnode.operations.notify import notify_ready
 from idnode.operations.report import Report, commits_of
@@ -54,9 +56,10 @@ def serve(settings: IdnodeSettings) -> int:
         admin = read_admin_token(settings.admin_token_file)
         is_secure = certificate_files(settings, _now_ms()) is not None
         listeners = listen(settings)
+        key = None if settings.handle.key_file is None else read_node_key(settings.handle.key_file)
         wires = listen_wire(settings)
         allow_descriptors(settings)
-    except (BadTokenFile, BadCertificate) as error:
+    except (BadTokenFile, BadCertificate, BadNodeKey) as error:
         return _fail(EXIT_SETTINGS, error)
     except CannotListen as error:
         return _fail(EXIT_ADDRESS, error)
@@ -64,11 +67,16 @@ def serve(settings: IdnodeSettings) -> int:
         for each in (*listeners, *(each for pair in wires for each in pair)):
             stack.enter_context(each)
         runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
-        return runner.run(_serve(settings, admin, listeners, wires, url_of(listeners[0], secure=is_secure)))
+        return runner.run(_serve(settings, admin, key, listeners, wires, url_of(listeners[0], secure=is_secure)))
 
 
 async def _serve(
-    settings: IdnodeSettings, admin: bytes, listeners: list[socket.socket], wires: list[WireSockets], url: str
+    settings: IdnodeSettings,
+    admin: bytes,
+    key: NodeKey | None,
+    listeners: list[socket.socket],
+    wires: list[WireSockets],
+    url: str,
 ) -> int:
     try:
         store = await open_configured(settings.store)
@@ -85,7 +93,8 @@ async def _serve(
         async with duties(store, settings, _now_ms) as resolutions:
             books = Books(statistics, resolutions.add)
             if settings.workers == 1:
-                return await _answer(settings, admin, (listeners[0], wires[0] if wires else None), url, store, books)
+                wire = wires[0] if wires else None
+                return await _answer(settings, admin, key, (listeners[0], wire), url, store, books)
             return await _supervise(settings, admin, _sockets(listeners, wires), url, store, books)
     finally:
         statistics.close()
@@ -100,15 +109,17 @@ def _sockets(listeners: list[socket.socket], wires: list[WireSockets]) -> list[t
 async def _answer(
     settings: IdnodeSettings,
     admin: bytes,
+    key: NodeKey | None,
     sockets: tuple[socket.socket, WireSockets | None],
     url: str,
     store: Store,
     books: Books,
 ) -> int:
     listener, wire = sockets
-    resolver = Resolver(store, settings.public_url or url, home_of_node(settings, wire))
+    resolver = Resolver(store, settings.public_url or url, home_of_node(settings, wire, key))
     node = Node(settings, store, resolver, admin, _now_ms)
-    server = Server(node, lambda: _tell(url, wire), wire, in_place=settings.store.postgres is None)
+    in_place, role = settings.store.postgres is None, WireRole(key)
+    server = Server(node, lambda: _tell(url, wire), wire, in_place=in_place, role=role)
 
     async def reports() -> list[Report]:
         own = server.report("node")

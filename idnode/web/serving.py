@@ -8,12 +8,15 @@ import functools
 import gc
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import uvicorn
 
+from idnode.handle.desk import ALONE, WireRole
 from idnode.handle.door import Door, WireSockets
+from idnode.handle.peers import answer_peer
 from idnode.operations.limits import Limits
 from idnode.operations.report import Report, report
 from idnode.operations.slow_log import SlowLog
@@ -33,12 +36,21 @@ _LOOK_S = 1.0
 class Server(uvicorn.Server):
     """uvicorn's server, which tells when it is ready and returns from serve() on SIGTERM rather than end the process by it."""
 
-    def __init__(self, node: Node, ready: Callable[[], None], wire: WireSockets | None = None, *, in_place: bool) -> None:
+    def __init__(
+        self,
+        node: Node,
+        ready: Callable[[], None],
+        wire: WireSockets | None = None,
+        *,
+        in_place: bool,
+        role: WireRole = ALONE,
+    ) -> None:
         """
         Args:
             ready: called once, when connections are taken.
             wire: for the Handle wire protocol, which then has half of the memory for answers.
             in_place: the node's store reads without suspending.
+            role: of this process on the wire.
         """
         front = make_app(node)
         limits = node.settings.connections
@@ -47,7 +59,7 @@ class Server(uvicorn.Server):
         seen = node.settings.operations
         node.panel.slow = SlowLog(seen.slow_log, seen.slow_ms / 1000)
         room = node.settings.cache_mb << (20 if wire is None else 19)
-        self._door = None if wire is None else Door(node, wire, room, in_place=in_place)
+        self._door = None if wire is None else Door(node, wire, room, in_place=in_place, role=role)
         hot = Hot(front, node.store, node.panel, room, in_place=in_place)
         front.keeper = hot
         self.hot = hot
@@ -69,6 +81,10 @@ class Server(uvicorn.Server):
             made.cache = (hits + more.hits, misses + more.misses, entries + len(more), size + more.bytes)
             made.connections += len(self._door.hall.streams)
         return made
+
+    def answer_peer(self, asked: bytes) -> bytes:
+        """Answer what another process of the node asks of challenges and sessions that are kept here."""
+        return b"" if self._door is None else answer_peer(self._door.desk.sessions, asked, time.perf_counter())
 
     def stop(self) -> None:
         """Take no more connections, finish what is under way, return from serve()."""

@@ -24,7 +24,7 @@ from idnode.store.remote import answer_call
 from idnode.web.serving import GRACE_S
 from idnode.workers.channel import Channel, ChannelLost
 from idnode.workers.start import Start, send_start
-from idnode.workers.worker import COUNT, COUNTS, NOTHING, READY, REPORT, REPORTS
+from idnode.workers.worker import COUNT, COUNTS, NOTHING, READY, REPORT, REPORTS, WIRE
 
 _READY_S = 60.0
 _REPORT_S = 2.0
@@ -76,6 +76,13 @@ class Worker:
         except (ChannelLost, TimeoutError):
             return None
         return msgspec.msgpack.decode(answer, type=Report | None)
+
+    async def ask(self, asked: bytes) -> msgspec.Raw:
+        """What it answers another worker; nothing where it is just ending."""
+        try:
+            return await asyncio.wait_for(self._channel.call(WIRE, msgspec.Raw(msgspec.msgpack.encode(asked))), _REPORT_S)
+        except (ChannelLost, TimeoutError):
+            return NOTHING
 
     async def end(self) -> None:
         """Have it finish what it is at, and end; by force when it doesn't. Safe when it has ended."""
@@ -251,9 +258,13 @@ class Supervisor:
                 return msgspec.Raw(msgspec.msgpack.encode(await self._reports()))
             elif name == COUNT:
                 await self._books.add(msgspec.msgpack.decode(content, type=list[Count]))
+            elif name == WIRE:
+                slot, asked = msgspec.msgpack.decode(content, type=tuple[int, bytes])
+                worker = self.slots[slot].worker if slot < len(self.slots) else None
+                return NOTHING if worker is None else await worker.ask(asked)
             elif name == COUNTS:
-                asked = msgspec.msgpack.decode(content, type=tuple[int, int, str | None])
-                return msgspec.Raw(msgspec.msgpack.encode(await self._books.counts(*asked)))
+                days = msgspec.msgpack.decode(content, type=tuple[int, int, str | None])
+                return msgspec.Raw(msgspec.msgpack.encode(await self._books.counts(*days)))
             return NOTHING
 
         channel = Channel(answer)

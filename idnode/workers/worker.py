@@ -13,7 +13,9 @@ from collections.abc import Sequence
 import msgspec
 import uvloop
 
+from idnode.handle.desk import WireRole
 from idnode.handle.door import WireSockets, home_of_node
+from idnode.handle.node_key import read_node_key
 from idnode.operations.books import kept
 from idnode.operations.report import Report
 from idnode.operations.statistics import Count, Tally
@@ -38,6 +40,8 @@ COUNT = "count"
 """The call by which a worker hands over what it has counted: list[Count]."""
 COUNTS = "counts"
 """The call by which a worker asks for statistics: first day, last day, prefix."""
+WIRE = "wire"
+"""The call by which one worker asks another, by its slot, for a challenge or a session of the Handle wire protocol."""
 NOTHING = msgspec.Raw(msgspec.msgpack.encode(None))
 EXIT_OK = 0
 EXIT_FAILED = 4
@@ -83,9 +87,12 @@ class _Answers:
         self._name = name
         self.server: Server | None = None
 
-    async def answer(self, name: str, _: msgspec.Raw) -> msgspec.Raw:
+    async def answer(self, name: str, content: msgspec.Raw) -> msgspec.Raw:
         if name == REPORT and self.server is not None:
             return msgspec.Raw(msgspec.msgpack.encode(self.server.report(self._name)))
+        if name == WIRE and self.server is not None:
+            asked = msgspec.msgpack.decode(content, type=bytes)
+            return msgspec.Raw(msgspec.msgpack.encode(self.server.answer_peer(asked)))
         return NOTHING
 
 
@@ -99,9 +106,10 @@ async def _serve(
 ) -> int:
     base = settings.public_url or start.url
     wire = WireSockets(*sockets[1:]) if len(sockets) > 1 else None
-    node = Node(
-        settings, store, Resolver(store, base, home_of_node(settings, wire)), start.admin, lambda: time.time_ns() // 1_000_000
-    )
+    key_file = settings.handle.key_file
+    key = None if wire is None or key_file is None else read_node_key(key_file)
+    resolver = Resolver(store, base, home_of_node(settings, wire, key))
+    node = Node(settings, store, resolver, start.admin, lambda: time.time_ns() // 1_000_000)
     telling: set[asyncio.Task[None]] = set()
 
     async def tell() -> None:
@@ -110,7 +118,17 @@ async def _serve(
         except ChannelLost:
             return  # watched below
 
-    server = Server(node, lambda: telling.add(asyncio.create_task(tell())), wire, in_place=settings.store.postgres is None)
+    async def ask(slot: int, asked: bytes) -> bytes | None:
+        try:
+            answer = await channel.call(WIRE, msgspec.Raw(msgspec.msgpack.encode((slot, asked))))
+        except ChannelLost:
+            return None
+        return msgspec.msgpack.decode(answer, type=bytes | None)
+
+    role = WireRole(key, start.slot, ask)
+    server = Server(
+        node, lambda: telling.add(asyncio.create_task(tell())), wire, in_place=settings.store.postgres is None, role=role
+    )
     answers.server = server
 
     async def reports() -> list[Report]:

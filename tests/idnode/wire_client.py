@@ -6,12 +6,17 @@ Everything that it reads it holds against the layout: lengths, counts, what is l
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import hmac
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 RESOLUTION, GET_SITE_INFO = 1, 2
+CREATE, DELETE, ADD, REMOVE, MODIFY, LIST, LIST_PREFIXES = 100, 101, 102, 103, 104, 105, 302
+ANSWER, VERIFY, HOME, UNHOME = 200, 201, 300, 301
+SETUP, TERMINATE, EXCHANGE = 400, 401, 402
 CERT, PUBL, KPAL, RRDG = 0x40000000, 0x01000000, 0x02000000, 0x00800000
-TRUNCATED = 0x20
+CONT, OVRW, MINT = 0x04000000, 0x00400000, 0x00200000
+TRUNCATED, ENCRYPTED = 0x20, 0x40
 DIGESTS = {1: hashlib.md5, 2: hashlib.sha1, 3: hashlib.sha256}
 DIGEST_BYTES = {1: 16, 2: 20, 3: 32}
 
@@ -29,6 +34,32 @@ def asking(handle: str | bytes, indexes: Sequence[int] = (), types: Sequence[str
     named = handle.encode() if isinstance(handle, str) else handle
     kinds = b"".join(counted(kind.encode()) for kind in types)
     return counted(named) + number(len(indexes)) + b"".join(map(number, indexes)) + number(len(types)) + kinds
+
+
+def identity(handle: str, index: int) -> bytes:
+    """A value that is named."""
+    return counted(handle.encode()) + number(index)
+
+
+def value(index: int, kind: str, data: bytes, permissions: int = 0x0E, ttl: int = 86_400, references: bytes = b"\0" * 4) -> bytes:
+    """A value of a request."""
+    fixed = number(index) + number(0) + b"\0" + number(ttl) + number(permissions, 1)
+    return fixed + counted(kind.encode()) + counted(data) + references
+
+
+def writing(handle: str, *values: bytes) -> bytes:
+    """The body of CREATE, ADD and MODIFY."""
+    return counted(handle.encode()) + number(len(values)) + b"".join(values)
+
+
+def removing(handle: str, *indexes: int) -> bytes:
+    """The body of REMOVE."""
+    return counted(handle.encode()) + number(len(indexes)) + b"".join(map(number, indexes))
+
+
+def answering(kind: str, handle: str, index: int, signed: bytes) -> bytes:
+    """The body of RESPONSE_TO_CHALLENGE."""
+    return counted(kind.encode()) + identity(handle, index) + counted(signed)
 
 
 @dataclass
@@ -60,6 +91,16 @@ class Request:
         """All behind the envelope."""
         return self.digested + counted(self.credential)
 
+    def counted_part(self, counter: int) -> bytes:
+        """What a credential is made of, since 2.8."""
+        head = bytes([*self.version, *self.suggested])
+        return head + number(self.session) + number(self.request_id) + number(counter) + self.digested
+
+    def with_mac(self, key: bytes, counter: int, name: bytes = b"HMAC-SHA256") -> Request:
+        """The same with a code of its session."""
+        code = hmac.new(key, self.counted_part(counter), "sha256").digest()
+        return replace(self, credential=credential("HS_MAC", counter, name, code))
+
     def envelope(self, length: int, sequence: int = 0, flags: int = 0) -> bytes:
         head = bytes([*self.version, self.envelope_flags | flags | self.suggested[0], self.suggested[1]])
         return head + number(self.session) + number(self.request_id) + number(sequence) + number(length)
@@ -68,11 +109,22 @@ class Request:
         """As TCP has it, and UDP where it fits."""
         return self.envelope(len(self.message)) + self.message
 
+    def sealed(self, encrypt: Callable[[bytes], bytes]) -> bytes:
+        """As it stands in an encrypted session."""
+        message = encrypt(self.message)
+        return self.envelope(len(message), flags=ENCRYPTED) + message
+
     def cut(self) -> list[bytes]:
         """As UDP has what doesn't fit: parts of 492 bytes, each marked."""
         whole = self.message
         pieces = [whole[start : start + 492] for start in range(0, len(whole), 492)]
         return [self.envelope(len(whole), place, TRUNCATED) + piece for place, piece in enumerate(pieces)]
+
+
+def credential(kind: str, counter: int, name: bytes, signature: bytes) -> bytes:
+    """What stands behind a body."""
+    section = counted(name) + counted(signature)
+    return number(0) + counted(b"") + number(counter) + counted(kind.encode()) + number(len(section)) + section
 
 
 class Fields:
@@ -124,6 +176,41 @@ class Reply:
     expiration: int
     body: bytes
     digest: tuple[int, bytes] | None = None
+    credential: bytes = b""
+    digested: bytes = b""
+    """Header and body."""
+    encrypted: bool = False
+
+    @property
+    def nonce(self) -> bytes:
+        """Of a challenge."""
+        assert self.code == 402, self.code
+        fields = Fields(self.body)
+        nonce = fields.counted()
+        fields.end()
+        return nonce
+
+    def signed(self) -> tuple[str, int, bytes, bytes, bytes]:
+        """Kind, counter, hash, signature, and what was signed."""
+        fields = Fields(self.credential)
+        assert fields.take(4) == b"\0" * 4
+        assert fields.counted() == b""
+        counter, kind = fields.number(), fields.counted().decode()
+        section = Fields(fields.counted())
+        fields.end()
+        name, signature = section.counted(), section.counted()
+        section.end()
+        head = bytes([*self.version, *self.suggested])
+        part = head + number(self.session) + number(self.request_id) + number(counter) + self.digested
+        return kind, counter, name, signature, part if self.version >= (2, 8) else self.digested
+
+    def handles(self) -> list[str]:
+        """Of a list."""
+        assert self.code == 1, self.code
+        fields = Fields(self.body)
+        found = [fields.counted().decode() for _ in range(fields.number())]
+        fields.end()
+        return found
 
     def values(self) -> list[Value]:
         """Of a RESOLUTION that succeeded."""
@@ -159,19 +246,23 @@ def read_value(fields: Fields) -> Value:
     return made
 
 
-def read_reply(data: bytes) -> tuple[Reply, bytes]:
+def read_reply(data: bytes, decrypt: Callable[[bytes], bytes] | None = None) -> tuple[Reply, bytes]:
     """The first answer of a stream, and the rest."""
     fields = Fields(data)
     major, minor, flags, suggested = (fields.number(1) for _ in range(4))
     session, request_id, sequence, length = (fields.number() for _ in range(4))
     assert sequence == 0
-    assert not flags & 0xFC
-    message = Fields(fields.take(length))
+    assert not flags & 0xBC
+    whole = fields.take(length)
+    if flags & ENCRYPTED:
+        assert decrypt is not None
+        whole = decrypt(whole)
+    message = Fields(whole)
     operation, code, op_flags, serial = message.number(), message.number(), message.number(), message.number(2)
     message.take(2)
     expiration, size = message.number(), message.number()
     body = Fields(message.take(size))
-    assert message.counted() == b""
+    signature = message.counted()
     message.end()
     digest = None
     if op_flags & RRDG or code == 402:
@@ -180,15 +271,16 @@ def read_reply(data: bytes) -> tuple[Reply, bytes]:
     made = Reply(
         (major, minor), (flags & 3, suggested), session, request_id, operation, code, op_flags, serial, expiration, body.data
     )
-    made.digest = digest
+    made.digest, made.credential, made.encrypted = digest, signature, bool(flags & ENCRYPTED)
+    made.digested = whole[: 24 + size]
     return made, fields.data
 
 
-def read_replies(stream: bytes) -> list[Reply]:
+def read_replies(stream: bytes, decrypt: Callable[[bytes], bytes] | None = None) -> list[Reply]:
     """All answers of a stream."""
     found = []
     while stream:
-        reply, stream = read_reply(stream)
+        reply, stream = read_reply(stream, decrypt)
         found.append(reply)
     return found
 
