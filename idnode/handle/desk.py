@@ -131,7 +131,7 @@ class Desk:
         kept, front = None, None
         if end - start >= FRONT_BYTES:
             front = _FRONT.unpack_from(data, start)
-            if front[9]:
+            if front[9] and not front[2] & ENCRYPTED:
                 return b""  # an answer; to answer it may go on for ever
         if self._limited:
             kept = self._too_often(caller, now_s)

@@ -2,23 +2,52 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import functools
 
+from idnode.administering.keys import HandleKey, put_handle_key
+from idnode.administering.permissions import grant_of, members_of
+from idnode.administering.proof import BadProof, has_secret, pack_public_key, read_public_key
+from idnode.administering.refusal import Refusal
+from idnode.administering.values import from_wire
+from idnode.enterprise import Name, Role, Visibility
+from idnode.handle.bodies import read_answered, read_exchanged, read_removed, read_session_order, read_verified, read_written
+from idnode.handle.credential import read_credential
 from idnode.handle.datagrams import Datagrams
 from idnode.handle.desk import Desk
 from idnode.handle.fields import BadMessage, Reader
 from idnode.handle.message import Message, read_asked, read_envelope, read_handle_body, read_message
 from idnode.handle.site import Interface, Site, SiteServer, Transport, pack_site, read_site
 from idnode.handle.streams import Hall, Stream
-from idnode.handle.values import WireValue, read_values
-from idnode.record import Reference
+from idnode.handle.values import WireValue, data_bytes, data_of, read_values
+from idnode.record import HandleValue, Reference
 from idnode.resolver import Resolver
 from idnode.settings import IdnodeSettings, NodeName
 from idnode.store.memory import MemoryStore
 from idnode.web.node import Node
 from tests.fuzz.draw import Draw, Written
+from tests.idnode.handle_people import coded
 from tests.idnode.wire import Wire
-from tests.idnode.wire_client import Request, asking, counted, number, read_replies
+from tests.idnode.wire_client import (
+    ANSWER,
+    CREATE,
+    EXCHANGE,
+    LIST_PREFIXES,
+    SETUP,
+    VERIFY,
+    Request,
+    answering,
+    asking,
+    counted,
+    credential,
+    identity,
+    number,
+    read_replies,
+    removing,
+    value,
+    writing,
+)
 
 
 def run_message(data: bytes) -> None:
@@ -77,13 +106,18 @@ def run_callers(data: bytes) -> None:
     multiple, cuts, clock_s = 20, [draw.number(700) for _ in range(3)], float(draw.number(255))
     rest = draw.rest()
     pieces = [piece for piece in (rest[: cuts[0]], rest[cuts[0] :][: cuts[1]], rest[cuts[0] + cuts[1] :]) if piece]
-    desk = _desk()
+    _loop().run_until_complete(_call(_desk(), multiple, pieces, clock_s, rest))
+
+
+async def _call(desk: Desk, multiple: int, pieces: list[bytes], clock_s: float, rest: bytes) -> None:
     desk.renew()
     sent: list[bytes] = []
     datagrams = Datagrams(desk, multiple, lambda answer, _: sent.append(answer))
     for piece in pieces:
         before = sum(map(len, sent))
         datagrams.received(piece, ("192.0.2.1", 1), clock_s)
+        if datagrams.tasks:
+            await asyncio.wait(datagrams.tasks)
         received = sum(map(len, pieces)) if piece[2:3] and piece[2] & 0x20 else len(piece)
         assert sum(map(len, sent)) - before <= multiple * received
     assert datagrams.assembly.bytes <= sum(map(len, pieces)) + 150 * len(pieces)
@@ -94,6 +128,12 @@ def run_callers(data: bytes) -> None:
     for piece in pieces:
         if not wire.closed:
             stream.data_received(piece)
+        for _ in range(1000):
+            if stream.tasks:
+                await asyncio.wait(stream.tasks)
+            await asyncio.sleep(0)
+            if stream._held is None and not stream.tasks:
+                break
     assert all(0 < reply.code < 506 for reply in read_replies(bytes(wire.output)))
     assert hall.held_bytes <= len(rest)
     stream.connection_lost(None)
@@ -109,6 +149,12 @@ def caller_seeds() -> list[bytes]:
         Request(asking("0.NA/88.100"), flags=0x00800000, version=(2, 3), suggested=(0, 0)).packed(),
         Request(counted(b"/"), 2).packed(),
         b"".join(long.cut()),
+        Request(writing("88.100.1/A", value(1, "URL", b"h")), CREATE, 0).packed(),
+        Request(answering("HS_SECKEY", "0.NA/88.100.1", 300, coded(b"s", b"m")), ANSWER, 0, session=64).packed(),
+        Request(identity("0.NA/88.100.1", 300) + counted(b"n") + counted(b"d") + counted(b"s"), VERIFY, 0).packed(),
+        Request(number(2, 2) + number(0) + identity("", 0), SETUP, 0).packed(),
+        Request(counted(b"k"), EXCHANGE, 0, session=64).packed(),
+        Request(counted(b"0.NA/0.NA"), LIST_PREFIXES).with_mac(bytes(16), 1).packed(),
     ]
     cuts = [(700, 0), (72, 72), (512, 512)]
     return [
@@ -124,4 +170,60 @@ def _desk() -> Desk:
     name = NodeName(zh="节点", en="Node")
     store = MemoryStore()
     node = Node(IdnodeSettings(node_prefix="88.100", name=name), store, Resolver(store, "http://h"), b"", lambda: 0)
+    _loop().run_until_complete(_people(store))
     return Desk(node, Site((SiteServer(1, "127.0.0.1", (Interface(Transport.TCP),)),)), 1 << 20, in_place=True)
+
+
+async def _people(store: MemoryStore) -> None:
+    """An enterprise, and somebody with a secret key."""
+    await store.add_enterprise("pumpworks", Name("泵", "Pump"), Visibility.PUBLIC, "88.100", "admin", 0)
+    await store.write(put_handle_key(HandleKey("pumpworks", "88.100.1", 300, "x", Role.REGISTRAR), b"s"), "admin", 0)
+
+
+@functools.cache
+def _loop() -> asyncio.AbstractEventLoop:
+    return asyncio.new_event_loop()
+
+
+def run_bodies(data: bytes) -> None:
+    """Bodies of administration and sessions, credentials and keys: what is taken says itself again, what isn't is refused."""
+    for read in (read_answered, read_verified, read_session_order, read_exchanged):
+        with contextlib.suppress(BadMessage):
+            read(data)  # type: ignore[operator]
+    with contextlib.suppress(BadMessage):
+        written = read_written(data)
+        assert data == writing(written.handle, *(each.pack() for each in written.values))
+        for each in written.values:
+            with contextlib.suppress(Refusal):
+                assert data_bytes(from_wire(each).data) == each.data
+    with contextlib.suppress(BadMessage):
+        removed = read_removed(data)
+        assert data == removing(removed.handle, *removed.indexes)
+    with contextlib.suppress(BadMessage):
+        assert read_credential(data).pack()[4:] == data[4:]
+    with contextlib.suppress(BadProof):
+        pack_public_key(read_public_key(data))
+    for kind in ("HS_ADMIN", "HS_VLIST", "HS_SITE", "HS_PUBKEY", "URL"):
+        made = HandleValue(1, kind, data_of(kind, data))
+        assert data_bytes(made.data) == data
+        grant_of(made)
+        members_of(made)
+    with contextlib.suppress(BadProof):
+        has_secret(b"s", b"n", b"d", data if data[:1] != b"\x22" else data[:3])
+
+
+def body_seeds() -> list[bytes]:
+    """Good ones."""
+    who = identity("0.NA/88.100.1", 300)
+    return [
+        writing("88.100.1/A", value(1, "HS_ADMIN", b"\x07\xf3" + who), value(2, "URL", b"\xff")),
+        removing("88.100.1/A", 1, 2),
+        answering("HS_SECKEY", "0.NA/88.100.1", 300, coded(b"s", b"m", 0x12)),
+        who + counted(b"n" * 16) + counted(b"d" * 32) + counted(b"s"),
+        number(1, 2) + number(60) + who + counted(b"key"),
+        number(3, 2) + number(60) + who + who,
+        credential("HS_MAC", 7, b"SHA-256", b"s" * 32),
+        counted(b"RSA_PUB_KEY") + b"\0\0" + counted(b"\1\0\1") + counted(b"\0" + b"\xff" * 256),
+        b"\x07\xf3" + who,
+        number(1) + who,
+    ]

@@ -65,6 +65,7 @@ TARGETS: dict[str, Target] = {
     "node_order": Target(exchanges.run_order, exchanges.order_seeds),
     "handle_query": Target(exchanges.run_query, exchanges.query_seeds, 8192),
     "handle_message": Target(handle_messages.run_message, handle_messages.message_seeds),
+    "handle_bodies": Target(handle_messages.run_bodies, handle_messages.body_seeds),
     "handle_callers": Target(handle_messages.run_callers, handle_messages.caller_seeds, 1200),
     "handle_values": Target(handle_messages.run_values, handle_messages.value_seeds),
     "node_answer": Target(exchanges.run_answer, exchanges.answer_seeds),

@@ -6,12 +6,35 @@ import json
 import signal
 import socket
 from collections.abc import Iterator
+from functools import partial
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from .conftest import Server, Servers
-from .wire_client import GET_SITE_INFO, Fields, Reply, Request, asking, counted, join, read_reply, read_site, server_for
+from .handle_people import coded
+from .wire_client import (
+    ANSWER,
+    CERT,
+    CREATE,
+    GET_SITE_INFO,
+    PUBL,
+    Fields,
+    Reply,
+    Request,
+    answering,
+    asking,
+    counted,
+    join,
+    read_reply,
+    read_site,
+    server_for,
+    value,
+    writing,
+)
 
 ON = {"address": "127.0.0.1", "port": 0}
 ASK = Request(asking("88.100.1/P1"))
@@ -121,6 +144,47 @@ def test_a_new_worker_takes_over_and_the_old_one_finishes(servers: Servers) -> N
             with socket.create_connection(place(server), timeout=10) as another:
                 assert over_tcp(another, ASK)[0].code == 1
     assert server.stop() == 0
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_client_administers_over_connections_of_their_own(servers: Servers, workers: int) -> None:
+    """As stock clients do: the answer to a challenge comes on a connection of its own, so that any worker may get it."""
+    server = servers.start(handle={**ON, "key_file": "wire.pem"}, workers=workers)
+    furnish(server)
+    with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {server.admin}"}) as client:
+        order = {"label": "line", "role": "registrar"}
+        key = client.post("/v1/enterprises/pumpworks/handle-keys", json=order).json()["secret"].encode()
+    pem = (server.folder / "wire.pem").read_bytes()
+    assert (server.folder / "wire.pem").stat().st_mode & 0o777 == 0o600
+    node_key = load_pem_private_key(pem, None).public_key()
+
+    def alone(request: Request) -> Reply:
+        with socket.create_connection(place(server), timeout=10) as connection:
+            return over_tcp(connection, request)[0]
+
+    for number in range(8):
+        ask = alone if number % 2 else partial(over_udp, server)
+        challenge = ask(Request(writing(f"88.100.1/W{number}", value(1, "X", b"y")), CREATE, 0))
+        assert challenge.digest is not None
+        proof = coded(key, challenge.nonce + challenge.digest[1])
+        answer = Request(answering("HS_SECKEY", "0.NA/88.100.1", 300, proof), ANSWER, 0, session=challenge.session)
+        assert ask(answer).code == 1
+        certified = ask(Request(asking(f"88.100.1/W{number}"), flags=PUBL | CERT))
+        assert len(certified.values()) == 1
+        kind, _, _, signature, part = certified.signed()
+        assert kind == "HS_SIGNED"
+        assert isinstance(node_key, rsa.RSAPublicKey)
+        node_key.verify(signature, part, padding.PKCS1v15(), hashes.SHA256())
+    assert server.stop() == 0
+
+
+def test_a_key_that_others_can_read_is_refused(servers: Servers) -> None:
+    (servers.folder / "wire.pem").write_text("key")
+    (servers.folder / "wire.pem").chmod(0o644)
+    process = servers.launch(handle={**ON, "key_file": "wire.pem"})
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert "wire.pem: others can read it" in errors
 
 
 def test_a_port_that_is_taken_is_named(servers: Servers) -> None:
