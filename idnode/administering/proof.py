@@ -20,7 +20,9 @@ PUBLIC_KEY, SECRET_KEY = "HS_PUBKEY", "HS_SECKEY"
 SHA1_AROUND, HMAC_SHA1, HMAC_SHA256, PBKDF2_HMAC_SHA1 = 0x02, 0x12, 0x13, 0x22
 """Codes of what is made with a secret key."""
 MOST_ITERATIONS = 100_000
-LEAST_RSA_BITS, MOST_RSA_BITS = 2048, 8192
+LEAST_RSA_BITS, MOST_RSA_BITS = 2048, 4096
+_MOST_EXPONENT_BITS = 33
+"""So that nobody is kept waiting by a key that takes long."""
 LEAST_DSA_BITS = 2048
 _MOST_SALT = 256
 _MOST_DERIVED_BITS = 512
@@ -154,8 +156,6 @@ def _public_key(numbers: list[int]) -> PublicKey:
         exponent, modulus = numbers
         if not LEAST_RSA_BITS <= modulus.bit_length() <= MOST_RSA_BITS:
             raise BadProof(f"an RSA key has {LEAST_RSA_BITS} to {MOST_RSA_BITS} bits")
-        if exponent.bit_length() > 64:
-            raise BadProof("an exponent of more than 64 bits")
         return rsa.RSAPublicNumbers(exponent, modulus).public_key()
     q, p, g, y = numbers
     return dsa.DSAPublicNumbers(y, dsa.DSAParameterNumbers(p, q, g)).public_key()
@@ -165,6 +165,8 @@ def _checked(key: PublicKey) -> PublicKey:
     if isinstance(key, rsa.RSAPublicKey):
         if not LEAST_RSA_BITS <= key.key_size <= MOST_RSA_BITS:
             raise BadProof(f"an RSA key has {LEAST_RSA_BITS} to {MOST_RSA_BITS} bits")
+        if key.public_numbers().e.bit_length() > _MOST_EXPONENT_BITS:
+            raise BadProof(f"an exponent of more than {_MOST_EXPONENT_BITS} bits")
     elif key.key_size < LEAST_DSA_BITS:
         raise BadProof(f"a DSA key has at least {LEAST_DSA_BITS} bits")
     return key

@@ -146,6 +146,8 @@ class Office:
                 message = read_message(decrypt(session.key, packed))
             except BadMessage:
                 raise _rejected() from None  # nothing is said of where it fails
+        if message.response:
+            raise _rejected()  # an answer; to answer it may go on for ever
         opened = Opened(envelope, message, session.key, encrypted)
         if not message.credential:
             return opened
@@ -186,7 +188,10 @@ class Office:
         if session is None or not session.is_identity:
             return None
         found = await self._identities.find(session.handle, session.index)
-        return None if found is None else found.who
+        if found is None:
+            return None
+        self._node.note_use(found.who.caller)
+        return found.who
 
     async def _replies(self, request: Message, who: Administrator | None) -> AsyncIterator[Packed]:
         try:

@@ -85,7 +85,7 @@ class Everywhere:
 
     async def _other(self, call: _Call, decoder: msgspec.msgpack.Decoder[T], absent: T) -> T:
         answer = await self._ask(slot_of(call.number), msgspec.msgpack.encode(call))
-        return absent if answer is None else decoder.decode(answer)
+        return decoder.decode(answer) if answer else absent
 
 
 def answer_peer(own: Sessions, asked: bytes, now_s: float) -> bytes:

@@ -199,7 +199,7 @@ class HandleKeyOrder(Body):
     index: Annotated[int, Field(ge=300, le=2**31 - 1)] | None = None
     """In the handle of the prefix; without it the next from 300 on."""
     public_key: Annotated[str, StringConstraints(min_length=1, max_length=8192)] | None = None
-    """RSA (2048 bits and more) or DSA, in PEM; without it the node makes a secret key."""
+    """RSA (2048 to 4096 bits) or DSA, in PEM; without it the node makes a secret key."""
     expires: Moment | None = None
 
 

@@ -189,7 +189,7 @@ def run_bodies(data: bytes) -> None:
     """Bodies of administration and sessions, credentials and keys: what is taken says itself again, what isn't is refused."""
     for read in (read_answered, read_verified, read_session_order, read_exchanged):
         with contextlib.suppress(BadMessage):
-            read(data)  # type: ignore[operator]
+            read(data)
     with contextlib.suppress(BadMessage):
         written = read_written(data)
         assert data == writing(written.handle, *(each.pack() for each in written.values))

@@ -25,6 +25,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
     def answer(request: httpx.Request) -> httpx.Response:
         made.append((request, json.loads(request.content) if request.content else None))
+        if request.url.path.endswith("/handle-keys"):
+            return httpx.Response(201, json={"identity": "300:0.NA/88.100.1", "secret": "s3cret"})
         if request.url.path.endswith("/approve"):
             return httpx.Response(201, json={"enterprise": {"id": "x"}, "token": "secret"})
         if request.url.path.endswith("/nobody"):
@@ -58,6 +60,18 @@ def test_an_application_is_sent_without_a_key(seen: Seen) -> None:
     assert (request.method, request.url.path, "authorization" in request.headers) == ("POST", "/v1/applications", False)
     contact = {"name": "Lin", "email": "lin@x.example", "phone": ""}
     assert body == {"id": "x", "name": {"zh": "甲", "en": "X"}, "contacts": [contact]}
+
+
+def test_a_handle_clients_key_is_made_of_a_file_or_written_to_one(seen: Seen, tmp_path: Path) -> None:
+    pem, secret = tmp_path / "lin.pem", tmp_path / "line.secret"
+    pem.write_text("-----BEGIN PUBLIC KEY-----")
+    command = ["idnode", "handle-keys", "add", "pumpworks", "--label", "lin", "--role", "owner", "--index", "300"]
+    assert mumian.main([*command, "--public-key", str(pem)]) == 0
+    assert seen[0][1] == {"label": "lin", "role": "owner", "index": 300, "public_key": "-----BEGIN PUBLIC KEY-----"}
+    assert mumian.main([*command, "--write-key", str(secret)]) == 0
+    assert (secret.read_text(), stat.S_IMODE(secret.stat().st_mode)) == ("s3cret\n", 0o600)
+    assert mumian.main([*command, "--public-key", str(tmp_path / "none")]) == 2
+    assert len(seen) == 2
 
 
 def test_the_key_comes_from_a_file_that_is_ones_own(seen: Seen, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -239,6 +239,10 @@ async def test_what_cannot_be_decrypted_is_rejected_alike(line: Line) -> None:
     flipped = good[:40] + bytes([good[40] ^ 1]) + good[41:]
     (reply,) = read_replies(await line.talk(flipped), session.decrypt)
     assert reply.code in (4, 505)
+    asked = Request(P1, CREATE, 0, session=session.number)
+    answer = session.encrypt(asked.message[:4] + number(1) + asked.message[8:])
+    (reply,) = read_replies(await line.talk(asked.envelope(len(answer), flags=0x40) + answer), session.decrypt)
+    assert reply.code == 505, "answers aren't answered, encrypted ones neither"
     (reply,) = read_replies(await line.talk(good), session.decrypt)
     assert (reply.code, reply.encrypted) == (1, True)
 
