@@ -195,7 +195,9 @@ def octets_of(form: str, value: Any) -> bytes:
         case "vlist":
             return number(len(value)) + b"".join(map(_reference, value))
         case "key":
-            exponent, modulus = (base64.urlsafe_b64decode(value[name] + "==") for name in ("e", "n"))
+            # As Java writes numbers: two's complement, so that one whose highest bit is set has a zero before it.
+            numbers = (int.from_bytes(base64.urlsafe_b64decode(value[name] + "==")) for name in ("e", "n"))
+            exponent, modulus = (each.to_bytes(each.bit_length() // 8 + 1) for each in numbers)
             return counted(b"RSA_PUB_KEY") + number(0, 2) + counted(exponent) + counted(modulus)
         case "site":
             return _site(value)
