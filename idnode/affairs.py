@@ -61,12 +61,15 @@ class Mode(StrEnum):
 
 
 class Delegation(msgspec.Struct, frozen=True):
-    """A prefix whose identifiers live on the enterprise's own node. Kept; nothing resolves through it yet."""
+    """A prefix whose identifiers live on the enterprise's own node (idnode.upstream)."""
 
     mode: Mode
     address: str
+    """What stands before /api/handles/ there, or handle://192.0.2.7:2641 for the Handle wire protocol."""
     ttl_s: int = 3600
     """For how long an answer that was fetched may be kept."""
+    site: str = ""
+    """IP address and port at which it speaks the wire protocol, where `address` doesn't say: who asks by it is referred there."""
 
 
 class Topic(StrEnum):

@@ -1,7 +1,7 @@
 """Where requests of the Handle wire protocol are answered, whichever way they came; a thin face of the resolver.
 
 A request is answered where its bytes are: from a body that is kept, or by stepping the resolution in place. Only where the store
-has to wait it takes a task.
+or another node has to be waited for it takes a task.
 """
 
 from __future__ import annotations
@@ -42,23 +42,27 @@ from idnode.handle.reply import MOST_BODY, SHA256_SINCE, Composer, Packed, refus
 from idnode.handle.sessions import Challenge, Sessions
 from idnode.handle.site import Site, pack_site
 from idnode.handle.values import on_wire
-from idnode.handle.verdicts import refusal_of, status_of
+from idnode.handle.verdicts import away, referral_of, refusal_of, status_of
 from idnode.identifier import InvalidIdentifier, parse_identifier
 from idnode.operations.meter import REFUSED, WIRE
 from idnode.record import HandleValue, Permission
 from idnode.resolver import Resolution, Verdict, matching
 from idnode.store.base import StoreError
+from idnode.upstream.recursion import MOST_HOPS, Recursion, Refer
 from idnode.web.hot import Owners
 from idnode.web.hot_cache import AnswerCache
 from idnode.web.node import Node
 
 LIFE_S = 43_200
 """For how long a client may take an answer for fresh: its expiration is so far ahead."""
-MOST_RECURSION = 10
 _FRONT = Struct(">BBBBIIIIIIIHBBII")
 FRONT_BYTES = ENVELOPE_BYTES + HEADER_BYTES
 _DIGEST, _PUBLIC, _KEPT = int(OpFlag.REQUEST_DIGEST), int(OpFlag.PUBLIC_ONLY), int(OpFlag.KEEP_ALIVE)
+_RECURSIVE = int(OpFlag.RECURSIVE | OpFlag.DO_NOT_REFER)
+_AUTHORITATIVE = int(OpFlag.AUTHORITATIVE)
 _RESOLUTION, _CHALLENGE = int(OpCode.RESOLUTION), int(ResponseCode.AUTHENTICATION_NEEDED)
+_ASKS_ON = tuple(Recursion(hops) for hops in range(MOST_HOPS + 1))
+_REFERS = tuple(Recursion(hops, refer=Refer.TO_SITE) for hops in range(MOST_HOPS + 1))
 _STRANGE = COMPRESSED | ENCRYPTED
 _READ_BY_ANYBODY = frozenset({0, _RESOLUTION, int(OpCode.GET_SITE_INFO)})
 Front = tuple[int, ...]
@@ -136,13 +140,15 @@ class Desk:
         if self._limited:
             kept = self._too_often(caller, now_s)
         if kept is None and front is not None and front[8] == _RESOLUTION:
-            plain = not (front[2] & _STRANGE or front[10] & self._elsewhere) and front[12] <= MOST_RECURSION
+            plain = not (front[2] & _STRANGE or front[10] & self._elsewhere) and front[12] <= MOST_HOPS
             if plain and front[15] == end - start - FRONT_BYTES - 4:
                 kept = self.cache.find(1 if front[10] & _PUBLIC else 0, data[start + FRONT_BYTES : end])
         if kept is None:
             if not self.in_place or not (front is None or self._is_plain(front, end - start)):
                 return None
             kept = self._step(data[start:end])
+            if kept is None:
+                return None
         return self._finish(data, start, end, kept, caller, now_s)
 
     async def answers(self, request: bytes, caller: str, now_s: float) -> AsyncGenerator[bytes]:
@@ -183,7 +189,8 @@ class Desk:
         busy.count = self._meter.counter(REFUSED, owner, 429)
         return busy
 
-    def _step(self, request: bytes) -> Packed:
+    def _step(self, request: bytes) -> Packed | None:
+        """The answer; None where another node has to be waited for."""
         making = self._make(request)
         try:
             making.send(None)
@@ -193,7 +200,7 @@ class Desk:
                 self._keep(request, kept)
             return kept
         making.close()
-        raise RuntimeError("a store that reads in place has suspended")
+        return None
 
     def _keep(self, request: bytes, kept: Packed) -> None:
         front = _FRONT.unpack_from(request)
@@ -217,10 +224,12 @@ class Desk:
 
     async def _plain(self, request: Message) -> Packed:
         """What anybody may ask."""
-        if request.recursion > MOST_RECURSION:
-            return refused(ResponseCode.RECURSION_COUNT_TOO_HIGH, f"at most {MOST_RECURSION}")
+        if request.recursion > MOST_HOPS:
+            return refused(ResponseCode.RECURSION_COUNT_TOO_HIGH, f"at most {MOST_HOPS}")
         if request.operation == OpCode.RESOLUTION:
-            return await self._resolved(read_asked(request.body), public=bool(request.flags & _PUBLIC))
+            asks_on = request.flags & _RECURSIVE and not request.flags & _AUTHORITATIVE
+            recursion = (_ASKS_ON if asks_on else _REFERS)[request.recursion]
+            return await self._resolved(read_asked(request.body), recursion, public=bool(request.flags & _PUBLIC))
         if request.operation == OpCode.GET_SITE_INFO:
             read_handle_body(request.body)
             return Packed(ResponseCode.SUCCESS, self._site)
@@ -228,15 +237,18 @@ class Desk:
             return refused(ResponseCode.PROTOCOL_ERROR, "no operation")
         return refused(ResponseCode.OPERATION_NOT_SUPPORTED, f"operation {request.operation} is not supported")
 
-    async def _resolved(self, asked: Asked, *, public: bool) -> Packed:
+    async def _resolved(self, asked: Asked, recursion: Recursion, *, public: bool) -> Packed:
         try:
             identifier = parse_identifier(asked.handle)
         except InvalidIdentifier as error:
             return refused(ResponseCode.INVALID_HANDLE, str(error))
-        resolution = await self._resolver.resolve(identifier, ANYBODY)
+        resolution = await self._resolver.resolve(identifier, ANYBODY, recursion=recursion)
         enterprise, owner = resolution.enterprise, resolution.prefix
-        key = identifier.key if enterprise is not None and enterprise.visibility is Visibility.PUBLIC else None
+        lasts = enterprise is not None and enterprise.visibility is Visibility.PUBLIC and resolution.found is None
+        key = identifier.key if lasts else None
         if resolution.verdict is not Verdict.FOUND:
+            if not resolution.is_here:
+                return self._away(asked, resolution)
             code, why = refusal_of(resolution)
         else:
             code, values = chosen(asked, resolution, public=public)
@@ -249,6 +261,18 @@ class Desk:
         if code is ResponseCode.AUTHENTICATION_NEEDED:
             return Packed(code, b"", key, owner)
         return refused(code, why, key, owner)
+
+    def _away(self, asked: Asked, resolution: Resolution) -> Packed:
+        """Of what lives on another node and wasn't found there. Not kept: who asks for recursion gets another answer."""
+        code, why = refusal_of(resolution)
+        sites = referral_of(resolution)[1] if resolution.verdict is Verdict.ELSEWHERE else ()
+        if sites:
+            body = values_body(asked.handle.encode(), [on_wire(each).pack() for each in sites])
+            return Packed(code, body, owner=resolution.prefix)
+        made = refused(code, why, owner=resolution.prefix)
+        if resolution.verdict is Verdict.UNREACHABLE:
+            made.count = self._meter.counter(WIRE, resolution.prefix, away(resolution)[0])
+        return made
 
     def _finish(self, data: bytes, start: int, end: int, kept: Packed, caller: str, now_s: float | None) -> bytes:
         if self._limited and now_s is not None and kept.owner and kept.code != ResponseCode.SERVER_TOO_BUSY:

@@ -34,7 +34,6 @@ from idnode.handle.message import (
     COMPRESSED,
     ENCRYPTED,
     ENVELOPE_BYTES,
-    Asked,
     Envelope,
     Message,
     read_asked,
@@ -51,6 +50,7 @@ from idnode.identifier import Identifier, InvalidIdentifier, parse_identifier
 from idnode.schemes.handle import NAMING_AUTHORITY
 from idnode.store.base import StoreError
 from idnode.store.business import PREFIX
+from idnode.upstream.recursion import Recursion, Refer
 from idnode.web.node import Node
 
 NONCE_BYTES = 16
@@ -68,6 +68,7 @@ _CHALLENGED = frozenset(
     }
 )
 _SESSIONS = frozenset({OpCode.SESSION_SETUP, OpCode.SESSION_TERMINATE, OpCode.SESSION_EXCHANGEKEY})
+_REFERS = Recursion(refer=Refer.TO_SITE)
 
 
 class Office:
@@ -211,7 +212,7 @@ class Office:
             _check_body(request)
             return Packed(ResponseCode.AUTHENTICATION_NEEDED, b"")
         if operation == OpCode.RESOLUTION and who is not None:
-            return await self._resolved(read_asked(request.body), who)
+            return await self._resolved(request, who)
         if operation == OpCode.VERIFY_CHALLENGE:
             return await self._verified(request)
         if operation in (OpCode.LIST_PREFIXES, OpCode.LIST_PREFIXES_OF_2002):
@@ -244,10 +245,13 @@ class Office:
                 await self._core.put_values(who, _identifier(written.handle), values, existing)
         return Packed(ResponseCode.SUCCESS, body)
 
-    async def _resolved(self, asked: Asked, who: Administrator) -> Packed:
+    async def _resolved(self, request: Message, who: Administrator) -> Packed:
+        asked = read_asked(request.body)
         identifier = _identifier(asked.handle)
         reader = await self._core.reader_of(who, identifier)
-        resolution = await self._node.resolver.resolve(identifier, reader)
+        resolution = await self._node.resolver.resolve(identifier, reader, recursion=_REFERS)
+        if not resolution.is_here:  # another node knows nobody of ours
+            return await self._plain(request)
         return answer_restricted(asked, resolution, as_house=reader is not ANYBODY)
 
     async def _listed(self, request: Message, who: Administrator) -> AsyncIterator[Packed]:

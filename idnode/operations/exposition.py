@@ -19,7 +19,7 @@ _Sample = tuple[Mapping[str, object], float]
 
 def exposition(reports: Sequence[Report]) -> str:
     """The metrics of a node whose processes told these."""
-    return "".join([*_requests(reports), *_cache(reports), *_processes(reports), "# EOF\n"])
+    return "".join([*_requests(reports), *_cache(reports), *_elsewhere(reports), *_processes(reports), "# EOF\n"])
 
 
 def _requests(reports: Sequence[Report]) -> Iterator[str]:
@@ -50,6 +50,27 @@ def _cache(reports: Sequence[Report]) -> Iterator[str]:
     )
     for place, (name, kind, text) in enumerate(kinds):
         yield from _family(name, kind, text, [({"process": process}, figures[place]) for process, figures in told])
+
+
+def _elsewhere(reports: Sequence[Report]) -> Iterator[str]:
+    asked: Counter[tuple[str, str]] = Counter()
+    answered: Counter[str] = Counter()
+    for each in reports:
+        answered.update(each.elsewhere)
+        for prefix, outcome, count in each.asked:
+            asked[prefix, outcome] += count
+    samples: list[_Sample] = [({"prefix": prefix, "outcome": told}, count) for (prefix, told), count in sorted(asked.items())]
+    text = "Questions that the nodes were asked to which prefixes are delegated, by prefix and outcome."
+    yield from _family("mumian_idnode_upstream_requests", "counter", text, samples)
+    text = "Resolutions under delegated prefixes, by what they were answered from."
+    samples = [({"source": source}, count) for source, count in sorted(answered.items())]
+    yield from _family("mumian_idnode_upstream_answers", "counter", text, samples)
+    shelves = [(each.name, each.shelf) for each in reports if each.shelf is not None]
+    for place, (name, text) in enumerate(
+        (("entries", "Answers of other nodes that are kept."), ("bytes", "Memory for answers of other nodes that are kept."))
+    ):
+        samples = [({"process": process}, figures[place]) for process, figures in shelves]
+        yield from _family(f"mumian_idnode_upstream_{name}", "gauge", text, samples)
 
 
 def _processes(reports: Sequence[Report]) -> Iterator[str]:

@@ -53,6 +53,12 @@ class Report(msgspec.Struct):
     connections: int | None = None
     restarts: int | None = None
     """Workers that were started again."""
+    asked: list[tuple[str, str, int]] = []
+    """(delegated prefix, outcome, count) of the questions that other nodes were asked."""
+    elsewhere: dict[str, int] = {}
+    """What resolutions under delegated prefixes were answered from."""
+    shelf: tuple[int, int] | None = None
+    """Entries and bytes of other nodes' answers."""
 
 
 def commits_of(store: Store) -> Durations | None:

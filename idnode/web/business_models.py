@@ -24,6 +24,8 @@ def _moment(text: str) -> str:
 Moment = Annotated[str, AfterValidator(_moment), Field(json_schema_extra={"format": "date-time"})]
 Reason = Annotated[str, StringConstraints(max_length=1000, strip_whitespace=True)]
 Address = Annotated[str, StringConstraints(min_length=8, max_length=1000, pattern=r"^https?://[!-~]+$")]
+Delegated = Annotated[str, StringConstraints(min_length=8, max_length=1000, pattern=r"^(https?|handle)://[!-~]+$")]
+Place = Annotated[str, StringConstraints(min_length=3, max_length=60, pattern=r"^[0-9A-Fa-f.:\[\]]+$")]
 OwnerKey = Annotated[
     str,
     StringConstraints(
@@ -174,9 +176,12 @@ class DelegationBody(Body):
 
     mode: Annotated[Mode, Field(strict=False)]
     """referral: whoever asks is sent there; proxy: the node asks there."""
-    address: Address
+    address: Delegated
+    """What stands before `/api/handles/` there; or `handle://192.0.2.7:2641` where it speaks the Handle wire protocol only."""
     ttl: int = Field(3600, ge=0, le=172_800)
     """Seconds for which a fetched answer may be kept."""
+    site: Place | None = None
+    """IP address and port at which it speaks the Handle wire protocol, where the address doesn't say."""
 
 
 class KeyOrder(Body):

@@ -32,6 +32,8 @@ DIGITAL_LINKS = tuple(f"/{ai}/".encode() for ai in PRIMARY_KEYS)
 CONTEXT = "https://ref.gs1.org/standards/resolver/linkset-context"
 """GS1's JSON-LD context of linksets."""
 
+HANDLED_BY = "https://ref.gs1.org/voc/handledBy"
+"""GS1's link type of another resolver that knows more of an identifier."""
 _LINKSET_TYPES = ("linkset", "all")
 """Of `linkType`; `all` is what it was called before."""
 _MOST_RANGES = 20
@@ -103,6 +105,8 @@ def link_answer(levels: Sequence[Resolution], asked: Asked, node: Node, *, anony
         Problem: 404, nothing is registered there, or no link of that type; 401, 403, 410, the caller isn't told.
     """
     told = _told(levels)
+    if levels[0].delegate is not None and levels[0].delegate.base is not None:
+        return None
     if not told:
         if asked.linkset or asked.relation is not None:
             raise refusal(levels[0])

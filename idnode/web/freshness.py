@@ -29,6 +29,17 @@ def lifetime(values: Iterable[HandleValue], *, anonymous: bool) -> Headers:
     return _public(min([value.ttl_s for value in values], default=0))
 
 
+def fetched(age_s: int, is_stale: bool, values: Iterable[HandleValue], *, anonymous: bool) -> Headers:
+    """The same for values of another node, whose TTL is what is left of it: with their age (RFC 9111, 5.1)."""
+    if not anonymous:
+        return _OF_THE_HOUSE
+    age = (b"age", b"%d" % age_s)
+    rest_s = min([value.ttl_s for value in values], default=0)
+    if is_stale or rest_s <= 0:
+        return (*REVALIDATE, age)
+    return ((b"cache-control", b"public, max-age=%d" % (rest_s + age_s)), age)  # of which the age is taken off
+
+
 @functools.lru_cache(maxsize=256)
 def _public(shortest_s: int) -> Headers:
     return ((b"cache-control", b"public, max-age=%d" % min(shortest_s, _LONGEST_S)),) if shortest_s > 0 else REVALIDATE

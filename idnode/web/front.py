@@ -21,16 +21,17 @@ from epcis.timestamps import to_epoch_ms
 from idnode.access import ANYBODY, Caller
 from idnode.enterprise import Visibility
 from idnode.handle.codes import ResponseCode
-from idnode.identifier import PATH_STARTS, Identifier, InvalidIdentifier, parse_encoded
+from idnode.identifier import PATH_STARTS, Identifier, InvalidIdentifier, Scheme, parse_encoded
 from idnode.operations.limits import caller_key
 from idnode.operations.meter import REFUSED
 from idnode.resolver import Resolution, Verdict
 from idnode.store.base import StoreError
+from idnode.upstream.recursion import FIRST, Refer, read_recursion
 from idnode.web.answers import CLOSED_POLICY, OPEN_TO_ALL_SITES, SECURITY, Answer, problem_answer
 from idnode.web.compressed_link import MOST_SLASHES, Uncompressed, may_be_compressed, partly_compressed, shown, uncompress
-from idnode.web.digital_link import DIGITAL_LINKS, asked_of, link_answer
-from idnode.web.freshness import REVALIDATE, VARY, etag, is_unchanged, lifetime, tagged, unchanged
-from idnode.web.handle_json import handle_answer
+from idnode.web.digital_link import DIGITAL_LINKS, HANDLED_BY, asked_of, link_answer, location
+from idnode.web.freshness import REVALIDATE, VARY, etag, fetched, is_unchanged, lifetime, tagged, unchanged
+from idnode.web.handle_json import delegated_address, handle_answer
 from idnode.web.handle_json import refusal as handle_refusal
 from idnode.web.manner import Manner, manner_of
 from idnode.web.negotiation import Face
@@ -158,7 +159,10 @@ class Front:
             return handle_refusal(ResponseCode.INVALID_HANDLE, asked, str(error))
         fields = _fields(query)
         caller, resolution = await self._resolve(identifier, fields, manner)
-        return _kept(handle_answer(resolution, asked, fields, anonymous=caller is ANYBODY), resolution, caller)
+        answer = handle_answer(resolution, asked, fields, anonymous=caller is ANYBODY)
+        if resolution.delegate is not None and query:
+            answer = _with_query(answer, query)
+        return _kept(answer, resolution, caller)
 
     async def _own(self, encoded: bytes, query: bytes, manner: Manner) -> Answer:
         """The node's own page or JSON."""
@@ -167,7 +171,7 @@ class Front:
         if isinstance(identifier, Answer):
             return identifier
         caller, resolution = await self._resolve(identifier, fields, manner)
-        return _kept(await self._own_answer(resolution, caller, fields, manner), resolution, caller)
+        return _kept(await self._own_answer(resolution, caller, fields, manner, query), resolution, caller)
 
     async def _digital_link(self, encoded: bytes, query: bytes, manner: Manner) -> Answer:
         fields = _fields(query)
@@ -180,13 +184,14 @@ class Front:
         if isinstance(identifier, Answer):
             return identifier
         caller = await self._node.caller(manner.authorization)
-        levels = await self._node.resolver.resolve_levels(identifier, caller, _moment(fields))
+        recursion = msgspec.structs.replace(read_recursion(manner.loop), refer=Refer.TO_WEB)
+        levels = await self._node.resolver.resolve_levels(identifier, caller, _moment(fields), recursion)
         try:
             answer = link_answer(levels, asked, self._node, anonymous=caller is ANYBODY)
         except Problem as problem:
             answer = _asked_again(problem)
         if answer is None:
-            answer = await self._own_answer(levels[0], caller, fields, manner)
+            answer = await self._own_answer(levels[0], caller, fields, manner, query)
         return _kept(answer, levels[0], caller, tuple([each.identifier.key for each in levels[1:]]))
 
     async def _compressed(self, encoded: bytes, query: bytes, manner: Manner) -> Answer:
@@ -225,22 +230,29 @@ class Front:
             return bad_identifier_page(self._node, text, _language(fields, manner))
 
     async def _own_answer(
-        self, resolution: Resolution, caller: Caller, fields: Mapping[str, Sequence[str]], manner: Manner
+        self, resolution: Resolution, caller: Caller, fields: Mapping[str, Sequence[str]], manner: Manner, query: bytes
     ) -> Answer:
+        where = None if resolution.delegate is None else delegated_address(resolution, "")
+        if where is not None:
+            return _sent_on(where, resolution, query)
         if manner.face is Face.PAGE:
             page = await resolution_page(self._node, resolution, _language(fields, manner))
             return tagged(page) if page.status == HTTPStatus.OK else page
         if resolution.verdict is not Verdict.FOUND:
             return _asked_again(refusal(resolution))
         body = msgspec.json.encode(resolution_json(resolution, self._node.resolver))
-        kept = lifetime(resolution.values, anonymous=caller is ANYBODY)
+        anonymous, found = caller is ANYBODY, resolution.found
+        kept = lifetime(resolution.values, anonymous=anonymous)
+        if found is not None:
+            kept = fetched(found.age_s, found.is_stale, resolution.values, anonymous=anonymous)
         return Answer(HTTPStatus.OK, body, b"application/json", (OPEN_TO_ALL_SITES, VARY, *kept, (b"etag", etag(body))))
 
     async def _resolve(
         self, identifier: Identifier, fields: Mapping[str, Sequence[str]], manner: Manner
     ) -> tuple[Caller, Resolution]:
         caller = await self._node.caller(manner.authorization)
-        return caller, await self._node.resolver.resolve(identifier, caller, _moment(fields))
+        recursion = FIRST if manner.loop is None else read_recursion(manner.loop)
+        return caller, await self._node.resolver.resolve(identifier, caller, _moment(fields), recursion=recursion)
 
 
 def is_hot(path: bytes) -> bool:
@@ -270,9 +282,25 @@ def _kept(answer: Answer, resolution: Resolution, caller: Caller, also: tuple[st
     enterprise = resolution.enterprise
     if enterprise is None:
         return answer
-    common = caller is ANYBODY and enterprise.visibility is Visibility.PUBLIC
+    common = resolution.lasts and caller is ANYBODY and enterprise.visibility is Visibility.PUBLIC
     key = resolution.identifier.key if common else None
     return Answer(answer.status, answer.body, answer.media_type, answer.headers, key, resolution.prefix, also)
+
+
+def _sent_on(where: str, resolution: Resolution, query: bytes) -> Answer:
+    """To the node where it lives, whatever was asked: of Digital Links, the resolver that handles it."""
+    link = (b"link", f'<{resolution.delegate.base}>; rel="{HANDLED_BY}"'.encode()) if resolution.delegate is not None else None
+    more = () if link is None or resolution.identifier.scheme is not Scheme.GS1 else (link,)
+    headers = (OPEN_TO_ALL_SITES, VARY, *REVALIDATE, *more, (b"location", location(where, query)))
+    return Answer(HTTPStatus.TEMPORARY_REDIRECT, b"", b"", headers)
+
+
+def _with_query(answer: Answer, query: bytes) -> Answer:
+    """A redirect that hands the query on."""
+    headers = tuple(
+        (name, location(value.decode(), query)) if name == b"location" else (name, value) for name, value in answer.headers
+    )
+    return msgspec.structs.replace(answer, headers=headers)
 
 
 def _moment(fields: Mapping[str, Sequence[str]]) -> int | None:

@@ -12,11 +12,11 @@ from http import HTTPStatus
 import msgspec
 
 from idnode.handle.codes import ResponseCode
-from idnode.handle.verdicts import refusal_of, status_of
+from idnode.handle.verdicts import away, referral_of, refusal_of, status_of
 from idnode.record import Format, HandleValue, is_deleted
 from idnode.resolver import Resolution, Verdict, matching
 from idnode.web.answers import OPEN_TO_ALL_SITES, Answer, Headers
-from idnode.web.freshness import REVALIDATE, etag, lifetime
+from idnode.web.freshness import REVALIDATE, etag, fetched, lifetime
 
 _OK = int(HTTPStatus.OK)
 _MEDIA_TYPE = b"application/json;charset=UTF-8"
@@ -37,22 +37,59 @@ def handle_answer(resolution: Resolution, asked: str, query: Mapping[str, Sequen
     """
     pretty = _is_on(query.get("pretty"))
     if resolution.verdict is not Verdict.FOUND:
-        code, message = refusal_of(resolution)
-        return refusal(code, asked, message, pretty=pretty)
+        return _refusal(resolution, asked, pretty=pretty)
     if resolution.record is not None and is_deleted(resolution.record):
         return refusal(ResponseCode.HANDLE_NOT_FOUND, asked, pretty=pretty)
-    if not query:
-        return _found(resolution.values, asked, pretty=False, anonymous=anonymous)
+    if not query and resolution.found is None:
+        return _found(resolution.values, asked, lifetime(resolution.values, anonymous=anonymous))
     indexes = query.get("index", ())
     if not all(_INDEX.fullmatch(index) and 0 < int(index) <= _LARGEST_INDEX for index in indexes):
         return refusal(ResponseCode.ERROR, asked, "index is a positive integer", pretty=pretty)
     values = matching(resolution.values, frozenset(map(int, indexes)), query.get("type", ()))
-    return _found(values, asked, pretty=pretty, anonymous=anonymous)
+    found = resolution.found
+    if found is None:
+        return _found(values, asked, lifetime(values, anonymous=anonymous), pretty=pretty)
+    return _found(values, asked, fetched(found.age_s, found.is_stale, values, anonymous=anonymous), pretty=pretty)
 
 
-def _found(values: Sequence[HandleValue], asked: str, *, pretty: bool, anonymous: bool) -> Answer:
-    code = ResponseCode.SUCCESS if values else ResponseCode.VALUES_NOT_FOUND
-    told = [
+def _refusal(resolution: Resolution, asked: str, *, pretty: bool) -> Answer:
+    code, message = refusal_of(resolution)
+    if resolution.verdict is Verdict.UNREACHABLE:
+        return _answer(_Body(code, asked, message=message or msgspec.UNSET), pretty=pretty, status=away(resolution)[0])
+    if resolution.verdict is not Verdict.ELSEWHERE or resolution.delegate is None:
+        return refusal(code, asked, message, pretty=pretty)
+    where = delegated_address(resolution)
+    status = HTTPStatus.MISDIRECTED_REQUEST if where is None else HTTPStatus.TEMPORARY_REDIRECT
+    sites = referral_of(resolution)[1]
+    if not sites:
+        made = _answer(_Body(code, asked, message=message or msgspec.UNSET), pretty=pretty, status=status)
+    else:
+        made = _found(sites, asked, REVALIDATE, pretty=pretty, code=code, status=status)
+    if where is None:
+        return made
+    return msgspec.structs.replace(made, headers=(*made.headers, (b"location", where.encode())))
+
+
+def delegated_address(resolution: Resolution, path: str = "/api/handles") -> str | None:
+    """Where the node has it that it lives on, behind that path there; None where that has no address on the web."""
+    delegate = resolution.delegate
+    if delegate is None or delegate.base is None:
+        return None
+    return f"{delegate.base}{path}/{resolution.identifier.path}"
+
+
+def _found(
+    values: Sequence[HandleValue],
+    asked: str,
+    kept: Headers,
+    *,
+    pretty: bool = False,
+    code: ResponseCode | None = None,
+    status: int | None = None,
+) -> Answer:
+    if code is None:
+        code = ResponseCode.SUCCESS if values else ResponseCode.VALUES_NOT_FOUND
+    told = [  # written out: it is asked for ten thousand times a second
         _Value(
             value.index,
             value.type,
@@ -62,7 +99,7 @@ def _found(values: Sequence[HandleValue], asked: str, *, pretty: bool, anonymous
         )
         for value in values
     ]
-    return _answer(_Body(code, asked, values=told), pretty=pretty, kept=lifetime(values, anonymous=anonymous))
+    return _answer(_Body(code, asked, values=told), pretty=pretty, kept=kept, status=status)
 
 
 def refusal(code: ResponseCode, asked: str, message: str | None = None, *, pretty: bool = False) -> Answer:
@@ -98,9 +135,9 @@ def _moment(epoch_s: int) -> str:
     return f"{datetime.fromtimestamp(epoch_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _answer(whole: _Body, *, pretty: bool, kept: Headers = REVALIDATE) -> Answer:
+def _answer(whole: _Body, *, pretty: bool, kept: Headers = REVALIDATE, status: int | None = None) -> Answer:
     body = _indented(whole) if pretty else _encoder.encode(whole)
-    status = status_of(whole.response_code)
+    status = status_of(whole.response_code) if status is None else status
     more: Headers = ()
     if status == _OK:
         more = ((b"etag", etag(body)),)

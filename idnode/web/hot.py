@@ -77,7 +77,8 @@ class Hot:
         Args:
             store: the node's.
             most_bytes: of the cache.
-            in_place: the store reads without suspending, so that a resolution can be stepped here.
+            in_place: the store reads without suspending, so that a resolution can be stepped here; but for what lives on another
+                node, which goes uvicorn's way where that has to be waited for.
         """
         self.cache: AnswerCache[Kept] = AnswerCache(most_bytes)
         self.manners = Manners()
@@ -176,7 +177,7 @@ class Hot:
             return answer
         except Exception:  # noqa: BLE001 uvicorn's way meets it again, logs it and answers 500
             return None
-        answering.close()  # it suspended, against what was said of the store
+        answering.close()  # another node has to be waited for
         return None
 
 

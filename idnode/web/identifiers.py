@@ -21,6 +21,7 @@ from idnode.resolver import owner_of
 from idnode.store.base import Outdated
 from idnode.template import Mistake
 from idnode.template_use import Inspector
+from idnode.upstream.recursion import read_recursion
 from idnode.web.bodies import mistakes, parsed, read_json
 from idnode.web.json_response import JsonResponse
 from idnode.web.models import BatchAnswer, BatchOrder, Outcome, RegistrationOrder, StateOrder, ValuesOrder
@@ -73,7 +74,7 @@ async def register(request: Request, node: NodeOf, caller: KnownCaller, idempote
         raise over_quota(f"{identifier} is one more than its enterprise may have")
     if became is not Registered.CREATED and (became is not Registered.REPEATED or idempotency_key is None):
         raise exists(f"{identifier} is registered already")
-    body = resolution_json(await node.resolver.resolve(identifier, caller), node.resolver)
+    body = resolution_json(await node.resolver.resolve(identifier, caller, recursion=None), node.resolver)
     return JsonResponse(body, HTTPStatus.CREATED, {"Location": f"{_HERE}{identifier.path}"})
 
 
@@ -182,7 +183,7 @@ async def replace(request: Request, node: NodeOf, caller: KnownCaller, if_match:
             break
     else:
         made = await _change(node, caller, prefix, identifier, order, if_match)
-    body = resolution_json(await node.resolver.resolve(identifier, caller), node.resolver)
+    body = resolution_json(await node.resolver.resolve(identifier, caller, recursion=None), node.resolver)
     return JsonResponse(body, headers=etag(made.version))
 
 
@@ -198,7 +199,7 @@ async def move(request: Request, node: NodeOf, caller: KnownCaller, if_match: If
         check_match(if_match, record.version)
         version = record.version
     made = await node.store.change(identifier, change, caller.author, node.now_ms(), version)
-    body = resolution_json(await node.resolver.resolve(identifier, caller), node.resolver)
+    body = resolution_json(await node.resolver.resolve(identifier, caller, recursion=None), node.resolver)
     return JsonResponse(body, headers=etag(made.version))
 
 
@@ -229,11 +230,11 @@ async def _change(
 async def get(request: Request, node: NodeOf, caller: AnyCaller) -> Response:
     """What an identifier means, as JSON."""
     identifier = identifier_in(request, _HERE)
-    resolution = await node.resolver.resolve(identifier, caller)
+    recursion = read_recursion(request.headers.get("cdn-loop"))
+    resolution = await node.resolver.resolve(identifier, caller, recursion=recursion)
     body = resolution_json(resolution, node.resolver)
-    assert resolution.record is not None  # else there is no body
     request.scope[COUNTED][0] = resolution.prefix
-    return JsonResponse(body, headers=etag(resolution.record.version))
+    return JsonResponse(body, headers={} if resolution.record is None else etag(resolution.record.version))
 
 
 @router.get("", response_model=None)

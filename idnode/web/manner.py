@@ -35,6 +35,8 @@ class Manner(msgspec.Struct, frozen=True):
     if_none_match: str | None
     wants: bytes = b""
     """Accept and Accept-Language, each behind a character that no target has in it."""
+    loop: str | None = None
+    """CDN-Loop: the nodes that have asked on so far."""
 
     @property
     def variant(self) -> int:
@@ -58,10 +60,11 @@ def manner_of(headers: Iterable[tuple[bytes, bytes]]) -> Manner:
         found.get(b"authorization"),
         found.get(b"if-none-match"),
         f"\n{accept or ''}\n{accept_language or ''}".encode("latin-1"),
+        found.get(b"cdn-loop"),
     )
 
 
-_READ = frozenset({b"accept", b"accept-language", b"authorization", b"if-none-match"})
+_READ = frozenset({b"accept", b"accept-language", b"authorization", b"if-none-match", b"cdn-loop"})
 
 
 class Learned(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from zoneinfo import ZoneInfo
 
+from idnode.handle.verdicts import away
 from idnode.product import UNTOLD, Reading, making
 from idnode.record import TEXT_FORMATS, Link, State
 from idnode.resolver import Resolution, Verdict
@@ -27,7 +28,7 @@ async def resolution_page(node: Node, resolution: Resolution, language: Language
     """The page of an identifier, or the one that says why there is none."""
     handle, name = str(resolution.identifier), node_name(node)
     match resolution.verdict:
-        case Verdict.FOUND if resolution.record is not None:
+        case Verdict.FOUND if resolution.record is not None or resolution.found is not None:
             return page(rendering.render_product(await _product(node, resolution), language), language)
         case Verdict.UNKNOWN | Verdict.FOUND:  # the handle of a prefix has no page
             return page(rendering.render_not_found(handle, language, name), language, HTTPStatus.NOT_FOUND)
@@ -38,6 +39,10 @@ async def resolution_page(node: Node, resolution: Resolution, language: Language
             for_ever = resolution.record.state is State.RETIRED
             text = rendering.render_withdrawn(handle, language, name, resolution.record.reason, for_ever=for_ever)
             return page(text, language, HTTPStatus.GONE if for_ever else HTTPStatus.FORBIDDEN)
+        case Verdict.UNREACHABLE:
+            return page(rendering.render_away(handle, language, name), language, HTTPStatus(away(resolution)[0]))
+        case Verdict.ELSEWHERE:
+            return page(rendering.render_away(handle, language, name), language, HTTPStatus.MISDIRECTED_REQUEST)
         case _:
             return page(rendering.render_forbidden(handle, language, name), language, HTTPStatus.FORBIDDEN)
 
@@ -78,9 +83,8 @@ def node_name(node: Node) -> dict[str, str]:
 
 async def _product(node: Node, resolution: Resolution) -> ProductPage:
     record, enterprise = resolution.record, resolution.enterprise
-    assert record is not None  # as it was asked for
-    assert enterprise is not None
-    event = None if record.event_id is None else await node.store.event(record.event_id)
+    assert enterprise is not None  # as it was asked for
+    event = None if record is None or record.event_id is None else await node.store.event(record.event_id)
     made = UNTOLD if event is None else making(json.loads(event.content))
     address = node.resolver.address(resolution.identifier)
     told = _SHOWN_APART if event is not None else frozenset()
@@ -101,7 +105,9 @@ async def _product(node: Node, resolution: Resolution) -> ProductPage:
             for value in resolution.values
             if value.type not in told and value.data.format in TEXT_FORMATS and value.data.value != address
         ),
-        links=tuple(choice_of(link, link.href) for link in record.links),
+        links=() if record is None else tuple(choice_of(link, link.href) for link in record.links),
+        delegate="" if resolution.found is None else resolution.found.delegate.address,
+        is_stale=resolution.found is not None and resolution.found.is_stale,
     )
 
 

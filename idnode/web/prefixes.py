@@ -11,9 +11,11 @@ from fastapi import APIRouter, Header, Request, Response
 from epcis.timestamps import from_epoch_ms
 from idnode.access import Caller
 from idnode.affairs import Delegation, Ownership, put_affair, read_affair
+from idnode.announcing.address import BadAddress
 from idnode.enterprise import Enterprise, LeaseOrder, Pool
 from idnode.store.business import DELEGATION, ENTERPRISE, PREFIX, Entry, Put
 from idnode.store.registry import next_prefix, read_enterprise, replace_enterprise
+from idnode.upstream.delegate import check_delegation
 from idnode.web.bodies import parsed, read_json
 from idnode.web.business_models import DelegationBody, PoolAnswer, PrefixAnswer, PrefixOrder, ReturnOrder, TransferOrder
 from idnode.web.enterprises import MOST_PREFIXES, enterprise_entry, refuse_closed
@@ -182,10 +184,14 @@ async def get_delegation(prefix: str, node: NodeOf) -> Response:
 
 @router.put("/prefixes/{prefix}/delegation", openapi_extra=takes(DelegationBody), response_model=DelegationBody)
 async def delegate(prefix: str, request: Request, node: NodeOf, caller: AnyCaller, if_match: IfMatch = None) -> Response:
-    """Say where the identifiers of a prefix live. It is kept; nothing resolves through it yet."""
+    """Say where the identifiers of a prefix live: from now on they resolve there, and what was registered here is not told."""
     body = await read_json(request, node.settings.capture)
     order = parsed(DelegationBody, body)
-    made = Delegation(order.mode, order.address, order.ttl)
+    made = Delegation(order.mode, order.address, order.ttl, order.site or "")
+    try:
+        check_delegation(made, node.settings.delegations.allowed_hosts)
+    except BadAddress as error:
+        raise unprocessable(f"/address: {error}", [("/address", str(error))]) from error
 
     async def act() -> Done:
         owned = await _owned(node, prefix)
@@ -209,7 +215,8 @@ async def end_delegation(prefix: str, node: NodeOf, caller: AnyCaller, if_match:
 
 
 def _delegation(delegation: Delegation) -> dict[str, object]:
-    return {"mode": delegation.mode.value, "address": delegation.address, "ttl": delegation.ttl_s}
+    told = {"site": delegation.site} if delegation.site else {}
+    return {"mode": delegation.mode.value, "address": delegation.address, "ttl": delegation.ttl_s, **told}
 
 
 @router.post(

@@ -7,8 +7,10 @@ from urllib.parse import quote
 
 from epcis.timestamps import from_epoch_ms
 from idnode.enterprise import Enterprise
+from idnode.handle.verdicts import away
 from idnode.record import HandleValue, Link, State
 from idnode.resolver import Resolution, Resolver, Verdict
+from idnode.upstream.upstream import Found
 from idnode.web.problems import Problem, barred, forbidden, not_found, unauthenticated
 
 
@@ -19,6 +21,8 @@ def resolution_json(resolution: Resolution, resolver: Resolver) -> dict[str, obj
         Problem: 404, 401 or 403 when there is nothing to be told.
     """
     record, enterprise = resolution.record, resolution.enterprise
+    if resolution.found is not None and resolution.verdict is Verdict.FOUND and enterprise is not None:
+        return _fetched_json(resolution, resolution.found, enterprise, resolver)
     if resolution.verdict is not Verdict.FOUND or record is None or enterprise is None:
         raise refusal(resolution)
     identifier = resolution.identifier
@@ -43,6 +47,18 @@ def resolution_json(resolution: Resolution, resolver: Resolver) -> dict[str, obj
     }
 
 
+def _fetched_json(resolution: Resolution, found: Found, enterprise: Enterprise, resolver: Resolver) -> dict[str, object]:
+    """What another node has: its values, how old they are, and whether they stand in for newer ones."""
+    identifier, delegate = resolution.identifier, found.delegate
+    return {
+        "identifier": str(identifier),
+        "enterprise": enterprise_json(enterprise),
+        "values": [_value(value) for value in resolution.values],
+        "links": {"page": resolver.address(identifier), "handle": f"/api/handles/{identifier.path}"},
+        "delegate": {"prefix": delegate.prefix, "address": delegate.address, "age": found.age_s, "stale": found.is_stale},
+    }
+
+
 def enterprise_json(enterprise: Enterprise) -> dict[str, object]:
     """An enterprise as JSON."""
     return {
@@ -64,6 +80,16 @@ def refusal(resolution: Resolution) -> Problem:
             return barred(resolution.enterprise.bar(0))
         case Verdict.WITHDRAWN:
             return withdrawn(resolution)
+        case Verdict.UNREACHABLE:
+            status, why = away(resolution)
+            headers = {"Retry-After": "5"} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+            return Problem(HTTPStatus(status), f"{resolution.identifier}: {why}", "urn:mumian:problem:elsewhere", headers=headers)
+        case Verdict.ELSEWHERE if resolution.delegate is not None:
+            detail = f"{resolution.identifier} lives at {resolution.delegate.address}"
+            where = f"{resolution.delegate.base}/{resolution.identifier.path}"
+            if resolution.delegate.base is None:
+                return Problem(HTTPStatus.MISDIRECTED_REQUEST, detail, "urn:mumian:problem:elsewhere")
+            return Problem(HTTPStatus.TEMPORARY_REDIRECT, detail, "urn:mumian:problem:elsewhere", headers={"Location": where})
         case _:
             return not_found(f"{resolution.identifier} is not registered")
 

@@ -26,6 +26,7 @@ from idnode.settings import IdnodeSettings
 from idnode.store.base import Store, StoreBusy, StoreFailed
 from idnode.store.opening import open_configured
 from idnode.store.sqlite import SqliteStore
+from idnode.upstream.opening import upstream_of_node
 from idnode.web.listening import CannotListen, allow_descriptors, listen, listen_wire, url_of
 from idnode.web.node import Node
 from idnode.web.serving import Server
@@ -116,7 +117,9 @@ async def _answer(
     books: Books,
 ) -> int:
     listener, wire = sockets
-    resolver = Resolver(store, settings.public_url or url, home_of_node(settings, wire, key))
+    base = settings.public_url or url
+    upstream = upstream_of_node(settings, base)
+    resolver = Resolver(store, base, home_of_node(settings, wire, key), upstream)
     node = Node(settings, store, resolver, admin, _now_ms)
     in_place, role = settings.store.postgres is None, WireRole(key)
     server = Server(node, lambda: _tell(url, wire), wire, in_place=in_place, role=role)
@@ -135,6 +138,7 @@ async def _answer(
     finally:
         failed = watch.done() and not watch.cancelled()
         watch.cancel()
+        await upstream.close()
     return _fail(EXIT_STORAGE, watch.result()) if failed else EXIT_OK
 
 

@@ -9,6 +9,7 @@ import gc
 import signal
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -68,6 +69,7 @@ class Server(uvicorn.Server):
         self._ready = ready
         self._looking: asyncio.TimerHandle | None = None
         self._meter = node.meter
+        self._upstream = node.resolver.upstream
         node.panel.is_leaving = lambda: self._crowd.leaving
 
     def report(self, name: str) -> Report:
@@ -80,6 +82,13 @@ class Server(uvicorn.Server):
             more = self._door.desk.cache
             made.cache = (hits + more.hits, misses + more.misses, entries + len(more), size + more.bytes)
             made.connections += len(self._door.hall.streams)
+        if self._upstream is not None:
+            asked: Counter[tuple[str, str]] = Counter()
+            for (prefix, outcome), count in self._upstream.counts.asked.items():
+                asked[self._meter.shown.name(prefix), outcome] += count
+            made.asked = [(*key, count) for key, count in asked.items()]
+            made.elsewhere = dict(self._upstream.counts.answered)
+            made.shelf = (len(self._upstream.shelf), self._upstream.shelf.bytes)
         return made
 
     def answer_peer(self, asked: bytes) -> bytes:

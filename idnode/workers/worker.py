@@ -25,6 +25,7 @@ from idnode.store.base import Store, StoreError
 from idnode.store.commit_count import CommitCount
 from idnode.store.opening import open_configured
 from idnode.store.remote import open_remote_store
+from idnode.upstream.opening import upstream_of_node
 from idnode.web.node import Node
 from idnode.web.serving import Server
 from idnode.workers.channel import Channel, ChannelLost
@@ -108,7 +109,8 @@ async def _serve(
     wire = WireSockets(*sockets[1:]) if len(sockets) > 1 else None
     key_file = settings.handle.key_file
     key = None if wire is None or key_file is None else read_node_key(key_file)
-    resolver = Resolver(store, base, home_of_node(settings, wire, key))
+    upstream = upstream_of_node(settings, base)
+    resolver = Resolver(store, base, home_of_node(settings, wire, key), upstream)
     node = Node(settings, store, resolver, start.admin, lambda: time.time_ns() // 1_000_000)
     telling: set[asyncio.Task[None]] = set()
 
@@ -154,6 +156,7 @@ async def _serve(
     async with kept(Tally(node.meter), add, node.now_ms):
         await server.serve([sockets[0]])
     watch.cancel()
+    await upstream.close()
     return EXIT_FAILED if channel.lost.is_set() else EXIT_OK
 
 

@@ -240,7 +240,7 @@ async def test_values_too_long_for_a_message_are_an_error(line: Line) -> None:
 
 
 async def test_a_storage_that_is_away_is_told(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def away(*_: object) -> None:
+    async def away(*_: object, **__: object) -> None:
         raise StoreAway("no way there")
 
     monkeypatch.setattr(line.desk._resolver, "resolve", away)

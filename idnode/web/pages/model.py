@@ -54,3 +54,7 @@ class ProductPage:
     """Further handle values that anyone may read: (type, text)."""
     links: tuple[Choice, ...] = ()
     """In the order in which they are registered."""
+    delegate: str = ""
+    """The address of the node that has it, where that is another one."""
+    is_stale: bool = False
+    """That node can't be reached: this is what it said before."""

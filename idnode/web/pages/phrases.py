@@ -22,6 +22,12 @@ class Phrase(NamedTuple):
 PHRASES: Mapping[str, Phrase] = MappingProxyType(
     {
         "address": Phrase("网址", "Address"),
+        "away_advice": Phrase(
+            "它的数据保存在另一个标识节点，目前无法取得。请稍后再试。",
+            "Its data are kept by another node, which can’t be reached now. Please try again later.",
+        ),
+        "away_heading": Phrase("暂时无法查询这个标识", "This identifier can’t be looked up now"),
+        "away_status": Phrase("节点无应答", "The other node doesn’t answer"),
         "bad_advice": Phrase(
             "标识大多由前缀和后缀组成，中间是一个斜杠，例如：",
             "Most identifiers are a prefix and a suffix with a slash between them, for example:",
@@ -42,6 +48,8 @@ PHRASES: Mapping[str, Phrase] = MappingProxyType(
         "cycle_heading": Phrase("制造过程数据", "Process data"),
         "cycle_intro": Phrase("制造这件产品时，设备上实际测得的数值。", "Measured on the machine while this product was made."),
         "cycle_none": Phrase("这件产品没有登记过程数据。", "No process data is registered for this product."),
+        "delegate": Phrase("数据来源节点", "Kept by the node"),
+        "delegate_stale": Phrase("该节点目前无应答，以下为先前的数据。", "It doesn’t answer now; this is what it said before."),
         "description": Phrase("产品标识 {handle} 的登记信息", "What is registered for the product identifier {handle}"),
         "facts_heading": Phrase("登记信息", "Registered facts"),
         "forbidden_advice": Phrase(

@@ -131,6 +131,11 @@ def render_forbidden(handle: str, language: Language, node: Mapping[str, str]) -
     return _render_refusal("forbidden", handle, language, node)
 
 
+def render_away(handle: str, language: Language, node: Mapping[str, str]) -> str:
+    """The page for a handle that lives on another node, which can't be reached."""
+    return _render_refusal("away", handle, language, node)
+
+
 def render_barred(handle: str, notice: str, language: Language, node: Mapping[str, str]) -> str:
     """The page for a handle of an enterprise that is suspended (403); `notice` is the reason that was given, if one was."""
     return _render_refusal("barred", handle, language, node, notice=notice)

@@ -1,0 +1,1 @@
+"""Asking the nodes to which prefixes are delegated, and keeping what they said."""
