@@ -6,14 +6,21 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import pytest
 
-from idnode.affairs import Mode
+from idnode.access import ANYBODY
+from idnode.affairs import Delegation, Mode, put_affair
 from idnode.announcing.address import BadAddress
+from idnode.enterprise import Name, Visibility
 from idnode.identifier import Identifier, parse_identifier
 from idnode.record import HandleValue, text_value
+from idnode.resolver import Home, Resolver, Verdict
 from idnode.settings import DelegationSettings
+from idnode.store.base import Forget, Store
+from idnode.store.business import DELEGATION
+from idnode.store.memory import MemoryStore
 from idnode.upstream import upstream as room
 from idnode.upstream.delegate import Delegate, place_of
 from idnode.upstream.gate import FIRST_PAUSE_MS, LONGEST_PAUSE_MS, MOST_FAILURES
@@ -261,6 +268,61 @@ async def test_what_went_wrong_with_one_identifier_is_not_asked_again_at_once(ma
     made.later(2)
     made.node.says = found()
     assert (await made.find()).outcome is Outcome.FOUND
+
+
+async def test_a_circle_is_told_again_but_not_to_those_who_havent_come_so_far(made: Bench) -> None:
+    made.node.says = Told(Outcome.LOOP)
+    assert (await made.find(recursion=Recursion(9))).outcome is Outcome.LOOP
+    made.node.says = found()
+    assert (await made.find(parse_identifier("88.100.1/P2"))).outcome is Outcome.FOUND
+    assert (await made.find()).outcome is Outcome.FOUND
+    made.node.says = Told(Outcome.LOOP)
+    for _ in range(3):
+        assert (await made.find(parse_identifier("88.100.1/round"))).outcome is Outcome.LOOP
+    assert len(made.node.asked) == 4
+
+
+async def test_those_that_fail_together_close_the_gate_once() -> None:
+    many = bench(in_flight=50)
+    many.node.says, many.node.may_answer = SILENT, asyncio.Event()
+    asking = [asyncio.create_task(many.find(parse_identifier(f"88.100.1/{number}"))) for number in range(50)]
+    await many.turn()
+    many.node.may_answer.set()
+    await asyncio.wait(asking)
+    many.later(FIRST_PAUSE_MS / 1000)
+    many.node.says = found()
+    assert (await many.find()).outcome is Outcome.FOUND
+    await many.upstream.close()
+
+
+async def test_what_another_process_has_delegated_is_asked_for_at_once() -> None:
+    """As the store of a worker: it hears of the others' changes by refresh() alone."""
+    store = MemoryStore()
+
+    class Worker:
+        def __init__(self) -> None:
+            self.watchers: list[Forget] = []
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store, name)
+
+        def watch(self, forget: Forget) -> None:
+            self.watchers.append(forget)
+
+        def refresh(self) -> None:
+            for forget in self.watchers:
+                forget(None)
+
+    await store.add_enterprise("pumpworks", Name("泵", "Pump"), Visibility.PUBLIC, "88.100", "admin", 0)
+    resolver = Resolver(cast(Store, Worker()), "http://h", Home("88.100", value()))
+    below = parse_identifier("88.100.1.7/X")
+    for identifier in (P1, below):
+        assert (await resolver.resolve(identifier, ANYBODY)).verdict is Verdict.UNKNOWN
+    delegation = Delegation(Mode.REFERRAL, "https://n.example")
+    await store.write([put_affair(DELEGATION, "88.100.1", delegation, "pumpworks")], "admin", 0)
+    for identifier in (P1, below):
+        assert (await resolver.resolve(identifier, ANYBODY)).verdict is Verdict.ELSEWHERE
+        assert (await resolver.resolve(identifier, ANYBODY, recursion=None)).verdict is Verdict.UNKNOWN
 
 
 async def test_a_node_that_fails_again_and_again_is_left_alone_and_tried_by_one_question(made: Bench) -> None:
