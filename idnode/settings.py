@@ -14,9 +14,9 @@ from pydantic import Field, StringConstraints
 
 from config.settings import FilePath, Mistake, Settings
 from idnode.identifier import PREFIX_PATTERN
+from idnode.upstream.settings import DelegationSettings, Host
 
 Listen = Annotated[str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z.-]{1,253}):[0-9]{1,5}$")]
-Host = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.:-]{1,253}$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True)]
 
 
@@ -123,24 +123,6 @@ class WebhookSettings(Settings):
     """After the first failed attempt; it doubles each time, up to 12 hours."""
     timeout_s: float = Field(10.0, gt=0, le=60)
     """For one attempt, all in all."""
-
-
-class DelegationSettings(Settings):
-    """Asking the nodes to which prefixes are delegated. Each worker asks and keeps by itself."""
-
-    allowed_hosts: Annotated[tuple[Host, ...], Field(max_length=100)] = ()
-    """Hosts that may be asked over plain HTTP, and at loopback, private and link-local addresses. All others over HTTPS, or by
-    the Handle wire protocol, and at public addresses only."""
-    timeout_s: float = Field(3.0, gt=0, le=30)
-    """For one answer, all in all."""
-    in_flight: int = Field(32, ge=1, le=1000)
-    """Questions to one node at a time; what is asked beyond is refused, or answered by what is kept."""
-    cache_mb: int = Field(16, ge=0, le=65_536)
-    """Memory of each worker for answers of other nodes, in MiB; 0 keeps none."""
-    negative_s: int = Field(30, ge=0, le=300)
-    """For how long it is believed that an identifier isn't there."""
-    stale_s: int = Field(86_400, ge=0, le=604_800)
-    """For how long after its TTL an answer may stand in while its node gives none; 0: not at all."""
 
 
 class ConnectionSettings(Settings):

@@ -22,10 +22,10 @@ import msgspec
 
 from idnode.identifier import Identifier
 from idnode.record import HandleValue
-from idnode.settings import DelegationSettings
 from idnode.upstream.delegate import WIRE, Delegate
 from idnode.upstream.gate import Gate
 from idnode.upstream.recursion import FIRST, Recursion
+from idnode.upstream.settings import DelegationSettings
 from idnode.upstream.shelf import Kept, Shelf, lifetimes
 from idnode.upstream.told import ANSWERS, Outcome, Told
 

@@ -20,9 +20,9 @@ from idnode.handle.site import Interface, Site, SiteServer, Transport, site_json
 from idnode.handle.streams import Hall, Stream
 from idnode.record import Data, Format, HandleValue
 from idnode.resolver import Home, Resolver
-from idnode.settings import DelegationSettings
 from idnode.upstream.by_web import WebAsker
 from idnode.upstream.recursion import node_name
+from idnode.upstream.settings import DelegationSettings
 from idnode.upstream.upstream import Upstream
 from idnode.web.app import make_app
 from idnode.web.hot import Hot

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from idnode.settings import DelegationSettings
+from idnode.upstream.settings import DelegationSettings
 
 from .nodes import ALLOWED, PATH, Neighbour, neighbour
 from .town import ADMIN

@@ -17,7 +17,6 @@ from idnode.enterprise import Name, Visibility
 from idnode.identifier import Identifier, parse_identifier
 from idnode.record import HandleValue, text_value
 from idnode.resolver import Home, Resolver, Verdict
-from idnode.settings import DelegationSettings
 from idnode.store.base import Forget, Store
 from idnode.store.business import DELEGATION
 from idnode.store.memory import MemoryStore
@@ -26,6 +25,7 @@ from idnode.upstream.delegate import Delegate, place_of
 from idnode.upstream.gate import FIRST_PAUSE_MS, LONGEST_PAUSE_MS, MOST_FAILURES
 from idnode.upstream.names import KEPT_S, Names
 from idnode.upstream.recursion import FIRST, Recursion, node_name, read_recursion
+from idnode.upstream.settings import DelegationSettings
 from idnode.upstream.shelf import LONGEST_S, Kept, Shelf, lifetimes
 from idnode.upstream.told import Outcome, Told
 from idnode.upstream.upstream import Found, Upstream
