@@ -20,6 +20,8 @@ CURSOR = "cursor"
 """By subscription, how far its deliveries have come."""
 UNDELIVERED = "undelivered"
 """By subscription and sequence, an announcement that was given up; listed by subscription."""
+CATEGORY = "template-category"
+"""By owner and name of a template, in which industry it is, as SNMS asks."""
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -70,6 +72,15 @@ class Delegation(msgspec.Struct, frozen=True):
     """For how long an answer that was fetched may be kept."""
     site: str = ""
     """IP address and port at which it speaks the wire protocol, where `address` doesn't say: who asks by it is referred there."""
+
+
+class Category(msgspec.Struct, frozen=True):
+    """What SNMS knows of a template beside its items."""
+
+    industry: tuple[str, str, str, str] = ("", "", "", "")
+    """By GB/T 4754: 门类, 大类, 中类, 小类."""
+    type: int = 2
+    """1: an active carrier (主动标识载体); 2: others."""
 
 
 class Topic(StrEnum):

@@ -11,7 +11,7 @@ REFUSED = "refused"
 """The face of what is answered 429."""
 WIRE = "wire"
 """The face of the Handle wire protocol; its status is what HTTP calls the response code."""
-FACES = ("handle", "page", "json", "link", "api", WIRE, REFUSED)
+FACES = ("handle", "page", "json", "link", "snms", "api", WIRE, REFUSED)
 
 
 class Shown:

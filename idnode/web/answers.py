@@ -38,6 +38,8 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     """The prefix that it is counted under."""
     also: tuple[str, ...] = ()
     """Further identifiers that it hangs on."""
+    counted: int = 0
+    """The status that it is counted under, where that is another than its own."""
 
     def fields(self) -> list[tuple[bytes, bytes]]:
         """All header fields in their order, the security headers added."""

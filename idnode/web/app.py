@@ -33,6 +33,9 @@ from idnode.web.node import Node, store_problem
 from idnode.web.openapi import describe
 from idnode.web.problems import MEDIA_TYPE, Problem, not_found, unprocessable
 from idnode.web.requests import permit
+from idnode.web.snms import data as snms_data
+from idnode.web.snms import templates as snms_templates
+from idnode.web.snms.envelope import ROOTS, problem_response
 
 _ABOUT = """Registers identifiers, resolves them, and keeps the trace of each product (EPCIS 2.0).
 
@@ -54,6 +57,8 @@ PARTS = (
     jobs,
     templates,
     events,
+    snms_data,
+    snms_templates,
     moving,
     people,
     documentation,
@@ -87,30 +92,34 @@ def _first_segments() -> frozenset[str]:
 
 def _add_error_answers(application: FastAPI) -> None:
     @application.exception_handler(Problem)
-    async def _problem(_: Request, problem: Problem) -> Response:
-        return _answer(problem)
+    async def _problem(request: Request, problem: Problem) -> Response:
+        return _answer(request, problem)
 
     @application.exception_handler(StoreError)
-    async def _store(_: Request, error: StoreError) -> Response:
-        return _answer(store_problem(error))
+    async def _store(request: Request, error: StoreError) -> Response:
+        return _answer(request, store_problem(error))
 
     @application.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
         status = HTTPStatus(error.status_code)
         if status is HTTPStatus.NOT_FOUND:
-            return _answer(not_found(f"there is no {request.url.path[:200]}"))
-        return _answer(Problem(status, str(error.detail), headers=error.headers))
+            return _answer(request, not_found(f"there is no {request.url.path[:200]}"), status)
+        return _answer(request, Problem(status, str(error.detail), headers=error.headers))
 
     @application.exception_handler(RequestValidationError)
-    async def _parameters(_: Request, error: RequestValidationError) -> Response:
+    async def _parameters(request: Request, error: RequestValidationError) -> Response:
         mistakes = [("/" + "/".join(map(str, each["loc"])), str(each["msg"])) for each in error.errors()[:20]]
-        return _answer(unprocessable("; ".join(f"{at}: {why}" for at, why in mistakes[:3]), mistakes))
+        return _answer(request, unprocessable("; ".join(f"{at}: {why}" for at, why in mistakes[:3]), mistakes))
 
     @application.exception_handler(Exception)
-    async def _fault(_: Request, __: Exception) -> Response:
+    async def _fault(request: Request, _: Exception) -> Response:
         # The framework raises it on to the server, which logs it; the client learns nothing of what is inside.
-        return _answer(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the node made a mistake; nothing is wrong with the request"))
+        mistake = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the node made a mistake; nothing is wrong with the request")
+        return _answer(request, mistake)
 
 
-def _answer(problem: Problem) -> Response:
+def _answer(request: Request, problem: Problem, status: HTTPStatus | None = None) -> Response:
+    """A problem; for tools of second-level nodes in their envelope, with `status` where that is HTTP's affair."""
+    if request.url.path.startswith(ROOTS):
+        return problem_response(problem, status)
     return Response(problem.body(), problem.status, problem.headers, MEDIA_TYPE)

@@ -1,7 +1,7 @@
-"""The front of the node: the two routes that are asked ten thousand times a second, before the framework.
+"""The front of the node: the routes that are asked ten thousand times a second, before the framework.
 
-Resolution is the node's trade: /api/handles/... and /{prefix}/{suffix}. A framework's routing, dependencies and
-responses cost several times what the look-up costs, so these two go straight from ASGI to the resolver and back. All
+Resolution is the node's trade: /api/handles/..., /{prefix}/{suffix} and /identityv2/data/detail. A framework's routing,
+dependencies and responses cost several times what the look-up costs, so these go straight from ASGI to the resolver and back. All
 else, every write too, goes to the application. The front also sees to it that each answer bears the security headers.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote_to_bytes
@@ -21,7 +21,7 @@ from epcis.timestamps import to_epoch_ms
 from idnode.access import ANYBODY, Caller
 from idnode.enterprise import Visibility
 from idnode.handle.codes import ResponseCode
-from idnode.identifier import PATH_STARTS, Identifier, InvalidIdentifier, Scheme, parse_encoded
+from idnode.identifier import PATH_STARTS, Identifier, InvalidIdentifier, Scheme, parse_encoded, parse_identifier
 from idnode.operations.limits import caller_key
 from idnode.operations.meter import REFUSED
 from idnode.resolver import Resolution, Verdict
@@ -38,12 +38,15 @@ from idnode.web.negotiation import Face
 from idnode.web.node import COUNTED, Node, store_problem
 from idnode.web.page import bad_identifier_page, resolution_page
 from idnode.web.pages.language import Language, choose_language
-from idnode.web.problems import Problem, bad_request, too_many
+from idnode.web.problems import Problem, bad_request, too_many, unprocessable
 from idnode.web.resolution_json import refusal, resolution_json
+from idnode.web.snms.detail import detail_answer
+from idnode.web.snms.detail import problem_answer as snms_refusal
 
 HANDLES = b"/api/handles/"
+SNMS_DETAIL = b"/identityv2/data/detail"
 PREFIXES = tuple(f"/{start}".encode() for start in PATH_STARTS)
-_HOT = (HANDLES, *PREFIXES)
+_HOT = (HANDLES, *PREFIXES, SNMS_DETAIL)
 _READS = ("GET", "HEAD", "OPTIONS")
 _ALLOWED = ", ".join(_READS)
 _PREFLIGHT = Answer(
@@ -114,12 +117,14 @@ class Front:
             answer = await self._answer(path, scope["query_string"], manner)
         else:
             refused = Problem(HTTPStatus.METHOD_NOT_ALLOWED, f"{method} is not for this address", headers={"Allow": _ALLOWED})
-            answer = problem_answer(refused)
+            answer = _refusal_of(path)(refused)
         wait_s = self._node.panel.limits.prefix_wait_s(answer.owner, began)
         if wait_s:
             answer = msgspec.structs.replace(problem_answer(too_many(wait_s)), owner=answer.owner)
         await answer.send(send, head=method == "HEAD")
-        self._observe(scope, REFUSED if wait_s else face_of(path, manner), answer.owner, int(answer.status), began)
+        self._observe(
+            scope, REFUSED if wait_s else face_of(path, manner), answer.owner, answer.counted or int(answer.status), began
+        )
 
     def _observe(self, scope: Scope, face: str, owner: str, status: int, began: float) -> None:
         took_s = time.perf_counter() - began
@@ -143,13 +148,29 @@ class Front:
                 return await self._handle(path[len(HANDLES) :], query, manner)
             if path.startswith(DIGITAL_LINKS):
                 return await self._digital_link(path[1:], query, manner)
+            if path.startswith(SNMS_DETAIL):
+                return await self._snms(path, query, manner)
             if path.startswith(PREFIXES):
                 return await self._own(path[1:], query, manner)
             return await self._compressed(path[1:], query, manner)
         except Problem as problem:
-            return problem_answer(problem)
+            return _refusal_of(path)(problem)
         except StoreError as error:
-            return problem_answer(store_problem(error))
+            return _refusal_of(path)(store_problem(error))
+
+    async def _snms(self, path: bytes, query: bytes, manner: Manner) -> Answer:
+        if path != SNMS_DETAIL:
+            raise bad_request(f"there is no {path.decode('ascii', 'replace')[:200]}")
+        fields = _fields(query)
+        asked = fields.get("handle", [""])[-1].strip()
+        if not asked:
+            raise unprocessable("缺少必要的请求参数: handle")
+        try:
+            identifier = parse_identifier(asked)
+        except InvalidIdentifier as error:
+            raise unprocessable(str(error)) from error
+        caller, resolution = await self._resolve(identifier, fields, manner)
+        return _kept(detail_answer(resolution, asked, anonymous=caller is ANYBODY), resolution, caller)
 
     async def _handle(self, encoded: bytes, query: bytes, manner: Manner) -> Answer:
         asked = (unquote_to_bytes(encoded) if b"%" in encoded else encoded).decode("utf-8", "replace")
@@ -264,7 +285,14 @@ def face_of(path: bytes, manner: Manner) -> str:
     """How requests of this kind are called in metrics."""
     if path.startswith(HANDLES):
         return "handle"
+    if path.startswith(SNMS_DETAIL):
+        return "snms"
     return "link" if path.startswith(DIGITAL_LINKS) or not is_hot(path) else manner.face.value
+
+
+def _refusal_of(path: bytes) -> Callable[[Problem], Answer]:
+    """How a problem is told there."""
+    return snms_refusal if path.startswith(SNMS_DETAIL) else problem_answer
 
 
 def _asked_again(problem: Problem) -> Answer:
@@ -284,7 +312,7 @@ def _kept(answer: Answer, resolution: Resolution, caller: Caller, also: tuple[st
         return answer
     common = resolution.lasts and caller is ANYBODY and enterprise.visibility is Visibility.PUBLIC
     key = resolution.identifier.key if common else None
-    return Answer(answer.status, answer.body, answer.media_type, answer.headers, key, resolution.prefix, also)
+    return Answer(answer.status, answer.body, answer.media_type, answer.headers, key, resolution.prefix, also, answer.counted)
 
 
 def _sent_on(where: str, resolution: Resolution, query: bytes) -> Answer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Literal
 
@@ -16,7 +16,7 @@ from epcis.timestamps import from_epoch_ms
 from idnode.access import Caller, Kind
 from idnode.identifier import Identifier, InvalidIdentifier, parse_identifier
 from idnode.links import WrongLink
-from idnode.record import Change, Link, Record, Registered, Registration, State
+from idnode.record import Change, HandleValue, Link, Record, Registered, Registration, State
 from idnode.resolver import owner_of
 from idnode.store.base import Outdated
 from idnode.template import Mistake
@@ -63,7 +63,8 @@ async def register(request: Request, node: NodeOf, caller: KnownCaller, idempote
     """
     content = await read_json(request, node.settings.capture)
     if isinstance(content, dict) and "registrations" in content:
-        return JsonResponse(await _register_batch(node, caller, parsed(BatchOrder, content)))
+        outcomes = await register_each(node, caller, parsed(BatchOrder, content).registrations)
+        return JsonResponse({"outcomes": [outcome.model_dump(exclude_none=True) for outcome in outcomes]})
     order = parsed(RegistrationOrder, content)
     identifier, prefix = await _writable(node, caller, order.handle)
     registration, errors = await _registration(Inspector(node.store), prefix, identifier, order)
@@ -78,11 +79,12 @@ async def register(request: Request, node: NodeOf, caller: KnownCaller, idempote
     return JsonResponse(body, HTTPStatus.CREATED, {"Location": f"{_HERE}{identifier.path}"})
 
 
-async def _register_batch(node: Node, caller: Caller, order: BatchOrder) -> dict[str, object]:
+async def register_each(node: Node, caller: Caller, contents: Iterable[object]) -> list[Outcome]:
+    """Register identifiers, each by itself; `contents`: JSON of a RegistrationOrder."""
     outcomes: list[Outcome | None] = []
     good: list[Registration] = []
     inspector = Inspector(node.store)
-    for content in order.registrations:
+    for content in contents:
         registration = await _read(node, inspector, caller, content)
         if isinstance(registration, Registration):
             good.append(registration)
@@ -90,8 +92,7 @@ async def _register_batch(node: Node, caller: Caller, order: BatchOrder) -> dict
         else:
             outcomes.append(registration)
     registered = iter(zip(good, await node.store.register(good, caller.author, node.now_ms()), strict=True))
-    complete = [outcome or _outcome(*next(registered)) for outcome in outcomes]
-    return {"outcomes": [outcome.model_dump(exclude_none=True) for outcome in complete]}
+    return [outcome or _outcome(*next(registered)) for outcome in outcomes]
 
 
 def _outcome(registration: Registration, became: Registered) -> Outcome:
@@ -162,8 +163,12 @@ async def _writable(node: Node, caller: Caller, handle: str) -> tuple[Identifier
     return identifier, prefix
 
 
-async def _changeable(node: Node, caller: Caller, identifier: Identifier) -> str:
-    """The owned prefix under which an identifier is, when this caller may change what is registered there."""
+async def changeable(node: Node, caller: Caller, identifier: Identifier) -> str:
+    """The owned prefix under which an identifier is, when this caller may change what is registered there.
+
+    Raises:
+        Problem: 403.
+    """
     prefix, owner = await owner_of(node.store, identifier)
     if owner is None or not caller.may_change(owner):
         raise forbidden(f"{prefix or identifier.prefix} is not open to this token")
@@ -175,14 +180,9 @@ async def _changeable(node: Node, caller: Caller, identifier: Identifier) -> str
 async def replace(request: Request, node: NodeOf, caller: KnownCaller, if_match: IfMatch = None) -> Response:
     """Give a registered identifier new values, links or another template. What was is kept as an earlier version."""
     identifier = identifier_in(request, _HERE)
-    prefix = await _changeable(node, caller, identifier)
+    await changeable(node, caller, identifier)
     order = parsed(ValuesOrder, await read_json(request, node.settings.capture))
-    for _ in range(_TRIES - 1):
-        with contextlib.suppress(Outdated):
-            made = await _change(node, caller, prefix, identifier, order, if_match)
-            break
-    else:
-        made = await _change(node, caller, prefix, identifier, order, if_match)
+    made = await change_values(node, caller, identifier, order, if_match)
     body = resolution_json(await node.resolver.resolve(identifier, caller, recursion=None), node.resolver)
     return JsonResponse(body, headers=etag(made.version))
 
@@ -192,7 +192,7 @@ async def replace(request: Request, node: NodeOf, caller: KnownCaller, if_match:
 async def move(request: Request, node: NodeOf, caller: KnownCaller, if_match: IfMatch = None) -> Response:
     """Suspend an identifier, give it free again, or retire it for ever. Its values stay, for the house to see."""
     identifier = identifier_in(request, _HERE)
-    await _changeable(node, caller, identifier)
+    await changeable(node, caller, identifier)
     order = parsed(StateOrder, await read_json(request, node.settings.capture))
     change, version = Change(state=order.state, reason=order.reason), None
     if if_match is not None and (record := await node.store.record(identifier)) is not None:
@@ -203,8 +203,35 @@ async def move(request: Request, node: NodeOf, caller: KnownCaller, if_match: If
     return JsonResponse(body, headers=etag(made.version))
 
 
+async def change_values(
+    node: Node,
+    caller: Caller,
+    identifier: Identifier,
+    order: ValuesOrder,
+    if_match: str | None = None,
+    keeps: Callable[[HandleValue], bool] | None = None,
+) -> Record:
+    """Give a registered identifier other values. `keeps`: of the values that are there, which stay beside those.
+
+    Raises:
+        Problem: 403, 412, 422.
+        StoreError
+    """
+    prefix = await changeable(node, caller, identifier)
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(Outdated):
+            return await _change(node, caller, prefix, identifier, order, if_match, keeps)
+    return await _change(node, caller, prefix, identifier, order, if_match, keeps)
+
+
 async def _change(
-    node: Node, caller: Caller, prefix: str, identifier: Identifier, order: ValuesOrder, if_match: str | None
+    node: Node,
+    caller: Caller,
+    prefix: str,
+    identifier: Identifier,
+    order: ValuesOrder,
+    if_match: str | None,
+    keeps: Callable[[HandleValue], bool] | None,
 ) -> Record:
     """Change the version that was read: values are held against the template that it names.
 
@@ -217,10 +244,14 @@ async def _change(
     kept = None if record is None else record.template
     use = order.as_use() if order.names_template else kept
     links, errors = links_of(order)
-    errors += _pointed(order, await Inspector(node.store).mistakes(prefix, use, order.as_values(), kept))
+    values = order.as_values()
+    if keeps is not None and record is not None:
+        given = {value.index for value in values}
+        values = (*values, *(value for value in record.values if value.index not in given and keeps(value)))
+    errors += _pointed(order, await Inspector(node.store).mistakes(prefix, use, values, kept))
     if errors:
         raise _refused(errors)
-    change = Change(values=order.as_values(), links=UNSET if links is None else links, template=use)
+    change = Change(values=values, links=UNSET if links is None else links, template=use)
     version = None if record is None else record.version
     return await node.store.change(identifier, change, caller.author, node.now_ms(), version)
 

@@ -18,11 +18,13 @@ CSV_TOO: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"sche
 _described: set[type[BaseModel]] = set()
 
 
-def takes(*models: type[BaseModel], media_type: str = "application/json") -> dict[str, Any]:
-    """openapi_extra for a route whose body is one of `models`."""
+def takes(*models: type[BaseModel], media_type: str = "application/json", most: int | None = None) -> dict[str, Any]:
+    """openapi_extra for a route whose body is one of `models`; with `most`, a list of at most so many."""
     _described.update(models)
     references = [{"$ref": _REFERENCE.format(model=model.__name__)} for model in models]
-    schema = references[0] if len(references) == 1 else {"oneOf": references}
+    schema: dict[str, Any] = references[0] if len(references) == 1 else {"oneOf": references}
+    if most is not None:
+        schema = {"type": "array", "items": schema, "maxItems": most}
     return {"requestBody": {"required": True, "content": {media_type: {"schema": schema}}}}
 
 

@@ -126,6 +126,18 @@ RIGHTS: Mapping[tuple[str, str], Right] = {
     ("OPTIONS", "/events"): ANYBODY,
     ("GET", "/events"): ANYBODY,
     ("GET", "/events/{key}"): ANYBODY,
+    ("POST", "/identity/token"): ANYBODY,
+    ("POST", "/identity/token/v1"): ANYBODY,
+    ("POST", "/identityv2/data"): _of(*_WRITES),
+    ("PUT", "/identityv2/data"): _of(*_WRITES),
+    ("DELETE", "/identityv2/data"): _of(*_WRITES),
+    ("POST", "/identityv2/data/batchCreate"): _of(*_WRITES),
+    ("PUT", "/identityv2/data/batchUpdate"): _of(*_WRITES),
+    ("DELETE", "/identityv2/data/batchDelete"): _of(*_WRITES),
+    ("GET", "/snms/api/v5/template"): ANYBODY,
+    ("POST", "/snms/api/v5/template"): _of(*_MODELS),
+    ("PUT", "/snms/api/v5/template"): _of(*_MODELS),
+    ("DELETE", "/snms/api/v5/template"): _of(*_MODELS),
 }
 PAGES = frozenset({"/", "/lookup", "/docs", "/docs/{name}"})
 """For people, and open to them."""

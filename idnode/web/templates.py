@@ -31,14 +31,14 @@ Version = Annotated[int, Path(ge=1, le=2**31 - 1)]
 async def put(request: Request, response: Response, node: NodeOf, caller: KnownCaller) -> TemplateAnswer:
     """Write the draft of a template's next version, or over the draft that is there."""
     order = parsed(TemplateOrder, await read_json(request, node.settings.capture))
-    owner = await _modeller(node, order.prefix, caller)
-    newest = _newest(await node.store.templates(owner), order.name)
-    overwrites = newest is not None and newest.state is TemplateState.DRAFT
-    version = 1 if newest is None else newest.version + (not overwrites)
+    owner = await modelled(node, order.prefix, caller)
+    highest = newest(await node.store.templates(owner), order.name)
+    overwrites = highest is not None and highest.state is TemplateState.DRAFT
+    version = 1 if highest is None else highest.version + (not overwrites)
     if order.version not in (None, version):
         raise exists(f"/version: {version} is the version of {order.name} that can be written")
     draft = order.as_template(owner, version)
-    _refuse_mistakes(draft)
+    refuse_mistakes(draft)
     made = await node.store.put_template(draft, caller.author, node.now_ms())
     if overwrites:
         response.status_code = HTTPStatus.OK
@@ -46,11 +46,13 @@ async def put(request: Request, response: Response, node: NodeOf, caller: KnownC
     return answer_of(made)
 
 
-def _newest(templates: list[Template], name: str) -> Template | None:
+def newest(templates: list[Template], name: str) -> Template | None:
+    """The highest version of that name."""
     return max((each for each in templates if each.name == name), key=lambda each: each.version, default=None)
 
 
-def _refuse_mistakes(draft: Template) -> None:
+def refuse_mistakes(draft: Template) -> None:
+    """Raise 422 for a draft that can't be used, naming each mistake."""
     places = {item.index: place for place, item in enumerate(draft.items)}
     errors = [("" if each.index is None else f"/items/{places[each.index]}", each.reason) for each in mistakes(draft)]
     if errors:
@@ -60,14 +62,14 @@ def _refuse_mistakes(draft: Template) -> None:
 @router.get("")
 async def list_templates(node: NodeOf, caller: AnyCaller, prefix: Annotated[str, Query(max_length=255)]) -> list[TemplateHead]:
     """Every version of every template of a prefix."""
-    owner = await _readable(node, prefix, caller)
+    owner = await readable(node, prefix, caller)
     return [head_of(each) for each in await node.store.templates(owner)]
 
 
 @router.get("/{prefix}/{name}/{version}")
 async def get(prefix: str, name: str, version: Version, node: NodeOf, caller: AnyCaller) -> TemplateAnswer:
     """One version."""
-    owner = await _readable(node, prefix, caller)
+    owner = await readable(node, prefix, caller)
     found = await node.store.template(owner, name, version)
     if found is None:
         raise not_found(f"there is no version {version} of a template {name}")
@@ -77,14 +79,14 @@ async def get(prefix: str, name: str, version: Version, node: NodeOf, caller: An
 @router.post("/{prefix}/{name}/{version}/publish")
 async def publish(prefix: str, name: str, version: Version, node: NodeOf, caller: KnownCaller) -> TemplateAnswer:
     """Publish a draft: it never changes again. 409 where it contradicts the version before."""
-    owner = await _modeller(node, prefix, caller)
+    owner = await modelled(node, prefix, caller)
     return answer_of(await node.store.publish_template(owner, name, version, caller.author, node.now_ms()))
 
 
 @router.post("/{prefix}/{name}/{version}/withdraw")
 async def withdraw(prefix: str, name: str, version: Version, node: NodeOf, caller: KnownCaller) -> TemplateAnswer:
     """End the use of a published version. What is registered by it stays, and may change by it."""
-    owner = await _modeller(node, prefix, caller)
+    owner = await modelled(node, prefix, caller)
     return answer_of(await node.store.withdraw_template(owner, name, version, caller.author, node.now_ms()))
 
 
@@ -93,17 +95,18 @@ async def disable(
     prefix: str, name: str, index: Annotated[int, Path(ge=FIRST_INDEX, le=LAST_INDEX)], node: NodeOf, caller: KnownCaller
 ) -> TemplateAnswer:
     """Disable an item: in the draft where there is one, else in a draft of the next version, which is to be published."""
-    owner = await _modeller(node, prefix, caller)
+    owner = await modelled(node, prefix, caller)
     return answer_of(await node.store.disable_item(owner, name, index, caller.author, node.now_ms()))
 
 
-async def _modeller(node: Node, prefix: str, caller: Caller) -> str:
+async def modelled(node: Node, prefix: str, caller: Caller) -> str:
     """The prefix as it is kept, for its own house or the administrator."""
     await owner_of(node, prefix, caller)
     return owner_key(prefix)
 
 
-async def _readable(node: Node, prefix: str, caller: Caller) -> str:
+async def readable(node: Node, prefix: str, caller: Caller) -> str:
+    """The prefix as it is kept, where the caller may read what is there; else 404."""
     owner = await node.store.enterprise_of(owner_key(prefix))
     if owner is None or not caller.may_read(owner):
         raise not_found(f"there is nothing of {prefix} to be read")
