@@ -31,7 +31,8 @@ from idnode.web.answers import CLOSED_POLICY, OPEN_TO_ALL_SITES, SECURITY, Answe
 from idnode.web.compressed_link import MOST_SLASHES, Uncompressed, may_be_compressed, partly_compressed, shown, uncompress
 from idnode.web.digital_link import DIGITAL_LINKS, HANDLED_BY, asked_of, link_answer, location
 from idnode.web.freshness import REVALIDATE, VARY, etag, fetched, is_unchanged, lifetime, tagged, unchanged
-from idnode.web.handle_json import delegated_address, handle_answer
+from idnode.web.handle_api.desk import Desk, is_handle_api
+from idnode.web.handle_json import as_script, delegated_address, handle_answer, is_on
 from idnode.web.handle_json import refusal as handle_refusal
 from idnode.web.manner import Manner, manner_of
 from idnode.web.negotiation import Face
@@ -62,6 +63,20 @@ _PREFLIGHT = Answer(
     ),
 )
 
+_WRITES = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
+_ADMINISTERS = Answer(
+    HTTPStatus.NO_CONTENT,
+    b"",
+    b"",
+    (
+        OPEN_TO_ALL_SITES,
+        (b"allow", _WRITES.encode()),
+        (b"access-control-allow-methods", _WRITES.encode()),
+        (b"access-control-allow-headers", b"Authorization, Accept, Content-Type, If-None-Match"),
+        (b"access-control-max-age", b"86400"),
+    ),
+)
+
 
 class Keeper(Protocol):
     """Whoever keeps answers for the next who asks (idnode.web.hot)."""
@@ -81,6 +96,7 @@ class Front:
         self._node = node
         self._application = application
         self._names = names
+        self._desk = Desk(node)
         self.keeper: Keeper | None = None
         """Is offered the answers that are made here, where there is one."""
 
@@ -99,6 +115,8 @@ class Front:
         if wait_s:
             await problem_answer(too_many(wait_s)).send(send, head=scope["method"] == "HEAD")
             self._observe(scope, REFUSED, "", HTTPStatus.TOO_MANY_REQUESTS, began)
+        elif is_handle_api(path) and not _is_plain(scope, path):
+            await self._administered(scope, receive, send, began)
         elif not is_hot(path) and not (scope["method"] in _READS and may_be_compressed(path, self._names)):
             status, owner = [0], [""]
             try:
@@ -107,6 +125,12 @@ class Front:
                 self._observe(scope, "api", owner[0], status[0] or 500, began)
         else:
             await self._resolved(scope, send, began)
+
+    async def _administered(self, scope: Scope, receive: Receive, send: Send, began: float) -> None:
+        """What the Handle HTTP API does beside plain resolutions."""
+        answer = _ADMINISTERS if scope["method"] == "OPTIONS" else await self._desk.answer(scope, receive)
+        await answer.send(send, head=scope["method"] == "HEAD")
+        self._observe(scope, "handle", answer.owner, int(answer.status), began)
 
     async def _resolved(self, scope: Scope, send: Send, began: float) -> None:
         path: bytes = scope["raw_path"]
@@ -179,10 +203,15 @@ class Front:
         except InvalidIdentifier as error:
             return handle_refusal(ResponseCode.INVALID_HANDLE, asked, str(error))
         fields = _fields(query)
+        callback = fields.get("callback") if fields else None
+        if fields and (callback is not None or is_on(fields.get("publicOnly"))):
+            manner = msgspec.structs.replace(manner, authorization=None)
         caller, resolution = await self._resolve(identifier, fields, manner)
         answer = handle_answer(resolution, asked, fields, anonymous=caller is ANYBODY)
         if resolution.delegate is not None and query:
             answer = _with_query(answer, query)
+        if callback is not None and answer.status != HTTPStatus.TEMPORARY_REDIRECT:
+            answer = as_script(answer, callback[-1], asked)
         return _kept(answer, resolution, caller)
 
     async def _own(self, encoded: bytes, query: bytes, manner: Manner) -> Answer:
@@ -274,6 +303,19 @@ class Front:
         caller = await self._node.caller(manner.authorization)
         recursion = FIRST if manner.loop is None else read_recursion(manner.loop)
         return caller, await self._node.resolver.resolve(identifier, caller, _moment(fields), recursion=recursion)
+
+
+def _is_plain(scope: Scope, path: bytes) -> bool:
+    """Whether a request of the Handle HTTP API is a resolution by anybody, or by the bearer of an API key."""
+    if not path.startswith(HANDLES) or scope["method"] not in ("GET", "HEAD"):
+        return False
+    given = next((value for name, value in scope["headers"] if name == b"authorization"), None)
+    return given is None or not is_foreign(given.decode("latin-1"))
+
+
+def is_foreign(authorization: str) -> bool:
+    """Whether an Authorization header says who asks otherwise than by an API key."""
+    return authorization[:7].lower() != "bearer "
 
 
 def is_hot(path: bytes) -> bool:

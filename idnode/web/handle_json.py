@@ -35,7 +35,7 @@ def handle_answer(resolution: Resolution, asked: str, query: Mapping[str, Sequen
         query: `index` and `type` choose values; `pretty` indents. Others are ignored, as Handle servers do.
         anonymous: nobody said who asks, so that anyone may keep the answer.
     """
-    pretty = _is_on(query.get("pretty"))
+    pretty = is_on(query.get("pretty"))
     if resolution.verdict is not Verdict.FOUND:
         return _refusal(resolution, asked, pretty=pretty)
     if resolution.record is not None and is_deleted(resolution.record):
@@ -135,6 +135,26 @@ def _moment(epoch_s: int) -> str:
     return f"{datetime.fromtimestamp(epoch_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
+_CALLBACK = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]{0,63}(?:\.[A-Za-z_$][A-Za-z0-9_$]{0,63}){0,8}", re.ASCII)
+_IN_NO_SCRIPT = ((b"<", b"\\u003c"), ("\u2028".encode(), b"\\u2028"), ("\u2029".encode(), b"\\u2029"))
+_SCRIPT = b"application/javascript;charset=UTF-8"
+
+
+def as_script(answer: Answer, callback: str, asked: str) -> Answer:
+    """The answer as a call of a function of the page that asks, which is a name and nothing else (JSONP).
+
+    Only for what anybody may read: a page of another site has its visitor's browser ask.
+    """
+    if _CALLBACK.fullmatch(callback) is None:
+        return refusal(ResponseCode.ERROR, asked, "callback is the name of a function")
+    body = answer.body
+    for character, escaped in _IN_NO_SCRIPT:
+        body = body.replace(character, escaped)
+    body = b"/**/%s(%s);" % (callback.encode(), body)
+    headers = tuple((name, etag(body) if name == b"etag" else value) for name, value in answer.headers)
+    return msgspec.structs.replace(answer, body=body, media_type=_SCRIPT, headers=headers)
+
+
 def _answer(whole: _Body, *, pretty: bool, kept: Headers = REVALIDATE, status: int | None = None) -> Answer:
     body = _indented(whole) if pretty else _encoder.encode(whole)
     status = status_of(whole.response_code) if status is None else status
@@ -150,5 +170,6 @@ def _indented(whole: _Body) -> bytes:
     return json.dumps(msgspec.to_builtins(whole), ensure_ascii=False, indent=2).encode()
 
 
-def _is_on(values: Sequence[str] | None) -> bool:
+def is_on(values: Sequence[str] | None) -> bool:
+    """Whether a field of a query is there and doesn't say no."""
     return values is not None and values[-1].lower() in ("", "true", "1")

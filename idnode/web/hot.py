@@ -19,7 +19,7 @@ from idnode.operations.report import Panel
 from idnode.store.base import Store, StoreError
 from idnode.web.answers import Answer, problem_answer
 from idnode.web.digital_link import DIGITAL_LINKS
-from idnode.web.front import HANDLES, Front, face_of, is_hot
+from idnode.web.front import HANDLES, Front, face_of, is_foreign, is_hot
 from idnode.web.hot_cache import AnswerCache, Kept
 from idnode.web.manner import Learned, Manner, Manners
 from idnode.web.problems import too_many
@@ -155,6 +155,9 @@ class Hot:
             return None
         path, _, query = target.partition(b"?")
         if not is_hot(path):
+            return None
+        authorization = learned.manner.authorization
+        if authorization is not None and path.startswith(HANDLES) and is_foreign(authorization):
             return None
         answer = self._step(path, query, learned)
         if answer is None:
