@@ -54,6 +54,9 @@ class TlsSettings(Settings):
     """The certificate in PEM, followed by those between it and its root. Read again on SIGHUP, by nodes with several workers."""
     key: FilePath = Path("idnode-key.pem")
     """Its private key in PEM, without a password and with mode 0600."""
+    clients: FilePath | None = None
+    """Certificates in PEM by which Handle clients may say who they are (`Handle clientCert="true"`): of authorities, or their
+    own where those are self-signed. Without it no client is asked for one. Read again on SIGHUP, like the certificate."""
 
 
 Address = Annotated[str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z.-]{1,253}):[0-9]{1,5}$")]

@@ -9,12 +9,13 @@ its transport takes before it asks to pause, and never keeps the loop for more t
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from idnode.operations.limits import caller_key
+from idnode.web.handle_api.authentication import CERTIFICATE
 from idnode.web.hot import Hot, take_request
 
 MOST_HEAD_BYTES = 65_536
@@ -46,6 +47,8 @@ class HotProtocol(HttpToolsProtocol):
         self._hot = hot
         self._crowd = crowd
         self._caller = ""
+        self._certificate: bytes | None = None
+        """The client's, DER, where it showed one."""
         self._reading: _Flow = None  # type: ignore[assignment]  # as uvicorn has it for flow
         self._at_start = True
         """The parser stands between two requests."""
@@ -81,6 +84,8 @@ class HotProtocol(HttpToolsProtocol):
         self.flow = self._reading = _Flow(transport)
         self.active_s = self._crowd.now_s
         self._caller = caller_key(self.client[0] if self.client else None)
+        secured = transport.get_extra_info("ssl_object")
+        self._certificate = None if secured is None else secured.getpeercert(binary_form=True)
         if len(self.connections) > self._crowd.most:
             self._refuse(503, b"the node has as many connections as it takes")
 
@@ -199,6 +204,8 @@ class HotProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """See httptools."""
         super().on_message_begin()
+        if self._certificate is not None:
+            cast("dict[str, Any]", self.scope)[CERTIFICATE] = self._certificate
         self._at_start = False
         self._head_bytes = self._fed_bytes = 0
         self.head_since_s = self._crowd.now_s

@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from idnode.enterprise import Role
 from idnode.web.rights import right_of
+from idnode.web.snms.envelope import ROOTS
 
 _REFERENCE = "#/components/schemas/{model}"
 CSV_TOO: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
@@ -49,7 +50,7 @@ def describe(application: FastAPI) -> dict[str, Any]:
 
 
 def _answer_with_problems(description: dict[str, Any]) -> None:
-    """Every error is a problem document, not the framework's own."""
+    """Every error is a problem document, not the framework's own; for tools of second-level nodes every answer is an envelope."""
     schemas = description["components"]["schemas"]
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
@@ -63,12 +64,22 @@ def _answer_with_problems(description: dict[str, Any]) -> None:
             "errors": {"type": "array", "items": mistake},
         },
     }
+    schemas["Envelope"] = {
+        "type": "object",
+        "required": ["status", "message", "data"],
+        "properties": {"status": {"type": "integer"}, "message": {"type": "string"}, "data": {}},
+    }
+    envelope = {"content": {"application/json": {"schema": {"$ref": _REFERENCE.format(model="Envelope")}}}}
     problem = {"content": {"application/problem+json": {"schema": {"$ref": _REFERENCE.format(model="Problem")}}}}
-    for operations in description["paths"].values():
+    for path, operations in description["paths"].items():
         for operation in operations.values():
             responses = operation["responses"]
             responses.pop("422", None)
-            responses["default"] = {"description": "A problem (RFC 9457)", **problem}
+            if path.startswith(ROOTS):
+                responses["200"] = {"description": "`status` says whether it is done", **envelope}
+                responses["default"] = {"description": "Neither done nor looked at", **envelope}
+            else:
+                responses["default"] = {"description": "A problem (RFC 9457)", **problem}
 
 
 def _tell_rights(description: dict[str, Any]) -> None:

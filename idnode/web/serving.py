@@ -8,6 +8,7 @@ import functools
 import gc
 import signal
 import socket
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -165,6 +166,8 @@ def _config(front: Any, protocol: Callable[..., asyncio.Protocol], settings: Idn
         backlog=settings.connections.backlog,
         ssl_certfile=None if files is None else files[0],
         ssl_keyfile=None if files is None else files[1],
+        ssl_ca_certs=None if files is None or tls.clients is None else str(tls.clients),
+        ssl_cert_reqs=ssl.CERT_NONE if files is None or tls.clients is None else ssl.CERT_OPTIONAL,
         timeout_keep_alive=_IDLE_S,
         timeout_graceful_shutdown=GRACE_S,
     )

@@ -38,6 +38,8 @@ def certificate_files(settings: IdnodeSettings, now_ms: int) -> tuple[Path, Path
         if tls.mode is TlsMode.SELF_MADE:
             _make_if_needed(tls.certificate, tls.key, settings.host, now_ms)
         _check(tls.certificate, tls.key)
+        if tls.clients is not None:
+            _check_clients(tls.clients)
     except OSError as error:
         raise BadCertificate(f"{error.filename}: {error.strerror}") from error
     return tls.certificate, tls.key
@@ -56,6 +58,13 @@ def _check(certificate_file: Path, key_file: Path) -> None:
         raise BadCertificate(f"{key_file}: isn't the key of {certificate_file}")
     if key_file.stat().st_mode & 0o077:
         raise BadCertificate(f"{key_file}: others can read it; chmod 600 {key_file}, and replace the key if they may have")
+
+
+def _check_clients(file: Path) -> None:
+    try:
+        x509.load_pem_x509_certificates(file.read_bytes())
+    except ValueError as error:
+        raise BadCertificate(f"{file}: holds no certificates in PEM") from error
 
 
 def _make_if_needed(certificate_file: Path, key_file: Path, host: str, now_ms: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import dataclasses
 import hashlib
@@ -28,7 +29,7 @@ STRANGER = secret_of(Role.OWNER, "forge")
 HANDLE = "/api/handles/88.100.1/P"
 URL = {"index": 1, "type": "URL", "data": {"format": "string", "value": "https://x.test/"}}
 DESC = {"index": 2, "type": "DESC", "data": "泵"}
-ADMIN_VALUE = {
+ADMIN_VALUE: dict[str, Any] = {
     "index": 100,
     "type": "HS_ADMIN",
     "data": {"format": "admin", "value": {"handle": "0.NA/88.100.1", "index": 200, "permissions": "011111110011"}},
@@ -148,6 +149,9 @@ class TestWrites:
         await put(town, HANDLE, ADMIN_VALUE, {"index": 5, "type": "RAW", "data": {"format": "hex", "value": "00ff"}})
         values = {each["index"]: each for each in (await town.client.get(HANDLE)).json()["values"]}
         assert values[100]["data"] == ADMIN_VALUE["data"]
+        told = {**ADMIN_VALUE["data"]["value"], "index": "200"}  # as pyhandle writes it
+        assert await put(town, HANDLE, {**ADMIN_VALUE, "index": "100", "data": {"format": "admin", "value": told}}) == (200, 1)
+        assert (await town.client.get(f"{HANDLE}?index=100")).json()["values"][0]["data"] == ADMIN_VALUE["data"]
         assert values[5]["data"] == {"format": "hex", "value": "00ff"}
 
     async def test_a_body_that_is_no_json_is_told_so(self, town: Town) -> None:
@@ -183,6 +187,7 @@ class TestAuthentication:
         assert [each["index"] for each in content["values"]] == [1, 2]
         public = (await town.client.get(f"{HANDLE}?publicOnly=true", headers=basic(identity, secret))).json()
         assert [each["index"] for each in public["values"]] == [1]
+        await asyncio.gather(*town.node.noting)
         record = (await town.ask("GET", "/v1/enterprises/pumpworks/handle-keys", OWNER)).json()
         assert record[0]["last_used"] is not None
 

@@ -49,12 +49,18 @@ def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
         certificate_files(settings(tmp_path, name=name), NOW_MS)
     given = settings(tmp_path, TlsMode.FILES)
     assert certificate_files(given, NOW_MS) is not None
+    key = (tmp_path / "a.key").read_bytes()
     (tmp_path / "a.key").chmod(0o644)
     with pytest.raises(BadCertificate, match="chmod 600"):
         certificate_files(given, NOW_MS)
     (tmp_path / "a.key").write_bytes((tmp_path / "b.key").read_bytes())
     with pytest.raises(BadCertificate, match="isn't the key of"):
         certificate_files(given, NOW_MS)
+    clients = given.model_copy(update={"tls": given.tls.model_copy(update={"clients": tmp_path / "a.key"})})
+    (tmp_path / "a.key").write_bytes(key)
+    (tmp_path / "a.key").chmod(0o600)
+    with pytest.raises(BadCertificate, match=r"a\.key: holds no certificates in PEM"):
+        certificate_files(clients, NOW_MS)
     for name, match in (("a.key", "no key"), ("a.pem", "no certificate")):
         (tmp_path / name).write_text("nonsense")
         with pytest.raises(BadCertificate, match=f"{name}: holds {match}"):

@@ -39,7 +39,7 @@ def read_values(content: object, lone_index: int | None = None) -> list[HandleVa
 def _read(content: object, lone_index: int | None) -> HandleValue:
     if not isinstance(content, dict):
         raise _invalid("a value is an object")
-    index = content.get("index", lone_index)
+    index = _number(content.get("index", lone_index))
     if not _is_integer(index):
         raise _invalid("a value has an index, an integer")
     kind, ttl = content.get("type"), content.get("ttl", DEFAULT_TTL_S)
@@ -53,6 +53,20 @@ def _read(content: object, lone_index: int | None) -> HandleValue:
 
 def _is_integer(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(value: object) -> object:
+    """An index that stands as text, as some clients write it, as the number that it is."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 10 else value
+
+
+def _with_number(value: object) -> object:
+    """The same within the data of HS_ADMIN and HS_VLIST."""
+    if isinstance(value, list):
+        return [_with_number(each) for each in value]
+    if isinstance(value, dict) and "index" in value:
+        return {**value, "index": _number(value["index"])}
+    return value
 
 
 def _permissions(index: int, content: Mapping[str, Any]) -> int:
@@ -70,9 +84,9 @@ def _references(index: int, content: Mapping[str, Any]) -> tuple[Reference, ...]
         raise _invalid(f"{index}: references are a list")
     found = []
     for each in told:
-        if not isinstance(each, dict) or not isinstance(each.get("handle"), str) or not _is_integer(each.get("index")):
+        if not isinstance(each, dict) or not isinstance(each.get("handle"), str) or not _is_integer(_number(each.get("index"))):
             raise _invalid(f"{index}: a reference has handle and index")
-        found.append(Reference(each["handle"], each["index"]))
+        found.append(Reference(each["handle"], int(each["index"])))
     return tuple(found)
 
 
@@ -89,6 +103,7 @@ def _read_data(index: int, kind: str, told: object) -> Data:
         if not isinstance(data.value, str):
             raise _invalid(f"{index}: format {data.format} has text as its value")
         return data if data.format is Format.STRING else _decoded(index, kind, data)
+    data = Data(data.format, _with_number(data.value))
     made = data_of(_TYPES[data.format], data_bytes(data))
     if made.format is not data.format:
         raise _invalid(f"{index}: it can't be read as format {data.format}")
