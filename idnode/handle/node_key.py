@@ -37,6 +37,10 @@ class NodeKey:
             return Credential(SIGNED, b"SHA-256", self._key.sign(message, padding.PKCS1v15(), hashes.SHA256()), counter)
         return Credential(SIGNED, b"SHA1", self._key.sign(message, padding.PKCS1v15(), hashes.SHA1()), counter)  # noqa: S303
 
+    def signature(self, message: bytes) -> bytes:
+        """Of a message by itself: PKCS #1 v1.5 with SHA-256; takes about a millisecond."""
+        return self._key.sign(message, padding.PKCS1v15(), hashes.SHA256())
+
     def decrypt(self, sealed: bytes) -> bytes | None:
         """What was encrypted for this key; None where it wasn't. A wrong padding may also give something that nobody sent."""
         try:

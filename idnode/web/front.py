@@ -96,7 +96,8 @@ class Front:
         self._node = node
         self._application = application
         self._names = names
-        self._desk = Desk(node)
+        self.desk = Desk(node)
+        """Answers the Handle HTTP API but for plain resolutions."""
         self.keeper: Keeper | None = None
         """Is offered the answers that are made here, where there is one."""
 
@@ -128,7 +129,7 @@ class Front:
 
     async def _administered(self, scope: Scope, receive: Receive, send: Send, began: float) -> None:
         """What the Handle HTTP API does beside plain resolutions."""
-        answer = _ADMINISTERS if scope["method"] == "OPTIONS" else await self._desk.answer(scope, receive)
+        answer = _ADMINISTERS if scope["method"] == "OPTIONS" else await self.desk.answer(scope, receive)
         await answer.send(send, head=scope["method"] == "HEAD")
         self._observe(scope, "handle", answer.owner, int(answer.status), began)
 

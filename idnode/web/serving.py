@@ -64,6 +64,7 @@ class Server(uvicorn.Server):
         self._door = None if wire is None else Door(node, wire, room, in_place=in_place, role=role)
         hot = Hot(front, node.store, node.panel, room, in_place=in_place)
         front.keeper = hot
+        front.desk.sign_with(role.key)
         self.hot = hot
         self._crowd = Crowd(limits.most, _IDLE_S, limits.head_timeout_s, limits.stuck_timeout_s)
         super().__init__(_config(front, functools.partial(HotProtocol, hot, self._crowd), node.settings))

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from idnode.enterprise import Role
+from idnode.handle.node_key import NodeKey
 from idnode.settings import Exposure
 from idnode.web.app import make_app
 from idnode.web.handle_api.sessions import ANSWERED_WITHIN_MS, LASTS_MS
@@ -301,6 +302,20 @@ class TestSessions:
             await town.client.put("/api/sessions/this", headers=answered(session, identity, secret.encode(), "HMAC-SHA256"))
             town.clock[0] += 2 * 86_400_000
         assert len(await town.node.store.entries("handle-session")) == 1
+
+    async def test_the_node_proves_itself_with_its_key_where_it_has_one(self, town: Town) -> None:
+        session, cnonce = await self.begun(town), b"c" * 16
+        asked = field(sessionId=session["sessionId"], cnonce=encoded(cnonce))
+        assert "no key" in (await town.client.get("/api/sessions/this", headers=asked)).json()["errors"][0]
+        front = make_app(town.node)
+        front.desk.sign_with(NodeKey(KEY))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(front), base_url="http://id.test") as client:
+            told = (await client.get("/api/sessions/this", headers=asked)).json()
+            assert told["serverAlg"] == "SHA256"
+            message = base64.b64decode(session["nonce"]) + cnonce
+            KEY.public_key().verify(base64.b64decode(told["serverSignature"]), message, padding.PKCS1v15(), hashes.SHA256())
+            empty = field(sessionId=session["sessionId"], cnonce="")
+            assert (await client.get("/api/sessions/this", headers=empty)).status_code == 401
 
     async def test_another_server_has_a_secret_checked(self, town: Town) -> None:
         identity, secret = await secret_key(town)

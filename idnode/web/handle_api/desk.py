@@ -13,6 +13,7 @@ from idnode.access import ANYBODY
 from idnode.administering.administration import Administration
 from idnode.administering.refusal import Refusal
 from idnode.handle.codes import ResponseCode
+from idnode.handle.node_key import NodeKey
 from idnode.settings import Exposure
 from idnode.store.base import StoreError, StoreFull
 from idnode.web.answers import Answer
@@ -49,6 +50,10 @@ class Desk:
         self._changes = Changes(node, self._core)
         self._lists = Lists(node, self._core)
         self._sessions = SessionRoute(self._authentication)
+
+    def sign_with(self, key: NodeKey | None) -> None:
+        """Answer challenges of clients with the node's key."""
+        self._sessions.key = key
 
     async def answer(self, scope: Scope, receive: Receive) -> Answer:
         """What is answered."""

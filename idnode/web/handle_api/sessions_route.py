@@ -8,12 +8,15 @@ from http import HTTPStatus
 from starlette.requests import Request
 
 from idnode.handle.codes import ResponseCode
+from idnode.handle.node_key import NodeKey
 from idnode.web.answers import OPEN_TO_ALL_SITES, Answer
 from idnode.web.handle_api.authentication import Authentication, Failed, Known
-from idnode.web.handle_api.credentials import BadCredentials, Handle, read_authorization
+from idnode.web.handle_api.credentials import BadCredentials, Handle, read_authorization, read_bytes
 from idnode.web.handle_api.replies import reply, told
 from idnode.web.handle_api.sessions import Session
 
+_ALGORITHM = "SHA256"
+_LONGEST_CNONCE = 64
 _NO_KEY = "this node has no key of its own: it signs no challenge"
 
 
@@ -22,6 +25,8 @@ class SessionRoute:
 
     def __init__(self, authentication: Authentication) -> None:
         self._authentication = authentication
+        self.key: NodeKey | None = None
+        """The node's own, where it has one."""
 
     def begun(self) -> Answer:
         """A new session's challenge."""
@@ -42,8 +47,12 @@ class SessionRoute:
         if request.method not in ("GET", "HEAD", "PUT", "POST"):
             return reply(ResponseCode.OPERATION_NOT_SUPPORTED, 405, fields=[(b"allow", b"GET, HEAD, POST, PUT, DELETE, OPTIONS")])
         content = _content(session, known)
-        if _wants_signature(request):
+        cnonce = _to_be_signed(request)
+        if cnonce is not None and self.key is None:
             content["errors"] = [_NO_KEY]
+        elif cnonce is not None and self.key is not None:
+            content["serverAlg"] = _ALGORITHM
+            content["serverSignature"] = base64.b64encode(self.key.signature(session.nonce + cnonce)).decode()
         return told(content)
 
 
@@ -60,10 +69,19 @@ def _content(session: Session, known: Known | None) -> dict[str, object]:
     return content
 
 
-def _wants_signature(request: Request) -> bool:
-    """Whether the client sent a nonce of its own for the node to sign."""
+def _to_be_signed(request: Request) -> bytes | None:
+    """The nonce that the client sent for the node to sign; None where it sent none.
+
+    Raises:
+        Failed: it is none that can be read.
+    """
     try:
         read = read_authorization(request.headers.get("authorization", ""))
-    except BadCredentials:
-        return False
-    return isinstance(read, Handle) and "cnonce" in read.fields and not read.is_answer
+        if not isinstance(read, Handle) or "cnonce" not in read.fields:
+            return None
+        cnonce = read_bytes(read.fields["cnonce"])
+    except BadCredentials as error:
+        raise Failed(str(error)) from error
+    if not 0 < len(cnonce) <= _LONGEST_CNONCE:
+        raise Failed(f"cnonce has 1 to {_LONGEST_CNONCE} bytes")
+    return cnonce
