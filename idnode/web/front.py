@@ -17,7 +17,6 @@ from urllib.parse import parse_qs, unquote_to_bytes
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from epcis.timestamps import to_epoch_ms
 from idnode.access import ANYBODY, Caller
 from idnode.enterprise import Visibility
 from idnode.handle.codes import ResponseCode
@@ -30,15 +29,18 @@ from idnode.upstream.recursion import FIRST, Refer, read_recursion
 from idnode.web.answers import CLOSED_POLICY, OPEN_TO_ALL_SITES, SECURITY, Answer, problem_answer
 from idnode.web.compressed_link import MOST_SLASHES, Uncompressed, may_be_compressed, partly_compressed, shown, uncompress
 from idnode.web.digital_link import DIGITAL_LINKS, HANDLED_BY, asked_of, link_answer, location
+from idnode.web.elsewhere import sent_on, with_query
 from idnode.web.freshness import REVALIDATE, VARY, etag, fetched, is_unchanged, lifetime, tagged, unchanged
 from idnode.web.handle_api.desk import Desk, is_handle_api
 from idnode.web.handle_json import as_script, delegated_address, handle_answer, is_on
 from idnode.web.handle_json import refusal as handle_refusal
 from idnode.web.manner import Manner, manner_of
+from idnode.web.moment import moment_asked
 from idnode.web.negotiation import Face
 from idnode.web.node import COUNTED, Node, store_problem
 from idnode.web.page import bad_identifier_page, resolution_page
 from idnode.web.pages.language import Language, choose_language
+from idnode.web.preflight import ADMINISTERS, ALLOWED, PREFLIGHT, READS
 from idnode.web.problems import Problem, bad_request, too_many, unprocessable
 from idnode.web.resolution_json import refusal, resolution_json
 from idnode.web.snms.detail import detail_answer
@@ -48,34 +50,6 @@ HANDLES = b"/api/handles/"
 SNMS_DETAIL = b"/identityv2/data/detail"
 PREFIXES = tuple(f"/{start}".encode() for start in PATH_STARTS)
 _HOT = (HANDLES, *PREFIXES, SNMS_DETAIL)
-_READS = ("GET", "HEAD", "OPTIONS")
-_ALLOWED = ", ".join(_READS)
-_PREFLIGHT = Answer(
-    HTTPStatus.NO_CONTENT,
-    b"",
-    b"",
-    (
-        OPEN_TO_ALL_SITES,
-        (b"allow", _ALLOWED.encode()),
-        (b"access-control-allow-methods", _ALLOWED.encode()),
-        (b"access-control-allow-headers", b"Authorization, Accept, If-None-Match"),
-        (b"access-control-max-age", b"86400"),
-    ),
-)
-
-_WRITES = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
-_ADMINISTERS = Answer(
-    HTTPStatus.NO_CONTENT,
-    b"",
-    b"",
-    (
-        OPEN_TO_ALL_SITES,
-        (b"allow", _WRITES.encode()),
-        (b"access-control-allow-methods", _WRITES.encode()),
-        (b"access-control-allow-headers", b"Authorization, Accept, Content-Type, If-None-Match"),
-        (b"access-control-max-age", b"86400"),
-    ),
-)
 
 
 class Keeper(Protocol):
@@ -118,7 +92,7 @@ class Front:
             self._observe(scope, REFUSED, "", HTTPStatus.TOO_MANY_REQUESTS, began)
         elif is_handle_api(path) and not _is_plain(scope, path):
             await self._administered(scope, receive, send, began)
-        elif not is_hot(path) and not (scope["method"] in _READS and may_be_compressed(path, self._names)):
+        elif not is_hot(path) and not (scope["method"] in READS and may_be_compressed(path, self._names)):
             status, owner = [0], [""]
             try:
                 await self._application({**scope, COUNTED: owner}, receive, _guarded(send, status))
@@ -129,27 +103,31 @@ class Front:
 
     async def _administered(self, scope: Scope, receive: Receive, send: Send, began: float) -> None:
         """What the Handle HTTP API does beside plain resolutions."""
-        answer = _ADMINISTERS if scope["method"] == "OPTIONS" else await self.desk.answer(scope, receive)
+        answer = ADMINISTERS if scope["method"] == "OPTIONS" else await self.desk.answer(scope, receive)
+        answer, face = self._spared(answer, "handle", began)
         await answer.send(send, head=scope["method"] == "HEAD")
-        self._observe(scope, "handle", answer.owner, int(answer.status), began)
+        self._observe(scope, face, answer.owner, int(answer.status), began)
 
     async def _resolved(self, scope: Scope, send: Send, began: float) -> None:
         path: bytes = scope["raw_path"]
         method, manner = scope["method"], manner_of(scope["headers"])
         if method == "OPTIONS":
-            answer = _PREFLIGHT
+            answer = PREFLIGHT
         elif method in ("GET", "HEAD"):
             answer = await self._answer(path, scope["query_string"], manner)
         else:
-            refused = Problem(HTTPStatus.METHOD_NOT_ALLOWED, f"{method} is not for this address", headers={"Allow": _ALLOWED})
+            refused = Problem(HTTPStatus.METHOD_NOTALLOWED, f"{method} is not for this address", headers={"Allow": ALLOWED})
             answer = _refusal_of(path)(refused)
-        wait_s = self._node.panel.limits.prefix_wait_s(answer.owner, began)
-        if wait_s:
-            answer = msgspec.structs.replace(problem_answer(too_many(wait_s)), owner=answer.owner)
+        answer, face = self._spared(answer, face_of(path, manner), began)
         await answer.send(send, head=method == "HEAD")
-        self._observe(
-            scope, REFUSED if wait_s else face_of(path, manner), answer.owner, answer.counted or int(answer.status), began
-        )
+        self._observe(scope, face, answer.owner, answer.counted or int(answer.status), began)
+
+    def _spared(self, answer: Answer, face: str, now_s: float) -> tuple[Answer, str]:
+        """The answer and its face, or those of one that its prefix is asked for too often."""
+        wait_s = self._node.panel.limits.prefix_wait_s(answer.owner, now_s)
+        if not wait_s:
+            return answer, face
+        return msgspec.structs.replace(problem_answer(too_many(wait_s)), owner=answer.owner), REFUSED
 
     def _observe(self, scope: Scope, face: str, owner: str, status: int, began: float) -> None:
         took_s = time.perf_counter() - began
@@ -210,7 +188,7 @@ class Front:
         caller, resolution = await self._resolve(identifier, fields, manner)
         answer = handle_answer(resolution, asked, fields, anonymous=caller is ANYBODY)
         if resolution.delegate is not None and query:
-            answer = _with_query(answer, query)
+            answer = with_query(answer, query)
         if callback is not None and answer.status != HTTPStatus.TEMPORARY_REDIRECT:
             answer = as_script(answer, callback[-1], asked)
         return _kept(answer, resolution, caller)
@@ -236,7 +214,7 @@ class Front:
             return identifier
         caller = await self._node.caller(manner.authorization)
         recursion = msgspec.structs.replace(read_recursion(manner.loop), refer=Refer.TO_WEB)
-        levels = await self._node.resolver.resolve_levels(identifier, caller, _moment(fields), recursion)
+        levels = await self._node.resolver.resolve_levels(identifier, caller, moment_asked(fields), recursion)
         try:
             answer = link_answer(levels, asked, self._node, anonymous=caller is ANYBODY)
         except Problem as problem:
@@ -285,7 +263,7 @@ class Front:
     ) -> Answer:
         where = None if resolution.delegate is None else delegated_address(resolution, "")
         if where is not None:
-            return _sent_on(where, resolution, query)
+            return sent_on(where, resolution, query)
         if manner.face is Face.PAGE:
             page = await resolution_page(self._node, resolution, _language(fields, manner))
             return tagged(page) if page.status == HTTPStatus.OK else page
@@ -303,7 +281,7 @@ class Front:
     ) -> tuple[Caller, Resolution]:
         caller = await self._node.caller(manner.authorization)
         recursion = FIRST if manner.loop is None else read_recursion(manner.loop)
-        return caller, await self._node.resolver.resolve(identifier, caller, _moment(fields), recursion=recursion)
+        return caller, await self._node.resolver.resolve(identifier, caller, moment_asked(fields), recursion=recursion)
 
 
 def _is_plain(scope: Scope, path: bytes) -> bool:
@@ -356,33 +334,6 @@ def _kept(answer: Answer, resolution: Resolution, caller: Caller, also: tuple[st
     common = resolution.lasts and caller is ANYBODY and enterprise.visibility is Visibility.PUBLIC
     key = resolution.identifier.key if common else None
     return Answer(answer.status, answer.body, answer.media_type, answer.headers, key, resolution.prefix, also, answer.counted)
-
-
-def _sent_on(where: str, resolution: Resolution, query: bytes) -> Answer:
-    """To the node where it lives, whatever was asked: of Digital Links, the resolver that handles it."""
-    link = (b"link", f'<{resolution.delegate.base}>; rel="{HANDLED_BY}"'.encode()) if resolution.delegate is not None else None
-    more = () if link is None or resolution.identifier.scheme is not Scheme.GS1 else (link,)
-    headers = (OPEN_TO_ALL_SITES, VARY, *REVALIDATE, *more, (b"location", location(where, query)))
-    return Answer(HTTPStatus.TEMPORARY_REDIRECT, b"", b"", headers)
-
-
-def _with_query(answer: Answer, query: bytes) -> Answer:
-    """A redirect that hands the query on."""
-    headers = tuple(
-        (name, location(value.decode(), query)) if name == b"location" else (name, value) for name, value in answer.headers
-    )
-    return msgspec.structs.replace(answer, headers=headers)
-
-
-def _moment(fields: Mapping[str, Sequence[str]]) -> int | None:
-    """The moment as of which the caller wants to know, in milliseconds since the epoch; None is now."""
-    given = fields.get("as-of")
-    if given is None:
-        return None
-    try:
-        return to_epoch_ms(given[-1])
-    except ValueError as error:
-        raise bad_request("as-of is a moment such as 2026-01-01T08:00:00Z (encode a + as %2B)") from error
 
 
 def _fields(query: bytes) -> Mapping[str, Sequence[str]]:

@@ -30,6 +30,12 @@ TARGETS = [
     "/api/handles/88.100.1/",
     "/api/handles/88.100.2/S",
     "/api/handles/88.999/none",
+    "/api/handles/88.100.1/P1?publicOnly=true&callback=f",
+    "/api/handles/88.100.1/P1?callback=f()",
+    "/identityv2/data/detail?handle=88.100.1%2FP1",
+    "/identityv2/data/detail?handle=88.100.1/none",
+    "/identityv2/data/detail",
+    "/identityv2/data/details?handle=88.100.1/P1",
     "/88.100.1/P1",
     "/88.100.1/P1?lang=en",
     "/88.100.1/P1?as-of=2020-01-01T00:00:00Z",
@@ -169,6 +175,14 @@ async def test_every_kind_of_request_is_answered_alike(both: Both) -> None:
     assert both.hot.hot.cache.hits > 100
 
 
+async def test_what_http_calls_well_counts_as_what_it_is(both: Both) -> None:
+    request = b"GET /identityv2/data/detail?handle=88.100.1/none HTTP/1.1\r\n\r\n"
+    got = await both.hot.send((request, request))
+    assert bytes(got.output).count(b"HTTP/1.1 200 OK") == 2
+    counted = {key: count for key, (count,) in both.house.node.meter.answers.items() if key[0] == "snms"}
+    assert counted == {("snms", "88.100.1", 404): 2}
+
+
 async def test_digital_links_are_answered_alike(both: Both) -> None:
     house, prefix = both.house, {"prefix": "gs1:9506000"}
     assert (await house.post("/v1/enterprises/pumpworks/prefixes", "admin", prefix)).status_code == 201
@@ -203,7 +217,7 @@ async def test_requests_cut_at_any_byte_are_answered_alike(both: Both) -> None:
 
 async def test_random_streams_in_random_pieces_are_answered_alike(both: Both) -> None:
     dice = random.Random(6)
-    good = [f"GET {target} HTTP/1.1\r\n{both.fields(fields)}\r\n".encode() for target in TARGETS[:19] for fields in FIELDS[:8]]
+    good = [f"GET {target} HTTP/1.1\r\n{both.fields(fields)}\r\n".encode() for target in TARGETS[:25] for fields in FIELDS[:8]]
     for _ in range(30):
         requests = [dice.choice(good) for _ in range(dice.randint(1, 8))] + [dice.choice(ODD)]
         stream = b"".join(requests)

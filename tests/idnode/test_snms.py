@@ -280,6 +280,13 @@ class TestTemplates:
             assert status == -2
         assert (await told(town, "PUT", TEMPLATE, template(version="2")))[:2] == (-2, "模板不存在")
 
+    async def test_an_update_that_names_no_template_keeps_to_the_one_that_is_there(self, town: Town) -> None:
+        await told(town, "POST", TEMPLATE, template())
+        await told(town, "POST", DATA, registration("P", value(2000, "name", "泵"), version="1.0.0"))
+        assert await told(town, "PUT", DATA, registration("P", value(2000, "name", "阀"))) == DONE
+        assert (await told(town, "PUT", DATA, registration("P", value(2001, "size", "1"))))[0] == -2
+        assert (await detail(town, "88.100.1/P")).json()["data"]["templateVersion"] == "1.0.0"
+
     async def test_a_deleted_template_registers_nothing_more_and_what_was_stays(self, town: Town) -> None:
         await told(town, "POST", TEMPLATE, template())
         await told(town, "POST", DATA, registration("P", value(2000, "name", "泵"), version="1.0.0"))

@@ -116,7 +116,8 @@ class Authentication:
             if refusal.code is ResponseCode.SERVER_TOO_BUSY:
                 raise
             raise Failed(str(refusal) or "identity not verified") from refusal
-        await self.sessions.keep(session, proof.identity)
+        if await self.sessions.identity(session) != proof.identity:
+            await self.sessions.keep(session, proof.identity)
         return who
 
     async def _by_certificate(self, certificate: bytes | None) -> Administrator:

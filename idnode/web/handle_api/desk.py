@@ -24,6 +24,7 @@ from idnode.web.handle_api.replies import NotAuthenticated, refused, reply
 from idnode.web.handle_api.sessions_route import SessionRoute
 from idnode.web.handle_api.verification import verified
 from idnode.web.handle_json import handle_answer, is_on
+from idnode.web.moment import moment_asked
 from idnode.web.node import Node
 from idnode.web.problems import Problem
 
@@ -116,7 +117,7 @@ class Desk:
         caller = ANYBODY
         if known.who is not None and not is_on(query.get("publicOnly")):
             caller = await self._core.reader_of(known.who, identifier)
-        resolution = await self._node.resolver.resolve(identifier, caller)
+        resolution = await self._node.resolver.resolve(identifier, caller, moment_asked(query))
         answer = handle_answer(resolution, asked, query, anonymous=False)
         return msgspec.structs.replace(answer, owner=resolution.prefix)
 

@@ -249,7 +249,7 @@ class _Reader:
         reserved = next((value.index for value in body.value if value.index == TEMPLATE_INDEX), None)
         if reserved is not None:
             return _refused(handle, unprocessable(f"索引{reserved}为预留索引"))
-        order: dict[str, Any] = {"handle": body.handle, "values": [value.as_order() for value in body.value], "template": None}
+        order: dict[str, Any] = {"handle": body.handle, "values": [value.as_order() for value in body.value]}
         if body.template_version:
             use = await self._use(body.handle, body.template_version)
             if use is None:
