@@ -40,8 +40,9 @@ from idnode.web.snms.envelope import ROOTS, problem_response
 _ABOUT = """Registers identifiers, resolves them, and keeps the trace of each product (EPCIS 2.0).
 
 Besides what is listed here, every identifier has its own address, `/{prefix}/{suffix}` (a page, or JSON by `Accept`), and answers
-the Handle JSON API at `/api/handles/{prefix}/{suffix}`, which also writes, lists and has sessions: who may do what there hangs on the
-handle's own values. A GS1 key's address is a Digital Link: it redirects to the registered link of `linkType`, or answers the linkset (`linkType=linkset`)."""
+the Handle JSON API at `/api/handles/{prefix}/{suffix}`, which also writes, lists and has sessions: who may do what there hangs on
+the handle's own values. A GS1 key's address is a Digital Link: it redirects to the registered link of `linkType`, or answers the
+linkset (`linkType=linkset`)."""
 
 
 PARTS = (
