@@ -1,8 +1,10 @@
-"""pyhandle, as it comes from its authors, against a node with a certificate of its own."""
+"""pyhandle, as it comes from its authors, against a node of two workers with a certificate of its own."""
 
 from __future__ import annotations
 
+import base64
 import datetime
+import hmac
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,15 +56,18 @@ class Node:
     def __init__(self, server: Server, public: str) -> None:
         self.server = server
         self.trusted = str(server.folder / "tls.pem")
-        headers = {"Authorization": f"Bearer {server.admin}"}
-        trusting = ssl.create_default_context(cafile=self.trusted)
-        with httpx.Client(base_url=server.url, headers=headers, verify=trusting) as client:
+        with self.connected(Authorization=f"Bearer {server.admin}") as client:
             name = {"zh": "泵业", "en": "Pumps"}
             assert client.post("/v1/enterprises", json={"id": "pumps", "name": name}).status_code == 201
             keys = "/v1/enterprises/pumps/handle-keys"
             self.secret: str = client.post(keys, json={"label": "secret", "role": "owner"}).json()["secret"]
             made = client.post(keys, json={"label": "public", "role": "owner", "public_key": public})
             assert made.json()["identity"] == BY_KEY
+
+    def connected(self, **headers: str) -> httpx.Client:
+        """A connection of its own, which any of the workers may get."""
+        trusting = ssl.create_default_context(cafile=self.trusted)
+        return httpx.Client(base_url=self.server.url, headers=headers, verify=trusting)
 
     def client(self, **more: Any) -> RESTHandleClient:
         return RESTHandleClient(self.server.url, HTTPS_verify=self.trusted, **more)
@@ -76,7 +81,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     servers = Servers(tmp_path_factory.mktemp("pyhandle"))
     certificate, _, public = certified(servers.folder)
     tls = {"mode": "self_made", "certificate": "tls.pem", "key": "tls.key", "clients": certificate.name}
-    server = servers.start(tls=tls)
+    server = servers.start(tls=tls, workers=2)
     try:
         yield Node(server, public)
     finally:
@@ -118,3 +123,22 @@ def test_it_writes_with_a_client_certificate(node: Node) -> None:
     assert client.get_value_from_handle(OTHER, "SERIAL") == "2"
     client.delete_handle(OTHER)
     assert client.retrieve_handle_record_json(OTHER) is None
+
+
+def test_a_session_is_every_workers(node: Node) -> None:
+    with node.connected() as client:
+        session = client.post("/api/sessions").json()
+    told = base64.b64decode(session["nonce"]) + b"c" * 16
+    parts = {
+        "sessionId": session["sessionId"],
+        "id": IDENTITY,
+        "type": "HS_SECKEY",
+        "cnonce": base64.b64encode(b"c" * 16).decode(),
+        "alg": "HMAC-SHA256",
+        "signature": base64.b64encode(hmac.digest(node.secret.encode(), told, "sha256")).decode(),
+    }
+    with node.connected(Authorization="Handle " + ", ".join(f'{name}="{text}"' for name, text in parts.items())) as client:
+        assert client.put("/api/sessions/this").json()["authenticated"] is True
+    for _ in range(6):
+        with node.connected(Authorization=f'Handle sessionId="{session["sessionId"]}"') as client:
+            assert client.get("/api/sessions/this").json()["id"] == IDENTITY
