@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 from idnode.administering.refusal import Refusal
+from idnode.administering.values import LARGEST_INDEX
 from idnode.handle.codes import ResponseCode
 from idnode.handle.values import data_bytes, data_of
 from idnode.record import DEFAULT_PERMISSIONS, DEFAULT_TTL_S, TEXT_FORMATS, Data, Format, HandleValue, Reference
@@ -86,7 +87,10 @@ def _references(index: int, content: Mapping[str, Any]) -> tuple[Reference, ...]
     for each in told:
         if not isinstance(each, dict) or not isinstance(each.get("handle"), str) or not _is_integer(_number(each.get("index"))):
             raise _invalid(f"{index}: a reference has handle and index")
-        found.append(Reference(each["handle"], int(each["index"])))
+        named = int(each["index"])
+        if not 0 <= named <= LARGEST_INDEX:
+            raise _invalid(f"{index}: the index of a reference is from 0 to {LARGEST_INDEX}")
+        found.append(Reference(each["handle"], named))
     return tuple(found)
 
 
