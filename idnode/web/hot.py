@@ -109,7 +109,7 @@ class Hot:
         """Take an answer that was made elsewhere, unless something has changed since."""
         if answer.key is not None and self._keeps and not self._in_place and self.cache.forgotten == mark:
             kept = Kept(answer)
-            kept.count = self.gauge.counter(face_of(target, manner), kept.owner, kept.counted)
+            kept.count = self.gauge.counter(face_of(target, manner), kept.owner, answer.counted or kept.status)
             self.cache.keep(manner.variant, cache_target(target, manner), kept)
 
     def opening(self, status: int, fields: list[tuple[bytes, bytes]]) -> bytes:
@@ -163,13 +163,13 @@ class Hot:
         if answer is None:
             return None
         kept = Kept(answer)
-        kept.count = self._counter(path, learned, kept)
+        kept.count = self.gauge.counter(face_of(path, learned.manner), kept.owner, answer.counted or kept.status)
         if answer.key is not None and self._keeps:
             self.cache.keep(learned.variant, cache_target(target, learned.manner), kept)
         return kept
 
     def _counter(self, target: bytes, learned: Learned, kept: Kept) -> list[int]:
-        return self.gauge.counter(face_of(target, learned.manner), kept.owner, kept.counted)
+        return self.gauge.counter(face_of(target, learned.manner), kept.owner, kept.status)
 
     def _step(self, path: bytes, query: bytes, learned: Learned) -> Answer | None:
         answering = self._front.whole(path, query, learned.manner)
