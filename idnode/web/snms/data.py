@@ -32,7 +32,7 @@ from idnode.web.openapi import takes
 from idnode.web.problems import Problem, bad_request, forbidden, unprocessable
 from idnode.web.requests import KnownCaller, NodeOf
 from idnode.web.snms.envelope import EXISTS, NO_TEMPLATE, NOT_THERE, Status, described, ended, success
-from idnode.web.snms.models import TEMPLATE_INDEX, Credentials, HandleBody, IdentifierBody
+from idnode.web.snms.models import TEMPLATE_INDEX, SnmsCredentials, SnmsHandle, SnmsIdentifier
 from idnode.web.snms.names import in_force
 
 router = APIRouter(tags=["SNMS"])
@@ -63,10 +63,10 @@ class Row(NamedTuple):
     message: str = "success"
 
 
-@router.post("/identity/token", openapi_extra=takes(Credentials), response_model=None)
+@router.post("/identity/token", openapi_extra=takes(SnmsCredentials), response_model=None)
 async def token(request: Request, node: NodeOf) -> Response:
     """A token for an API key: the key itself, where the name is its label, `<enterprise>:<label>`, or `admin`."""
-    given = parsed(Credentials, await read_json(request, node.settings.capture))
+    given = parsed(SnmsCredentials, await read_json(request, node.settings.capture))
     try:
         caller = await node.caller(f"Bearer {given.password}")
     except Problem:
@@ -77,38 +77,38 @@ async def token(request: Request, node: NodeOf) -> Response:
     return success({"token": given.password})
 
 
-@router.post("/identity/token/v1", openapi_extra=takes(Credentials), response_model=None)
+@router.post("/identity/token/v1", openapi_extra=takes(SnmsCredentials), response_model=None)
 async def hashed_token(request: Request, node: NodeOf) -> Response:
     """Not here: it would make what the node keeps of a key, its SHA-256, as good as the key."""
-    parsed(Credentials, await read_json(request, node.settings.capture))
+    parsed(SnmsCredentials, await read_json(request, node.settings.capture))
     raise unprocessable("本节点只保存密钥的 SHA-256，不接受由它算出的密码；请用 HTTPS 调用 /identity/token")
 
 
-@router.post("/identityv2/data", openapi_extra=takes(IdentifierBody), response_model=None)
+@router.post("/identityv2/data", openapi_extra=takes(SnmsIdentifier), response_model=None)
 async def create(request: Request, node: NodeOf, caller: KnownCaller) -> Response:
     """Register an identifier. Again with the same content is no mistake."""
     return _single((await _create_each(node, caller, [await _object(request, node)]))[0])
 
 
-@router.put("/identityv2/data", openapi_extra=takes(IdentifierBody), response_model=None)
+@router.put("/identityv2/data", openapi_extra=takes(SnmsIdentifier), response_model=None)
 async def update(request: Request, node: NodeOf, caller: KnownCaller) -> Response:
     """Give an identifier these values in place of those that it has. What was is kept as an earlier version."""
     return _single((await _each(_updating(node, caller), [await _object(request, node)]))[0])
 
 
-@router.delete("/identityv2/data", openapi_extra=takes(HandleBody), response_model=None)
+@router.delete("/identityv2/data", openapi_extra=takes(SnmsHandle), response_model=None)
 async def delete(request: Request, node: NodeOf, caller: KnownCaller) -> Response:
     """Retire an identifier without its values, for ever. One that is deleted already is no mistake."""
     return _single((await _each(_deleting(node, caller), [await _object(request, node)]))[0])
 
 
-@router.post("/identityv2/data/batchCreate", openapi_extra=takes(IdentifierBody, most=MOST_REGISTRATIONS), response_model=None)
+@router.post("/identityv2/data/batchCreate", openapi_extra=takes(SnmsIdentifier, most=MOST_REGISTRATIONS), response_model=None)
 async def batch_create(request: Request, node: NodeOf, caller: KnownCaller) -> Response:
     """Register up to 2000 identifiers, each by itself."""
     return _list(await _create_each(node, caller, await _rows(request, node)))
 
 
-@router.put("/identityv2/data/batchUpdate", openapi_extra=takes(IdentifierBody, most=MOST_REGISTRATIONS), response_model=None)
+@router.put("/identityv2/data/batchUpdate", openapi_extra=takes(SnmsIdentifier, most=MOST_REGISTRATIONS), response_model=None)
 async def batch_update(request: Request, node: NodeOf, caller: KnownCaller) -> Response:
     """Change up to 2000 identifiers, each by itself."""
     return _list(await _each(_updating(node, caller), await _rows(request, node)))
@@ -243,7 +243,7 @@ class _Reader:
         named = content.get("handle") if isinstance(content, dict) else None
         handle = named if isinstance(named, str) else ""
         try:
-            body = IdentifierBody.model_validate(content)
+            body = SnmsIdentifier.model_validate(content)
         except ValidationError as error:
             return _refused(handle, unprocessable("; ".join(f"{at}: {why}" for at, why in mistakes(error)[:3])))
         reserved = next((value.index for value in body.value if value.index == TEMPLATE_INDEX), None)

@@ -23,7 +23,7 @@ class SnmsBody(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", use_attribute_docstrings=True)
 
 
-class Credentials(SnmsBody):
+class SnmsCredentials(SnmsBody):
     """Who wants a token."""
 
     username: Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -32,20 +32,20 @@ class Credentials(SnmsBody):
     """The key."""
 
 
-class DataBody(SnmsBody):
+class SnmsData(SnmsBody):
     """A value's data."""
 
     format: str = "string"
     value: JsonValue
 
 
-class ValueBody(SnmsBody):
+class SnmsValue(SnmsBody):
     """A value."""
 
     index: int
     """Not 1001."""
     type: str
-    data: DataBody
+    data: SnmsData
     auth: Literal["", "1", "2"] | None = None
     """2: for the house only; else for everybody."""
 
@@ -59,22 +59,22 @@ class ValueBody(SnmsBody):
         }
 
 
-class IdentifierBody(SnmsBody):
+class SnmsIdentifier(SnmsBody):
     """An identifier to be registered, or what a registered one is to say."""
 
     handle: str
     template_version: str | None = None
     """SNMS's version of a template of its prefix; without it there is none."""
-    value: Annotated[list[ValueBody], Field(max_length=MOST_VALUES)] = []
+    value: Annotated[list[SnmsValue], Field(max_length=MOST_VALUES)] = []
 
 
-class HandleBody(SnmsBody):
+class SnmsHandle(SnmsBody):
     """An identifier."""
 
     handle: str
 
 
-class Metadata(SnmsBody):
+class SnmsMetadata(SnmsBody):
     """What an item's values are."""
 
     type: Literal["string"] = "string"
@@ -82,7 +82,7 @@ class Metadata(SnmsBody):
     max_length: int = Field(ge=0)
 
 
-class ItemBody(SnmsBody):
+class SnmsItem(SnmsBody):
     """An item of a template."""
 
     name: _TEXT
@@ -93,17 +93,17 @@ class ItemBody(SnmsBody):
     required: bool = False
     state: Literal[0, 1] | None = None
     """0: disabled; 1: in use. Without it as it was."""
-    metadata: Metadata
+    metadata: SnmsMetadata
 
 
-class TemplateKey(SnmsBody):
+class SnmsTemplateKey(SnmsBody):
     """Which template."""
 
     prefix: Annotated[str, StringConstraints(min_length=1, max_length=255)]
     version: Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 
-class TemplateBody(TemplateKey):
+class SnmsTemplate(SnmsTemplateKey):
     """A template, or what is to become of one: items that aren't listed stay as they are."""
 
     industry_category: _TEXT = ""
@@ -113,4 +113,4 @@ class TemplateBody(TemplateKey):
     type: Literal[1, 2] = 2
     """1: an active carrier (主动标识载体); 2: others."""
     description: _TEXT = ""
-    items: Annotated[list[ItemBody], Field(min_length=1, max_length=500)]
+    items: Annotated[list[SnmsItem], Field(min_length=1, max_length=500)]

@@ -23,7 +23,7 @@ from idnode.web.openapi import takes
 from idnode.web.problems import exists, unprocessable
 from idnode.web.requests import AnyCaller, KnownCaller, NodeOf
 from idnode.web.snms.envelope import NO_TEMPLATE, Status, ended, success
-from idnode.web.snms.models import ItemBody, TemplateBody, TemplateKey
+from idnode.web.snms.models import SnmsItem, SnmsTemplate, SnmsTemplateKey
 from idnode.web.snms.names import in_force, of_version, template_name, version_text
 from idnode.web.templates import modelled, readable, refuse_mistakes
 
@@ -46,10 +46,10 @@ async def get(
     return success(await _told(node.store, found))
 
 
-@router.post("", openapi_extra=takes(TemplateBody), response_model=None)
+@router.post("", openapi_extra=takes(SnmsTemplate), response_model=None)
 async def create(request: Request, node: NodeOf, caller: KnownCaller) -> Response:
     """Make a template. Again with the same content is no mistake."""
-    body = parsed(TemplateBody, await read_json(request, node.settings.capture))
+    body = parsed(SnmsTemplate, await read_json(request, node.settings.capture))
     owner = await modelled(node, body.prefix, caller)
     templates = await node.store.templates(owner)
     newest = of_version(templates, body.version)
@@ -67,10 +67,10 @@ async def create(request: Request, node: NodeOf, caller: KnownCaller) -> Respons
     return success()
 
 
-@router.put("", openapi_extra=takes(TemplateBody), response_model=None)
+@router.put("", openapi_extra=takes(SnmsTemplate), response_model=None)
 async def update(request: Request, node: NodeOf, caller: KnownCaller) -> Response:
     """Add items, change, disable and enable them; what isn't listed stays."""
-    body = parsed(TemplateBody, await read_json(request, node.settings.capture))
+    body = parsed(SnmsTemplate, await read_json(request, node.settings.capture))
     owner = await modelled(node, body.prefix, caller)
     templates = await node.store.templates(owner)
     current = in_force(templates, body.version)
@@ -95,10 +95,10 @@ async def update(request: Request, node: NodeOf, caller: KnownCaller) -> Respons
     return success()
 
 
-@router.delete("", openapi_extra=takes(TemplateKey), response_model=None)
+@router.delete("", openapi_extra=takes(SnmsTemplateKey), response_model=None)
 async def delete(request: Request, node: NodeOf, caller: KnownCaller) -> Response:
     """Withdraw a template: nothing more is registered by it."""
-    body = parsed(TemplateKey, await read_json(request, node.settings.capture))
+    body = parsed(SnmsTemplateKey, await read_json(request, node.settings.capture))
     owner = await modelled(node, body.prefix, caller)
     templates = await node.store.templates(owner)
     newest = of_version(templates, body.version)
@@ -121,11 +121,11 @@ async def _publish(node: Node, caller: Caller, made: Template, newest: Template 
     await node.store.publish_template(draft.owner, draft.name, version, caller.author, node.now_ms())
 
 
-def _title(body: TemplateBody) -> Name:
+def _title(body: SnmsTemplate) -> Name:
     return Name(body.description.strip() or body.version, body.version)
 
 
-def _item(body: ItemBody, before: Item | None) -> Item:
+def _item(body: SnmsItem, before: Item | None) -> Item:
     """An item as SNMS says it; what SNMS can't say is as it was. Index 0: to be placed."""
     disabled = body.state == 0 if body.state is not None else before is not None and before.disabled
     name = Name(body.name.strip() or body.id_type, body.id_type if before is None else before.name.en)
@@ -159,7 +159,7 @@ def _placed(items: list[Item]) -> list[Item]:
     return sorted(placed, key=lambda each: each.index)
 
 
-async def _keep_category(node: Node, caller: Caller, template: Template, body: TemplateBody) -> None:
+async def _keep_category(node: Node, caller: Caller, template: Template, body: SnmsTemplate) -> None:
     category = Category((body.industry_category, body.industry_specific, body.industry_trade, body.industry_subclass), body.type)
     put = put_affair(CATEGORY, f"{template.owner}/{template.name}", category, template.owner)
     await node.store.write((put,), caller.author, node.now_ms())
