@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 import msgspec
-from starlette.types import Send
+from starlette.types import Message, Send
 
 from idnode.web.problems import MEDIA_TYPE, Problem
 
@@ -78,3 +78,17 @@ def problem_answer(problem: Problem) -> Answer:
     """A problem as an answer that any site may read."""
     headers = tuple((name.lower().encode(), value.encode()) for name, value in problem.headers.items())
     return Answer(problem.status, problem.body(), MEDIA_TYPE.encode(), (*headers, OPEN_TO_ALL_SITES))
+
+
+def guarded(send: Send, status: list[int]) -> Send:
+    """Adds the security headers that an answer of the application doesn't bear; notes its status."""
+
+    async def pass_on(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            status[0] = message["status"]
+            present = {name for name, _ in message["headers"]}
+            extra = [(name, value) for name, value in (*SECURITY, CLOSED_POLICY) if name not in present]
+            message = {**message, "headers": [*message["headers"], *extra]}
+        await send(message)
+
+    return pass_on

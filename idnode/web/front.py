@@ -15,20 +15,20 @@ from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote_to_bytes
 
 import msgspec
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from idnode.access import ANYBODY, Caller
 from idnode.enterprise import Visibility
 from idnode.handle.codes import ResponseCode
-from idnode.identifier import PATH_STARTS, Identifier, InvalidIdentifier, Scheme, parse_encoded, parse_identifier
+from idnode.identifier import PATH_STARTS, Identifier, InvalidIdentifier, parse_encoded, parse_identifier
 from idnode.operations.limits import caller_key
 from idnode.operations.meter import REFUSED
 from idnode.resolver import Resolution, Verdict
 from idnode.store.base import StoreError
 from idnode.upstream.recursion import FIRST, Refer, read_recursion
-from idnode.web.answers import CLOSED_POLICY, OPEN_TO_ALL_SITES, SECURITY, Answer, problem_answer
+from idnode.web.answers import OPEN_TO_ALL_SITES, Answer, guarded, problem_answer
 from idnode.web.compressed_link import MOST_SLASHES, Uncompressed, may_be_compressed, partly_compressed, shown, uncompress
-from idnode.web.digital_link import DIGITAL_LINKS, HANDLED_BY, asked_of, link_answer, location
+from idnode.web.digital_link import DIGITAL_LINKS, asked_of, link_answer
 from idnode.web.elsewhere import sent_on, with_query
 from idnode.web.freshness import REVALIDATE, VARY, etag, fetched, is_unchanged, lifetime, tagged, unchanged
 from idnode.web.handle_api.desk import Desk, is_handle_api
@@ -95,7 +95,7 @@ class Front:
         elif not is_hot(path) and not (scope["method"] in READS and may_be_compressed(path, self._names)):
             status, owner = [0], [""]
             try:
-                await self._application({**scope, COUNTED: owner}, receive, _guarded(send, status))
+                await self._application({**scope, COUNTED: owner}, receive, guarded(send, status))
             finally:
                 self._observe(scope, "api", owner[0], status[0] or 500, began)
         else:
@@ -116,7 +116,7 @@ class Front:
         elif method in ("GET", "HEAD"):
             answer = await self._answer(path, scope["query_string"], manner)
         else:
-            refused = Problem(HTTPStatus.METHOD_NOTALLOWED, f"{method} is not for this address", headers={"Allow": ALLOWED})
+            refused = Problem(HTTPStatus.METHOD_NOT_ALLOWED, f"{method} is not for this address", headers={"Allow": ALLOWED})
             answer = _refusal_of(path)(refused)
         answer, face = self._spared(answer, face_of(path, manner), began)
         await answer.send(send, head=method == "HEAD")
@@ -343,17 +343,3 @@ def _fields(query: bytes) -> Mapping[str, Sequence[str]]:
         return parse_qs(query.decode("latin-1"), keep_blank_values=True, max_num_fields=100)
     except ValueError as error:
         raise bad_request("the query has more than 100 fields") from error
-
-
-def _guarded(send: Send, status: list[int]) -> Send:
-    """Adds the security headers that an answer of the application doesn't bear; notes its status."""
-
-    async def guarded(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            status[0] = message["status"]
-            present = {name for name, _ in message["headers"]}
-            extra = [(name, value) for name, value in (*SECURITY, CLOSED_POLICY) if name not in present]
-            message = {**message, "headers": [*message["headers"], *extra]}
-        await send(message)
-
-    return guarded
