@@ -1,4 +1,4 @@
-"""One door to Mumian: `mumian demo | gateway | pki | idnode | simulate | proxy | record | verify | config`. Nothing but wiring.
+"""One door to Mumian: `mumian demo | gateway | pki | idnode | simulate | tree | proxy | record | verify | config`; only wiring.
 
 Each command imports its room only when it is called, so that a gateway doesn't carry the idnode in memory.
 """
@@ -19,6 +19,7 @@ from idnode.bulk.command import add_register_command
 from idnode.business_commands import add_business_commands
 from idnode.commands import add_store_commands
 from idnode.compressing import add_compress_command
+from simulators.tree.command import add_tree
 
 VERSION = "0.1.0"
 EXIT_OK = 0
@@ -225,6 +226,7 @@ def _parser() -> argparse.ArgumentParser:
     simulate = _file_command(commands, "simulate", "run the virtual plant", _simulate)
     simulate.add_argument("--replay", type=_path, default=None, metavar="CSV", help="feed the bench this recording")
 
+    add_tree(commands)
     _proxy_command(commands)
     _record_command(commands)
 

@@ -1,5 +1,5 @@
-"""`mumian idnode applications | enterprises | prefixes | keys | templates | identifiers`: the business of a node, from wherever
-its API can be reached.
+"""`mumian idnode applications | enterprises | prefixes | keys | templates | identifiers | upward`: the business of a node, from
+wherever its API can be reached.
 
 Thin: each command is one request, whose answer it prints as JSON. The node's address and the file with the key come from
 --url and --key-file, or from MUMIAN_NODE and MUMIAN_KEY_FILE.
@@ -139,10 +139,15 @@ VERBS: Mapping[tuple[str, str], _Verb] = {
         f"{_I}/{{prefix}}/{{suffix}}",
         {"state!": "active, suspended or retired (for ever)", **_REASON},
     ),
+    ("upward", "status"): _Verb("what waits, and whether the top-level node is reached", "GET", "/v1/upward"),
+    ("upward", "refused"): _Verb("reports that it refused, and why", "GET", "/v1/upward/refused", is_list=True),
+    ("upward", "retry"): _Verb("send refused ones again", "POST", "/v1/upward/retry", {"sequence#": "this one only"}),
+    ("upward", "begin-anew"): _Verb("a new epoch: all is reported afresh", "POST", "/v1/upward/begin-anew"),
 }
 _NOUNS = {
     "templates": "what an enterprise's records are made by",
     "identifiers": "registered, and their states",
+    "upward": "reports to the top-level node",
     "applications": "who wants to become an enterprise of the node",
     "enterprises": "the members of the node, and their life",
     "prefixes": "which enterprise owns what",

@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from idnode.operations.meter import REFUSED
 from idnode.operations.statistics import Count as Answers
 from idnode.store.base import StoreAway, StoreFailed, StoreFull
-from idnode.store.business import PREFIX, Business, Count
+from idnode.store.business import PREFIX, Add, Business, Count, Step
+from idnode.upward.report import ANSWERED, NOBODY
 
 PAUSE_S = 10.0
 LAST_S = 2.0
@@ -26,14 +27,19 @@ RESOLVED = frozenset({200, 304})
 class Resolutions:
     """Counts for all processes of a node."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, by_face: bool = False) -> None:
+        """`by_face`: answers of all kinds are summed up too, for reports upward."""
         self._counts: Counter[tuple[str, int]] = Counter()
+        self._answers: Counter[tuple[str, str]] = Counter()
+        self._by_face = by_face
 
     def add(self, counts: Sequence[Answers]) -> None:
         """Answers under some prefixes, on some days; a resolution is what was answered 200 or 304 under one."""
         for each in counts:
             if each.prefix and each.status in RESOLVED and each.face != REFUSED:
                 self._counts[each.prefix, each.day] += each.count
+            if self._by_face:
+                self._answers[each.prefix or NOBODY, f"{ANSWERED}{each.face}/{each.status}"] += each.count
 
     async def flush(self, store: Business, at_ms: int) -> None:
         """Write what was counted, for whoever owns the prefixes now; what couldn't be written is counted on.
@@ -43,7 +49,8 @@ class Resolutions:
         """
         owners = {prefix: await store.entry(PREFIX, prefix) for prefix in {prefix for prefix, _ in self._counts}}
         counts = {key: count for key, count in self._counts.items() if key[0] in owners}
-        if not counts:
+        answers, self._answers = self._answers, Counter()
+        if not counts and not answers:
             return
         for key in counts:
             del self._counts[key]
@@ -52,10 +59,13 @@ class Resolutions:
             owner = owners[prefix]
             if owner is not None:
                 owed[owner.group, day] += count
+        steps: list[Step] = [Count(*key, count) for key, count in sorted(owed.items())]
+        steps += [Add(*key, count) for key, count in sorted(answers.items())]
         try:
-            await store.write([Count(*key, count) for key, count in sorted(owed.items())], AUTHOR, at_ms)
+            await store.write(steps, AUTHOR, at_ms)
         except (StoreFull, StoreAway, StoreFailed):
             self._counts.update(counts)
+            self._answers.update(answers)
             raise
 
     async def run(self, store: Business, now_ms: Callable[[], int]) -> None:

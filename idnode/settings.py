@@ -15,6 +15,7 @@ from pydantic import Field, StringConstraints
 from config.settings import FilePath, Mistake, Settings
 from idnode.identifier import PREFIX_PATTERN
 from idnode.upstream.settings import DelegationSettings, Host
+from idnode.upward.settings import UpwardSettings
 
 Listen = Annotated[str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z.-]{1,253}):[0-9]{1,5}$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True)]
@@ -246,6 +247,8 @@ class IdnodeSettings(Settings):
     """What the node shows those who run it."""
     handle: HandleSettings = HandleSettings()
     """The Handle wire protocol."""
+    upward: UpwardSettings = UpwardSettings()
+    """Reports to a top-level node."""
 
     @property
     def host(self) -> str:

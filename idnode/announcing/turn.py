@@ -1,4 +1,4 @@
-"""Whose turn it is to announce, where several nodes share one store: one at a time, whoever of them is up."""
+"""Whose turn it is to announce, or to report upward, where several nodes share one store: one at a time, whoever is up."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from idnode.store.base import AlreadyThere, Stale
 from idnode.store.business import Business, Put
 
 TURN = "turn"
-"""The kind of the entry, of which there is one; its content is a _Turn."""
-_KEY = "announcing"
+"""The kind of the entries, one for ANNOUNCING and one for REPORTING; the content is a _Turn."""
+ANNOUNCING = "announcing"
+REPORTING = "reporting"
 LASTS_MS = 150_000
 """A node that dies is missed for so long. Half of it is longer than any attempt takes (webhooks.timeout_s)."""
 _AUTHOR = "node"
@@ -27,8 +28,9 @@ class _Turn(msgspec.Struct):
 class Turn:
     """A node's. Nothing is written while there is nothing to announce."""
 
-    def __init__(self, store: Business, now_ms: Callable[[], int]) -> None:
+    def __init__(self, store: Business, now_ms: Callable[[], int], what: str = ANNOUNCING) -> None:
         self._store = store
+        self._what = what
         self._now_ms = now_ms
         self._node = uuid.uuid4().hex
         self._asking = asyncio.Lock()
@@ -44,7 +46,7 @@ class Turn:
 
     async def _take(self) -> bool:
         now_ms = self._now_ms()
-        found = await self._store.entry(TURN, _KEY)
+        found = await self._store.entry(TURN, self._what)
         turn = None if found is None else msgspec.json.decode(found.content, type=_Turn)
         if turn is not None and turn.node != self._node and now_ms < turn.until_ms:
             return False
@@ -58,14 +60,14 @@ class Turn:
         Raises:
             StoreFull, StoreAway, StoreFailed
         """
-        found = await self._store.entry(TURN, _KEY)
+        found = await self._store.entry(TURN, self._what)
         if found is not None and msgspec.json.decode(found.content, type=_Turn).node == self._node:
             await self._put(found.version, 0)
 
     async def _put(self, version: int, until_ms: int) -> bool:
         content = msgspec.json.encode(_Turn(self._node, until_ms))
         try:
-            await self._store.write((Put(TURN, _KEY, content, if_version=version, kept=False),), _AUTHOR, self._now_ms())
+            await self._store.write((Put(TURN, self._what, content, if_version=version, kept=False),), _AUTHOR, self._now_ms())
         except (Stale, AlreadyThere):
             return False  # another one was quicker
         return True

@@ -7,10 +7,10 @@ to +Inf, label values escape backslash, quote and line feed; the end is `# EOF`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from idnode.operations.histogram import SECONDS
-from idnode.operations.report import Durations, Report
+from idnode.operations.report import Durations, Report, Upward
 
 MEDIA_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _BOUNDS = (*map(repr, SECONDS), "+Inf")
@@ -19,7 +19,7 @@ _Sample = tuple[Mapping[str, object], float]
 
 def exposition(reports: Sequence[Report]) -> str:
     """The metrics of a node whose processes told these."""
-    return "".join([*_requests(reports), *_cache(reports), *_elsewhere(reports), *_processes(reports), "# EOF\n"])
+    return "".join([*_requests(reports), *_cache(reports), *_elsewhere(reports), *_processes(reports), *_upward(reports), "# EOF\n"])
 
 
 def _requests(reports: Sequence[Report]) -> Iterator[str]:
@@ -85,6 +85,23 @@ def _processes(reports: Sequence[Report]) -> Iterator[str]:
     yield from _family("mumian_idnode_resident_memory_bytes", "gauge", "Resident memory.", resident)
     cpu = by_process((each.name, round(each.cpu_s, 3)) for each in reports)
     yield from _family("mumian_idnode_cpu_seconds", "counter", "CPU time, user and system.", cpu)
+
+
+def _upward(reports: Sequence[Report]) -> Iterator[str]:
+    told = [each.upward for each in reports if each.upward is not None]
+    if not told:
+        return
+    kinds: tuple[tuple[str, str, str, Callable[[Upward], float]], ...] = (
+        ("waiting", "gauge", "Reports that the top-level node hasn't acknowledged.", lambda each: each.waiting),
+        ("put_aside", "gauge", "Reports that it refused, and that are kept.", lambda each: each.aside),
+        ("oldest_seconds", "gauge", "Since the end of the period of the oldest that waits.", lambda each: each.oldest_s),
+        ("up", "gauge", "Whether the last report and heartbeat were taken.", lambda each: each.is_reached),
+        ("sent", "counter", "Reports that were acknowledged.", lambda each: each.sent),
+        ("refused", "counter", "Reports that were refused.", lambda each: each.refused),
+        ("failures", "counter", "Attempts that nobody took.", lambda each: each.failures),
+    )
+    for name, kind, text, figure in kinds:
+        yield from _family(f"mumian_idnode_upward_{name}", kind, text, [({}, float(figure(each))) for each in told])
 
 
 def _sum(parts: Iterable[Durations | None]) -> Durations:

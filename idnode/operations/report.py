@@ -32,6 +32,21 @@ class Durations(msgspec.Struct, array_like=True):
         return cls(list(histogram.counts), histogram.total_s)
 
 
+class Upward(msgspec.Struct, array_like=True):
+    """How reports to the top-level node go, in the process that sends them."""
+
+    waiting: int
+    aside: int
+    oldest_s: float
+    """For how long the oldest has waited; 0 where none does."""
+    sent: int
+    """Acknowledged."""
+    refused: int
+    failures: int
+    """Attempts that nobody took, heartbeats too."""
+    is_reached: bool
+
+
 class Report(msgspec.Struct):
     """All of it; counters since the process began."""
 
@@ -59,6 +74,7 @@ class Report(msgspec.Struct):
     """What resolutions under delegated prefixes were answered from."""
     shelf: tuple[int, int] | None = None
     """Entries and bytes of other nodes' answers."""
+    upward: Upward | None = None
 
 
 def commits_of(store: Store) -> Durations | None:

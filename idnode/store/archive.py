@@ -1,6 +1,6 @@
 """A store as text, and a store made from it: NDJSON, one enterprise, token, event, record, ... a line.
 
-The first line is `{"idnode": 1, "schema": 4}`, the last `{"end": N}` with the number of those between. A record's line has all
+The first line is `{"idnode": 1, "schema": 5}`, the last `{"end": N}` with the number of those between. A record's line has all
 its versions (idnode.store.lines); everything else is a row of a table as it is, `{"table": "events", "row": {...}}`, with
 bytes as `{"text": ...}` or `{"base64": ...}`. What a store keeps only for those who watch it isn't told.
 """

@@ -13,7 +13,8 @@ kept. What it means is decided by who writes it, but for five kinds that the sto
 
 Whatever registers identifiers counts them, in the same transaction: under the owning prefix, which the quota looks at, and for
 the enterprise and day. It leaves out what would be beyond the quota (Registered.OVER_QUOTA, OverQuota): exactly, also when
-many register at once. Retired identifiers stay counted, those of a prefix that nobody owns aren't.
+many register at once. Retired identifiers stay counted, those of a prefix that nobody owns aren't. What changes them is counted
+likewise, by what it was; these sums only grow, so that who remembers one knows what has come since (idnode.upward).
 """
 
 from __future__ import annotations
@@ -78,7 +79,15 @@ class Trim(msgspec.Struct, frozen=True, tag=True):
     sequence: int
 
 
-Step = Put | Count | Trim
+class Add(msgspec.Struct, frozen=True, tag=True):
+    """Add to what is summed up under a prefix."""
+
+    prefix: str
+    what: str
+    number: int
+
+
+Step = Put | Count | Trim | Add
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -89,6 +98,14 @@ class Usage(msgspec.Struct, frozen=True):
     """Since 1970-01-01, UTC."""
     registrations: int
     resolutions: int
+
+
+class Sums(msgspec.Struct, frozen=True):
+    """What has happened under a prefix since the store began."""
+
+    prefix: str
+    numbers: dict[str, int]
+    """registered, and what changed identifiers, as in Announcement.event, while somebody owned it; and what Add was told."""
 
 
 class Announcement(msgspec.Struct, frozen=True):
@@ -126,6 +143,9 @@ class Business(Protocol):
 
     async def registered(self, prefixes: Sequence[str]) -> list[int]:
         """How many identifiers were registered under each prefix while somebody owned it."""
+
+    async def sums(self, after: str = "", limit: int = 100) -> list[Sums]:
+        """What was summed up, ascending by prefix, those beyond `after`."""
 
     async def usage(
         self, enterprise: str | None, first_day: int, last_day: int, after: tuple[int, str], limit: int

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from sqlite3 import Connection
 
 import msgspec
 
 from idnode.store.base import AlreadyThere, Stale
-from idnode.store.business import ANSWERS_DEPEND_ON, Announcement, Count, Entry, Put, Step, Trim, Usage
+from idnode.store.business import ANSWERS_DEPEND_ON, Add, Announcement, Count, Entry, Put, Step, Sums, Trim, Usage
 
 _COLUMNS = "kind, key, grp, version, since_ms, author, content"
 _ENTRY = f"SELECT {_COLUMNS} FROM entries WHERE kind = ? AND key = ?"  # noqa: S608 a constant
@@ -21,6 +21,15 @@ _COUNT = """
         registrations = registrations + excluded.registrations, resolutions = resolutions + excluded.resolutions"""
 _USAGE = """
     SELECT enterprise, day, registrations, resolutions FROM usage WHERE day >= ? AND day <= ? AND (day, enterprise) > (?, ?)"""
+_ADD = "INSERT INTO sums VALUES (?, ?, ?) ON CONFLICT (prefix, what) DO UPDATE SET number = number + excluded.number"
+_SUMMED = """
+    SELECT max(prefix) FROM (
+        SELECT prefix FROM (SELECT prefix FROM counts WHERE prefix > :after ORDER BY prefix LIMIT :limit)
+        UNION SELECT prefix FROM (SELECT DISTINCT prefix FROM sums WHERE prefix > :after ORDER BY prefix LIMIT :limit)
+        ORDER BY prefix LIMIT :limit)"""
+_SUMS = """
+    SELECT prefix, 'registered', registered FROM counts WHERE prefix > :after AND prefix <= :last
+    UNION ALL SELECT prefix, what, number FROM sums WHERE prefix > :after AND prefix <= :last ORDER BY 1"""
 _keys_decoder = msgspec.json.Decoder(tuple[str, ...])
 
 
@@ -37,6 +46,8 @@ def write(connection: Connection, steps: Sequence[Step], author: str, at_ms: int
                 _put(connection, step, author, at_ms)
             case Count():
                 count(connection, step.enterprise, step.day, 0, step.resolutions)
+            case Add():
+                add(connection, [(step.prefix, step.what, step.number)])
             case Trim():
                 connection.execute(
                     "DELETE FROM announcements WHERE enterprise = ? AND sequence <= ?"
@@ -94,6 +105,26 @@ def next_entry(put: Put, there: Entry | None, author: str, at_ms: int) -> Entry:
 def count(connection: Connection, enterprise: str, day: int, registrations: int, resolutions: int) -> None:
     """Add to a day of an enterprise."""
     connection.execute(_COUNT, (day, enterprise, registrations, resolutions))
+
+
+def add(connection: Connection, rows: Iterable[tuple[str, str, int]]) -> None:
+    """Add to what is summed up: prefix, what, how often."""
+    connection.executemany(_ADD, rows)
+
+
+def sums(connection: Connection, after: str, limit: int) -> list[Sums]:
+    """See Business.sums."""
+    (last,) = connection.execute(_SUMMED, {"after": after, "limit": limit}).fetchone()
+    rows = () if last is None else connection.execute(_SUMS, {"after": after, "last": last})
+    return sums_of(rows)
+
+
+def sums_of(rows: Iterable[tuple[str, str, int]]) -> list[Sums]:
+    """Rows of prefix, what and how often, by prefix, in their order."""
+    found: dict[str, dict[str, int]] = {}
+    for prefix, what, number in rows:
+        found.setdefault(prefix, {})[what] = number
+    return [Sums(*each) for each in found.items()]
 
 
 def _row(connection: Connection, kind: str, key: str) -> Entry | None:

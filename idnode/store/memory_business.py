@@ -17,16 +17,19 @@ from idnode.store.business import (
     ENTERPRISE,
     PREFIX,
     SUBSCRIPTION,
+    Add,
     Announcement,
     Count,
     Entry,
     Put,
     Step,
+    Sums,
     Trim,
     Usage,
 )
-from idnode.store.business_rows import changes_answers, changes_nothing, check_version, next_entry
+from idnode.store.business_rows import changes_answers, changes_nothing, check_version, next_entry, sums_of
 from idnode.store.registry import Registry, read_enterprise
+from idnode.store.tally import REGISTERED
 
 
 class _Place(NamedTuple):
@@ -41,6 +44,7 @@ class MemoryBusiness(Registry, ABC):
         self._entries: dict[_Place, Entry] = {}
         self._entry_versions: defaultdict[_Place, list[Entry]] = defaultdict(list)
         self._counts: defaultdict[str, int] = defaultdict(int)
+        self._sums: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._usage: dict[tuple[int, str], Usage] = {}
         self._announcements: list[Announcement] = []
         self._sequence = 0
@@ -69,6 +73,8 @@ class MemoryBusiness(Registry, ABC):
                 self._put(step, author, at_ms)
             case Count():
                 self._count(step.enterprise, step.day, 0, step.resolutions)
+            case Add():
+                self._sums[step.prefix, step.what] += step.number
             case Trim():
                 kept = [
                     each for each in self._announcements if each.enterprise != step.enterprise or each.sequence > step.sequence
@@ -114,6 +120,12 @@ class MemoryBusiness(Registry, ABC):
         """See the contract."""
         return [self._counts[each] for each in prefixes]
 
+    async def sums(self, after: str = "", limit: int = 100) -> list[Sums]:
+        """See the contract."""
+        rows = [*((prefix, REGISTERED, number) for prefix, number in self._counts.items() if number)]
+        rows += [(*place, number) for place, number in self._sums.items()]
+        return sums_of(sorted(row for row in rows if row[0] > after))[:limit]
+
     async def usage(
         self, enterprise: str | None, first_day: int, last_day: int, after: tuple[int, str], limit: int
     ) -> list[Usage]:
@@ -154,7 +166,10 @@ class MemoryBusiness(Registry, ABC):
         """Keep what is to be announced, one for each enterprise of these to which somebody subscribes."""
         by_enterprise: defaultdict[str, list[str]] = defaultdict(list)
         for identifier in identifiers:
-            by_enterprise[self._owner(identifier)[1] or ""].append(identifier.key)
+            prefix, owner = self._owner(identifier)
+            by_enterprise[owner or ""].append(identifier.key)
+            if owner is not None and event != REGISTERED:
+                self._sums[prefix, event] += 1
         for enterprise, keys in by_enterprise.items():
             if enterprise and self._listed(SUBSCRIPTION, enterprise):
                 self._sequence += 1

@@ -15,7 +15,7 @@ from idnode.job import Finding, Job, Outcomes
 from idnode.record import Record, State
 from idnode.store import business_rows, event_rows, job_rows, owner_rows, record_rows, template_rows
 from idnode.store.base import PAGE, Forget, StoreFailed
-from idnode.store.business import Announcement, Entry, Usage
+from idnode.store.business import Announcement, Entry, Sums, Usage
 from idnode.store.feed import Feed
 from idnode.store.registry import Registry
 from idnode.store.writer import translate
@@ -48,6 +48,10 @@ class SqliteReads(Registry):
     async def registered(self, prefixes: Sequence[str]) -> list[int]:
         """See the contract."""
         return self._read(business_rows.registered, prefixes)
+
+    async def sums(self, after: str = "", limit: int = PAGE) -> list[Sums]:
+        """See the contract."""
+        return self._read(business_rows.sums, after, limit)
 
     async def usage(
         self, enterprise: str | None, first_day: int, last_day: int, after: tuple[int, str], limit: int

@@ -130,6 +130,7 @@ class Tally:
     def settle(self) -> None:
         """Write it all down, and know nothing any more: before an entry may change, and before the commit."""
         counts: dict[str, int] = {}
+        sums: dict[tuple[str, str], int] = {}
         usage: dict[tuple[str, int], int] = {}
         for note in self._notes:
             told: dict[str, list[str]] = {}
@@ -141,11 +142,14 @@ class Tally:
                     counts[owned.prefix] = counts.get(owned.prefix, 0) + 1
                     place = (account.enterprise, note.at_ms // DAY_MS)
                     usage[place] = usage.get(place, 0) + 1
+                else:
+                    sums[owned.prefix, note.event] = sums.get((owned.prefix, note.event), 0) + 1
                 if account.is_subscribed:
                     told.setdefault(account.enterprise, []).append(key)
             for enterprise, keys in told.items():
                 business_rows.announce(self._connection, enterprise, note.event, keys, note.at_ms, note.author)
         self._connection.executemany(_ADD, counts.items())
+        business_rows.add(self._connection, [(*place, number) for place, number in sums.items()])
         for (enterprise, day), registered in usage.items():
             business_rows.count(self._connection, enterprise, day, registered, 0)
         self._notes.clear()

@@ -26,6 +26,7 @@ from idnode.web import (
     resolver_description,
     subscriptions,
     templates,
+    upward,
     usage,
 )
 from idnode.web.front import Front
@@ -64,6 +65,7 @@ PARTS = (
     people,
     documentation,
     operations,
+    upward,
 )
 
 

@@ -13,7 +13,7 @@ import time
 import uvloop
 
 from idnode.access import BadTokenFile, read_admin_token
-from idnode.duties import duties
+from idnode.duties import Duties, duties
 from idnode.handle.desk import WireRole
 from idnode.handle.door import WireSockets, home_of_node
 from idnode.handle.node_key import BadNodeKey, NodeKey, read_node_key
@@ -27,6 +27,8 @@ from idnode.store.base import Store, StoreBusy, StoreFailed
 from idnode.store.opening import open_configured
 from idnode.store.sqlite import SqliteStore
 from idnode.upstream.opening import upstream_of_node
+from idnode.upward.adapter import Adapter
+from idnode.upward.dialect import BadUpward, open_adapter
 from idnode.web.listening import CannotListen, allow_descriptors, listen, listen_wire, url_of
 from idnode.web.node import Node
 from idnode.web.serving import Server
@@ -56,11 +58,12 @@ def serve(settings: IdnodeSettings) -> int:
     try:
         admin = read_admin_token(settings.admin_token_file)
         is_secure = certificate_files(settings, _now_ms()) is not None
+        top = open_adapter(settings.upward) if settings.upward.url is not None else None
         listeners = listen(settings)
         key = None if settings.handle.key_file is None else read_node_key(settings.handle.key_file)
         wires = listen_wire(settings)
         allow_descriptors(settings)
-    except (BadTokenFile, BadCertificate, BadNodeKey) as error:
+    except (BadTokenFile, BadCertificate, BadNodeKey, BadUpward) as error:
         return _fail(EXIT_SETTINGS, error)
     except CannotListen as error:
         return _fail(EXIT_ADDRESS, error)
@@ -68,7 +71,7 @@ def serve(settings: IdnodeSettings) -> int:
         for each in (*listeners, *(each for pair in wires for each in pair)):
             stack.enter_context(each)
         runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
-        return runner.run(_serve(settings, admin, key, listeners, wires, url_of(listeners[0], secure=is_secure)))
+        return runner.run(_serve(settings, admin, key, listeners, wires, url_of(listeners[0], secure=is_secure), top))
 
 
 async def _serve(
@@ -78,6 +81,7 @@ async def _serve(
     listeners: list[socket.socket],
     wires: list[WireSockets],
     url: str,
+    top: Adapter | None,
 ) -> int:
     try:
         store = await open_configured(settings.store)
@@ -91,12 +95,12 @@ async def _serve(
         await store.close()
         return _fail(EXIT_STORAGE, StoreFailed(f"{path_beside(settings.store.path)}: {error}"))
     try:
-        async with duties(store, settings, _now_ms) as resolutions:
-            books = Books(statistics, resolutions.add)
+        async with duties(store, settings, _now_ms, settings.public_url or url, top) as done:
+            books = Books(statistics, done.resolutions.add)
             if settings.workers == 1:
                 wire = wires[0] if wires else None
-                return await _answer(settings, admin, key, (listeners[0], wire), url, store, books)
-            return await _supervise(settings, admin, _sockets(listeners, wires), url, store, books)
+                return await _answer(settings, admin, key, (listeners[0], wire), url, store, books, done)
+            return await _supervise(settings, admin, _sockets(listeners, wires), url, store, books, done)
     finally:
         statistics.close()
         await store.close()
@@ -115,6 +119,7 @@ async def _answer(
     url: str,
     store: Store,
     books: Books,
+    done: Duties,
 ) -> int:
     listener, wire = sockets
     base = settings.public_url or url
@@ -126,7 +131,7 @@ async def _answer(
 
     async def reports() -> list[Report]:
         own = server.report("node")
-        own.commits = commits_of(store)
+        own.commits, own.upward = commits_of(store), done.upward()
         return [own]
 
     node.panel.reports, node.panel.counts = reports, books.counts
@@ -149,10 +154,11 @@ async def _supervise(
     url: str,
     store: Store,
     books: Books,
+    done: Duties,
 ) -> int:
     told, database = settings.model_dump_json(), str(settings.store.path)
     count = store.count.descriptor if isinstance(store, SqliteStore) else None
-    supervisor = Supervisor(store, books, sockets, lambda slot: Start(told, database, admin, url, slot, count))
+    supervisor = Supervisor(store, books, sockets, lambda slot: Start(told, database, admin, url, slot, count), done.upward)
     try:
         failure = await supervisor.run(lambda: _tell(url, WireSockets(*sockets[0][1:]) if sockets[0][1:] else None))
     except WorkerFailed as error:

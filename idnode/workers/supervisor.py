@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from idnode.operations.books import Books
-from idnode.operations.report import Report, commits_of, report
+from idnode.operations.report import Report, Upward, commits_of, report
 from idnode.operations.statistics import Count
 from idnode.store.base import Store, StoreFailed
 from idnode.store.calls import CALLS
@@ -172,15 +172,24 @@ class Slot:
 class Supervisor:
     """All slots."""
 
-    def __init__(self, store: Store, books: Books, sockets: list[Sockets], start: Callable[[int], Start]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        books: Books,
+        sockets: list[Sockets],
+        start: Callable[[int], Start],
+        upward: Callable[[], Upward | None],
+    ) -> None:
         """
         Args:
             sockets: those of each worker.
             start: what the worker of a slot is told.
+            upward: how reports to the top-level node go.
         """
         self._store = store
         self._books = books
         self._start = start
+        self._upward = upward
         self.slots = [Slot(number, each, self._launch) for number, each in enumerate(sockets)]
         self._replacing: asyncio.Task[None] | None = None
 
@@ -236,7 +245,7 @@ class Supervisor:
         told = await asyncio.gather(*(worker.report() for worker in workers))
         own = report("supervisor")
         own.restarts = sum(slot.restarts for slot in self.slots)
-        own.commits = commits_of(self._store)
+        own.commits, own.upward = commits_of(self._store), self._upward()
         return [own, *(each for each in told if each is not None)]
 
     async def _launch(self, number: int, sockets: Sockets) -> Worker:

@@ -9,8 +9,21 @@ from typing import Any
 import msgspec
 
 from idnode.enterprise import Enterprise, Token
-from idnode.store.business import ENTERPRISE, PREFIX, SUBSCRIPTION, Announcement, Count, Entry, Put, Step, Trim, Usage
-from idnode.store.business_rows import changes_nothing, check_version, next_entry
+from idnode.store.business import (
+    ENTERPRISE,
+    PREFIX,
+    SUBSCRIPTION,
+    Add,
+    Announcement,
+    Count,
+    Entry,
+    Put,
+    Step,
+    Sums,
+    Trim,
+    Usage,
+)
+from idnode.store.business_rows import changes_nothing, check_version, next_entry, sums_of
 from idnode.store.postgres.connection import Conflict, Session
 from idnode.store.registry import read_enterprise, read_token
 
@@ -63,6 +76,20 @@ _COUNT = """
     INSERT INTO usage SELECT day, enterprise, 0, 0, resolutions
     FROM unnest($1::bigint[], $2::text[], $3::bigint[]) AS new (day, enterprise, resolutions) ORDER BY day, enterprise
     ON CONFLICT (day, enterprise, slot) DO UPDATE SET resolutions = usage.resolutions + excluded.resolutions"""
+_ADD = """
+    INSERT INTO sums SELECT prefix, what, pg_backend_pid() % 8, number
+    FROM unnest($1::text[], $2::text[], $3::bigint[]) AS new (prefix, what, number) ORDER BY prefix, what
+    ON CONFLICT (prefix, what, slot) DO UPDATE SET number = sums.number + excluded.number"""
+_SUMS = """
+    WITH next AS (
+        SELECT prefix FROM (SELECT prefix FROM counts WHERE prefix > $1 GROUP BY prefix ORDER BY prefix LIMIT $2) AS counted
+        UNION SELECT prefix FROM (SELECT prefix FROM sums WHERE prefix > $1 GROUP BY prefix ORDER BY prefix LIMIT $2) AS summed
+        ORDER BY prefix LIMIT $2
+    )
+    SELECT prefix, 'registered' AS what, sum(registered)::bigint FROM counts
+    WHERE prefix > $1 AND prefix <= (SELECT max(prefix) FROM next) GROUP BY prefix
+    UNION ALL SELECT prefix, what, sum(number)::bigint FROM sums
+    WHERE prefix > $1 AND prefix <= (SELECT max(prefix) FROM next) GROUP BY prefix, what ORDER BY prefix"""
 _Place = tuple[str, str]
 _keys_decoder = msgspec.json.Decoder(tuple[str, ...])
 
@@ -76,10 +103,12 @@ async def write(session: Session, request: bytes, steps: Sequence[Step], author:
         before = await _locked(session, puts)
         versions, now = _followed(before, puts, author, at_ms)
         await _keep(session, before, versions, now)
-    counts = Counter[tuple[int, str]]()
+    counts, sums = Counter[tuple[int, str]](), Counter[tuple[str, str]]()
     for step in steps:
         if isinstance(step, Count):
             counts[step.day, step.enterprise] += step.resolutions
+        elif isinstance(step, Add):
+            sums[step.prefix, step.what] += step.number
         elif isinstance(step, Trim):
             await session.value(
                 "DELETE FROM announcements WHERE enterprise = $1 AND sequence <= $2", step.enterprise, step.sequence
@@ -87,6 +116,8 @@ async def write(session: Session, request: bytes, steps: Sequence[Step], author:
     if counts:
         rows = [(day, enterprise, number) for (day, enterprise), number in counts.items()]
         await session.value(_COUNT, *_columns(rows))
+    if sums:
+        await session.value(_ADD, *_columns([(*place, number) for place, number in sums.items()]))
 
 
 async def _locked(session: Session, puts: Sequence[Put]) -> dict[_Place, Entry]:
@@ -188,6 +219,11 @@ async def registered(session: Session, prefixes: Sequence[str]) -> list[int]:
     )
     found = dict(map(tuple, rows))
     return [found.get(each, 0) for each in prefixes]
+
+
+async def sums(session: Session, after: str, limit: int) -> list[Sums]:
+    """See Business.sums."""
+    return sums_of([(row[0], row[1], row[2]) for row in await session.rows(_SUMS, after, limit)])
 
 
 async def usage(

@@ -16,7 +16,7 @@ from idnode.identifier import Identifier
 from idnode.job import Finding, Job, Outcomes
 from idnode.record import Record, State
 from idnode.store.base import PAGE, StoreAway, StoreFailed
-from idnode.store.business import ANSWERS_DEPEND_ON, Announcement, Entry, Usage
+from idnode.store.business import ANSWERS_DEPEND_ON, Announcement, Entry, Sums, Usage
 from idnode.store.postgres import business_rows, event_rows, job_rows, owner_rows, record_rows, template_rows
 from idnode.store.postgres.connection import Conflict, Lost, Pool, Session
 from idnode.store.postgres.feed import Feed
@@ -75,6 +75,10 @@ class PostgresReads(Registry, ABC):
     async def registered(self, prefixes: Sequence[str]) -> list[int]:
         """See the contract."""
         return await self._read(business_rows.registered, prefixes)
+
+    async def sums(self, after: str = "", limit: int = PAGE) -> list[Sums]:
+        """See the contract."""
+        return await self._read(business_rows.sums, after, limit)
 
     async def usage(
         self, enterprise: str | None, first_day: int, last_day: int, after: tuple[int, str], limit: int

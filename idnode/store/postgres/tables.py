@@ -147,6 +147,7 @@ def _with_quota(row: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 _ENTRIES = ("kind", "key", "grp", "version", "since_ms", "author", "content")
+_SUMS = ("prefix", "what")
 _USED = ("registrations", "resolutions")
 _VERSIONS = ("key", "version", "since_ms", "state", "author", "reason", "content")
 _EVENTS = ("sequence", "id", "digest", "enterprise", "capture", "event_time_ms", "recorded_ms", "content")
@@ -158,6 +159,7 @@ TABLES: tuple[Table, ...] = (
     Table("entries", (*_ENTRIES, "quota"), ("kind", "key"), "entries", _ENTRIES, _with_quota, shrinks=True),
     _table("entry_versions", "kind key version grp since_ms author content", unique="kind key version"),
     Table("counts", ("prefix", "slot", "registered"), ("prefix", "slot"), "counts", ("prefix", "0", "registered"), tuple),
+    Table("sums", (*_SUMS, "slot", "number"), (*_SUMS, "slot"), "sums", (*_SUMS, "0", "number"), tuple),
     Table(
         "usage",
         ("day", "enterprise", "slot", *_USED),
