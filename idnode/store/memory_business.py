@@ -55,13 +55,13 @@ class MemoryBusiness(Registry, ABC):
 
     async def write(self, steps: Sequence[Step], author: str, at_ms: int) -> None:
         """See the contract."""
-        before = dict(self._entries)
+        before, sums, usage = dict(self._entries), self._sums.copy(), dict(self._usage)
         earlier = {place: list(versions) for place, versions in self._entry_versions.items()}
         try:
             for step in steps:
                 self._do(step, author, at_ms)
         except StoreRefused:
-            self._entries = before
+            self._entries, self._sums, self._usage = before, sums, usage
             self._entry_versions = defaultdict(list, earlier)
             raise
         if changes_answers(steps):

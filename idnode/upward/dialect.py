@@ -69,15 +69,23 @@ def open_adapter(settings: UpwardSettings) -> Adapter:
 class HttpTop:
     """See idnode.upward.adapter.Adapter. It follows no redirect and knows no proxy."""
 
-    def __init__(self, settings: UpwardSettings) -> None:
-        """Raises BadTokenFile, BadUpward."""
+    def __init__(self, settings: UpwardSettings, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        """`transport`: the way there; TCP and TLS when None.
+
+        Raises:
+            BadTokenFile, BadUpward
+        """
         self._url = (settings.url or "").rstrip("/")
         self._key_file = settings.key_file
         self._timeout_s = settings.timeout_s
         if settings.key_file is not None:
             read_key(settings.key_file)  # what is wrong is told at the start; it is read again each time, since keys change
         self._client = httpx.AsyncClient(
-            trust_env=False, follow_redirects=False, timeout=settings.timeout_s, verify=_trust(settings.ca_file)
+            trust_env=False,
+            follow_redirects=False,
+            timeout=settings.timeout_s,
+            verify=_trust(settings.ca_file) if transport is None else False,
+            transport=transport,
         )
 
     def render(self, report: Report) -> bytes:
@@ -116,7 +124,7 @@ class HttpTop:
         Raises:
             NotReached
         """
-        headers = {"Content-Type": "application/json", "User-Agent": "mumian-idnode"}
+        headers = {"Content-Type": "application/json", "User-Agent": "mumian-idnode", "Accept-Encoding": "identity"}
         try:
             if self._key_file is not None:
                 headers["Authorization"] = f"Bearer {read_key(self._key_file)}"

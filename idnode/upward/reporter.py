@@ -160,7 +160,7 @@ class Reporter:
             self._failed += 1
             self._failures += 1
             self._next_ms = self._now_ms() + int(self._pause_s(error.after_s) * 1000)
-            await self._note("report", str(error))
+            await self._note(report=str(error))
             return False
         except OutOfStep as error:
             if report.sequence > 1:
@@ -180,7 +180,7 @@ class Reporter:
 
     async def _taken(self) -> None:
         self._failed = self._next_ms = 0
-        await self._note("report", "")
+        await self._note(report="", heartbeat="")  # what was so at the last beat is so no more
 
     async def _put_aside(self, report: Waiting, reason: str) -> None:
         self._refused += 1
@@ -201,7 +201,7 @@ class Reporter:
             if self._failures_now["heartbeat"]:
                 self._next_ms = 0  # it is there again: what waits needn't
         with contextlib.suppress(StoreFull, StoreAway):
-            await self._note("heartbeat", failure)
+            await self._note(heartbeat=failure)
 
     def _heartbeat(self) -> Heartbeat:
         state, head = self._books.state, self._head
@@ -223,10 +223,10 @@ class Reporter:
     def _failure(self) -> str:
         return self._failures_now["report"] or self._failures_now["heartbeat"]
 
-    async def _note(self, what: str, failure: str) -> None:
+    async def _note(self, **failures: str) -> None:
         """How the last attempt went; whoever runs the node hears of it when that has changed."""
         before = self._failure
-        self._failures_now[what] = failure
+        self._failures_now |= failures
         now = self._failure
         if now and not before:
             self._say(f"the top-level node isn't reached: {now}")

@@ -32,6 +32,7 @@ LONGEST_TTL_S = 86_400.0
 ROUTE_TTL_S = 60.0
 NEGATIVE_TTL_S = 10.0
 TIMEOUT_S = 5.0
+_PLAIN = {"Accept-Encoding": "identity"}
 _FACE = "/api/handles/"
 _NOT_FOUND, _NOT_RESPONDING = 100, 301
 """Handle response codes."""
@@ -156,7 +157,7 @@ class RecursiveNode:
     async def _get(self, url: str) -> tuple[int, bytes]:
         body = bytearray()
         try:
-            async with asyncio.timeout(TIMEOUT_S), self._client.stream("GET", url) as answer:
+            async with asyncio.timeout(TIMEOUT_S), self._client.stream("GET", url, headers=_PLAIN) as answer:
                 async for chunk in answer.aiter_raw():
                     body += chunk
                     if len(body) > MOST_BYTES:

@@ -15,8 +15,8 @@ from idnode.event import Capture, ErrorBehaviour, NewEvent
 from idnode.identifier import Identifier, parse_identifier
 from idnode.job import IS_OVER_QUOTA
 from idnode.record import Change, Registered, State, text_value
-from idnode.store.base import AlreadyThere, NotThere, OverQuota, Stale, Store
-from idnode.store.business import PREFIX, SUBSCRIPTION, Count, Put, Trim, Usage
+from idnode.store.base import AlreadyThere, NotThere, OverQuota, Retired, Stale, Store
+from idnode.store.business import PREFIX, SUBSCRIPTION, Add, Count, Put, Sums, Trim, Usage
 from idnode.store.registry import KEY, put_enterprise
 from tests.contracts.idnode_records import registration
 
@@ -267,6 +267,36 @@ class BusinessContract:
         assert await store.register([registration(part(1, "88.200.1"))], "a", 1) == [CREATED]
         assert await store.registered(["88.200.1"]) == [0]
         assert await store.usage(None, 0, 9, (-1, ""), 10) == []
+
+    # Sums
+
+    async def test_what_happens_under_a_prefix_is_summed_up_by_what_it_is(self, store: Store) -> None:
+        for key in ("pumpworks", "forge"):
+            await self.enterprise(store, key)
+        await store.register([registration(part(1)), registration(part(2)), registration(part(1, "88.200.1"))], "a", 1)
+        await store.register([registration(part(1))], "a", 2)
+        await store.capture(capture("c1", part(3)))
+        links = Change(values=(text_value(1, "DESC", "changed"),))
+        await store.change(part(1), links, "a", 3)
+        await store.change(part(1), links, "a", 4)  # changes nothing
+        await store.change(part(1), Change(state=State.SUSPENDED), "a", 5)
+        await store.change(part(2), Change(state=State.RETIRED), "a", 6)
+        await store.change(part(1, "88.200.1"), Change(state=State.RETIRED), "a", 7)  # nobody's
+        with pytest.raises(Retired):
+            await store.change(part(2), Change(state=State.ACTIVE), "a", 8)
+        assert await store.sums() == [Sums("88.100.1", {"registered": 3, "changed": 1, "suspended": 1, "retired": 1})]
+
+    async def test_sums_are_added_to_and_listed_page_by_page(self, store: Store) -> None:
+        await self.enterprise(store)
+        await store.register([registration(part(1))], "a", 1)
+        await store.write([Add("88.100.1", "asked", 2), Add("-", "asked", 1), Add("88.100.1", "asked", 3)], "node", 1)
+        with pytest.raises(Stale):
+            await store.write([Add("-", "asked", 100), Put("note", "a", b"x", if_version=7)], "node", 1)
+        first, second = Sums("-", {"asked": 1}), Sums("88.100.1", {"registered": 1, "asked": 5})
+        assert await store.sums() == [first, second]
+        assert await store.sums(limit=1) == [first]
+        assert await store.sums("-", 1) == [second]
+        assert await store.sums("88.100.1") == []
 
     # Announcements
 
