@@ -71,6 +71,8 @@ class TopNode:
         """`key`: that its nodes have to bear; None: anybody's reports are taken."""
         self.ledger = TopLedger()
         self.fault: Fault | None = None
+        self.came = asyncio.Event()
+        """Set whenever something was told, for who waits for it."""
         self._key = key
         self._sleep = sleep
         self._file: BinaryIO | None = None
@@ -127,6 +129,7 @@ class TopNode:
     async def _take(self, asked: Asked) -> Told | None:
         if self._key is not None and asked.fields.get("authorization") != f"Bearer {self._key}":
             return Told(HTTPStatus.UNAUTHORIZED, {"reason": "no node bears that key"})
+        self.came.set()
         is_report = asked.path == "/v1/reports"
         fault = self._met(is_report=is_report)
         match None if fault is None else fault.kind:

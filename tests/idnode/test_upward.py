@@ -59,18 +59,27 @@ async def test_what_happens_is_told_once_in_the_period_in_which_it_happens() -> 
     ]
 
 
-@pytest.mark.parametrize("seed", range(40))
-async def test_whatever_the_top_node_does_and_whoever_restarts_none_is_lost_and_none_twice(seed: int) -> None:
-    random = Random(seed)
+async def lived(random: Random, steps: int) -> None:
     async with below(most_waiting=random.choice([1, 3, 100])) as node:
-        await live(node, random, 60, FAULTS)
+        await live(node, random, steps, FAULTS)
         node.top.fault = None
         await node.pass_time(4000)
         assert await node.status() == {"waiting": 0, "aside": 0}
         node.check()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(10))
+async def test_whatever_the_top_node_does_and_whoever_restarts_none_is_lost_and_none_twice(seed: int) -> None:
+    await lived(Random(seed), 60)
+
+
+@pytest.mark.long
+async def test_nor_in_a_thousand_lives() -> None:
+    for seed in range(100, 1100):
+        await lived(Random(seed), 100)
+
+
+@pytest.mark.parametrize("seed", range(2))
 async def test_nor_from_a_file_that_is_opened_again(tmp_path: Path, seed: int) -> None:
     random = Random(seed)
     async with below(open_store(tmp_path / "idnode.db")) as node:
@@ -317,7 +326,7 @@ async def test_a_store_that_was_put_back_begins_anew_and_the_sums_of_its_epoch_a
         await node.pass_time(100)
         assert any("this store was put back: all is reported anew" in line for line in node.said)
         assert len(node.top.ledger.nodes[NODE].epochs) == 2
-        assert node.epoch.missing() == node.epoch.unequal() == []
+        assert (node.epoch.missing(), node.epoch.unequal()) == ([], [])
         assert node.epoch.counted == {"88.100.1": {"registered": 2}}
         await node.store.close()
 

@@ -143,7 +143,7 @@ class Below:
         """What the top-level node has summed up is what has happened; nothing is missing, nothing there twice."""
         assert nonzero(self.epoch.counted) == nonzero(self.counted)
         assert nonzero(self.epoch.answers) == nonzero(self.answers)
-        assert self.epoch.missing() == self.epoch.unequal() == []
+        assert (self.epoch.missing(), self.epoch.unequal()) == ([], [])
         assert self.epoch.conflicts == self.top.ledger.malformed == 0
         assert all(len(bodies) == 1 for bodies in self.way.bodies.values())
 
@@ -161,7 +161,7 @@ def nonzero(sums: defaultdict[str, Counter[str]]) -> dict[str, dict[str, int]]:
 
 @asynccontextmanager
 async def below(store: Store | None = None, **settings: Any) -> AsyncIterator[Below]:
-    """Such a node with pumpworks (88.100.1) and forge (88.100.2); periods of 60 s and heartbeats each 30 s unless told otherwise."""
+    """Such a node with pumpworks (88.100.1) and forge (88.100.2); periods of 60 s and heartbeats each 30 s unless said."""
     made = store or MemoryStore()
     for key in ("pumpworks", "forge"):
         await made.add_enterprise(key, NAME, Visibility.PUBLIC, NODE, "admin", START_MS)
