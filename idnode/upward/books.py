@@ -247,6 +247,14 @@ class Books:
             if await self._write([], State(new_epoch(self._now_ms()))):
                 return self.state
 
+    async def check_writable(self) -> None:
+        """Find out whether anything can be noted.
+
+        Raises:
+            StoreFull, StoreAway, StoreFailed
+        """
+        await self._store.write((), AUTHOR, self._now_ms())
+
     async def link(self) -> Link | None:
         """How it stands with the top-level node."""
         found = await self._store.entry(STATE, "link")

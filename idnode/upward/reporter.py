@@ -111,7 +111,7 @@ class Reporter:
         if not self._mine:
             return LOOK_S
         await self._beat()
-        return self._until()
+        return self._until() if self._storage == "ok" else LOOK_S
 
     async def close(self) -> None:
         """Give up what is open."""
@@ -129,10 +129,12 @@ class Reporter:
         await self._books.open()
         if self._is_due(self._made_ms, self._settings.period_s):
             await self._make()
-        for _ in range(IN_A_ROW):
+        for number in range(IN_A_ROW):
             self._head = await self._books.head()
-            if self._head is None or self._now_ms() < self._next_ms:
+            if self._head is None or self._is_pausing():
                 return
+            if number == 0:
+                await self._books.check_writable()  # who can't note that a report was taken sends none
             if self._turn is not None and not await self._turn.is_mine():
                 return
             if not await self._send(self._head):
@@ -242,6 +244,10 @@ class Reporter:
         pause_s: float = min(self._settings.first_pause_s * 2 ** min(self._failed - 1, _MOST_DOUBLINGS), longest)
         return max(pause_s * (1 + self._draw()) / 2, min(after_s, longest))
 
+    def _is_pausing(self) -> bool:
+        """Whether the next attempt is still to be waited for; a clock that was set back makes none longer than the longest."""
+        return 0 < self._next_ms - self._now_ms() <= self._settings.longest_pause_s * 1000
+
     def _is_due(self, last_ms: int | None, period_s: float) -> bool:
         """Whether so long has passed; also where the clock was set back."""
         return last_ms is None or not 0 <= self._now_ms() - last_ms < period_s * 1000
@@ -252,5 +258,5 @@ class Reporter:
         for last_ms, period_s in ((self._made_ms, self._settings.period_s), (self._beaten_ms, self._settings.heartbeat_s)):
             due.append(0 if last_ms is None else last_ms + period_s * 1000 - now_ms)
         if self._head is not None:
-            due.append(self._next_ms - now_ms)
+            due.append(self._next_ms - now_ms if self._is_pausing() else 0)
         return max(0.05, min(due) / 1000)

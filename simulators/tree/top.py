@@ -94,19 +94,23 @@ class TopNode:
             self._file = None
 
     def keep(self, path: Path) -> None:
-        """Keep what is taken in a file, JSON Lines of the reports, and know what is in it already.
+        """Keep what is taken in a file, a line of JSON for each, and know what is in it already; a last line that was cut goes.
 
         Raises:
             LedgerError
         """
         try:
-            if path.exists():
-                with path.open("rb") as file:
-                    for line in file:
-                        self.ledger.report(line.removesuffix(b"\n"))
-            self._file = path.open("ab")
+            self._file = path.open("a+b")
+            self._file.seek(0)
+            for line in self._file:
+                if not line.endswith(b"\n"):
+                    self._file.truncate(self._file.tell() - len(line))
+                    break
+                self.ledger.report(json.loads(line)["report"].encode("utf-8", "surrogateescape"))
         except OSError as error:
             raise LedgerError(f"{path}: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise LedgerError(f"{path}: a line is no report: {error}") from error
 
     async def answer(self, asked: Asked) -> Told | None:
         """What a request is answered; None: nothing."""
@@ -148,7 +152,8 @@ class TopNode:
             return Told(HTTPStatus.OK if self.ledger.beat(asked.body) else HTTPStatus.BAD_REQUEST, {})
         verdict, content = self.ledger.report(asked.body)
         if verdict is Verdict.TAKEN and self._file is not None:
-            self._file.write(json.dumps(json.loads(asked.body)).encode() + b"\n" if b"\n" in asked.body else asked.body + b"\n")
+            line = json.dumps({"report": asked.body.decode("utf-8", "surrogateescape")})
+            self._file.write(line.encode() + b"\n")
             self._file.flush()
         if fault is not None and fault.kind is FaultKind.LOSE_ANSWER:
             return None

@@ -99,9 +99,11 @@ class Failing(MemoryStore):
     """Ends in the middle: a write fails, as one does of a process that is killed before it."""
 
     fails: type[Exception] | None = None
+    attempts = 0
 
     async def write(self, steps: Any, author: str, at_ms: int) -> None:
         if self.fails is not None and any(isinstance(step, Put) and step.kind == WAITING for step in steps):
+            self.attempts += 1
             raise self.fails("no")
         await super().write(steps, author, at_ms)
 
@@ -133,6 +135,7 @@ async def test_while_the_disk_is_full_nothing_is_sent_twice_and_heartbeats_say_s
         await node.pass_time(100)
         assert node.top.ledger.nodes[NODE].heartbeat["storage"] == "full"
         assert not node.way.bodies
+        assert store.attempts < 30
         store.fails = None
         await node.pass_time(100)
         assert node.top.ledger.nodes[NODE].heartbeat["storage"] == "ok"
@@ -414,11 +417,14 @@ async def test_no_identifier_and_no_value_and_no_contact_leaves_the_node() -> No
 
 
 @pytest.mark.parametrize("back_ms", [10_000, 100_000_000])
-async def test_a_clock_that_is_set_back_stops_nothing(back_ms: int) -> None:
-    async with below() as node:
+@pytest.mark.parametrize("is_down", [False, True])
+async def test_a_clock_that_is_set_back_stops_nothing(back_ms: int, is_down: bool) -> None:
+    async with below(longest_pause_s=60, heartbeat_s=3000) as node:
         await node.register("A")
+        node.top.fault = Fault(FaultKind.DOWN) if is_down else None
         await node.pass_time(100)
         node.clock[0] -= back_ms
+        node.top.fault = None
         await node.register("B")
         await node.pass_time(130)
         node.check()

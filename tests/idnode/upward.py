@@ -24,7 +24,7 @@ from idnode.upward.reporter import Facts, Reporter
 from idnode.upward.settings import UpwardSettings
 from simulators.tree.ledger import Epoch
 from simulators.tree.serving import Asked
-from simulators.tree.top import TopNode
+from simulators.tree.top import Fault, FaultKind, TopNode
 
 START_MS = 1_790_000_000_000
 NODE = "88.100"
@@ -171,8 +171,6 @@ async def below(store: Store | None = None, **settings: Any) -> AsyncIterator[Be
 
 async def live(node: Below, random: Random, steps: int, kinds: list[str]) -> None:
     """A while of a node's life: it registers, changes and answers, time passes, and the top-level node is well or isn't."""
-    from simulators.tree.top import Fault, FaultKind
-
     number = len(node.said) * 10_000
     active: list[str] = []
     for _ in range(steps):

@@ -190,8 +190,11 @@ async def test_what_is_kept_in_a_file_is_known_to_the_next(tmp_path: Path) -> No
     async with asking(one) as client:
         for _ in range(2):
             assert (await client.post("/v1/reports", content=report(1, 3))).status_code == 200
-    other.keep(file)
     assert len(file.read_bytes().splitlines()) == 1
+    with file.open("ab") as cut:
+        cut.write(b'{"report": "{')
+    other.keep(file)
+    assert file.read_bytes().count(b"\n") == len(file.read_bytes().splitlines()) == 1
     async with asking(other) as client:
         await client.post("/v1/reports", content=report(1, 3))
     assert other.ledger.nodes["88.100"].now.repeats == 1
