@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,7 +17,7 @@ from idnode.affairs import Delegation, Mode, put_affair
 from idnode.announcing.turn import LASTS_MS
 from idnode.record import State
 from idnode.store.base import StoreFailed, StoreFull
-from idnode.store.business import DELEGATION, PREFIX, Put, Step
+from idnode.store.business import DELEGATION, PREFIX, Put, Step, Sums
 from idnode.store.memory import MemoryStore
 from idnode.store.sqlite import open_store
 from idnode.upward.books import WAITING, Books
@@ -170,6 +171,36 @@ async def test_two_who_report_by_mistake_tell_nothing_twice() -> None:
             node.clock[0] += 61_000
         await one.step()
         node.check()
+
+
+class Racing(MemoryStore):
+    """Somebody else acts when all sums have been read."""
+
+    between: Callable[[], Awaitable[object]] | None = None
+
+    async def sums(self, after: str = "", limit: int = 100) -> list[Sums]:
+        found = await super().sums(after, limit)
+        if not found and self.between is not None:
+            act, self.between = self.between, None
+            await act()
+        return found
+
+
+async def test_what_another_has_told_meanwhile_is_not_told_again() -> None:
+    async with below(store := Racing()) as node:
+        other = node.reporting()
+
+        async def meanwhile() -> None:
+            await node.register("B")
+            await other.step()
+
+        await node.register("A")
+        store.between = meanwhile
+        await node.pass_time(61)
+        await node.register("C")
+        await node.pass_time(61)
+        node.check()
+        assert node.epoch.last == 2
 
 
 # An outage
