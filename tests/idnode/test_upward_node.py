@@ -9,6 +9,7 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -30,6 +31,7 @@ from mumian import main
 from simulators.tree.top import Fault, FaultKind, TopNode
 
 from .conftest import Server, Servers
+from .test_announcing import certified, hook
 from .town import Town, founded, secret_of
 from .upward import NODE, TOP, Way, below
 
@@ -191,6 +193,22 @@ async def test_who_is_silent_for_too_long_is_not_waited_for() -> None:
         released.set()
         await adapter.close()
         await top.stop()
+
+
+async def test_over_tls_it_believes_whom_the_settings_name_and_no_other(tmp_path: Path) -> None:
+    server, _ = certified(tmp_path, "localhost")
+    content = b'{"epoch": "e", "sequence": 1}'
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content)
+    async with hook(head + content, server) as (url, seen):
+        url = f"https://localhost:{urlsplit(url).port}"
+        believing = HttpTop(UpwardSettings(url=url, ca_file=tmp_path / "server.pem"))
+        await believing.report(b"{}", Place(NODE, "e", 1))
+        await believing.close()
+        wary = HttpTop(UpwardSettings(url=url))
+        with pytest.raises(NotReached, match="CERTIFICATE_VERIFY_FAILED"):
+            await wary.report(b"{}", Place(NODE, "e", 1))
+        await wary.close()
+    assert len(seen) == 1
 
 
 # Processes
