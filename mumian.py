@@ -18,7 +18,6 @@ from gateway.device_commands import add_browse, add_identify, add_pki
 from idnode.bulk.command import add_register_command
 from idnode.business_commands import add_business_commands
 from idnode.commands import add_store_commands
-from idnode.compressing import add_compress_command
 from simulators.tree.command import add_tree
 
 VERSION = "0.1.0"
@@ -219,7 +218,6 @@ def _parser() -> argparse.ArgumentParser:
     idnode = commands.add_parser("idnode", help="the identifier node").add_subparsers(required=True, metavar="COMMAND")
     _file_command(idnode, "serve", "serve until SIGTERM or Ctrl-C", _idnode_serve)
     add_store_commands(idnode)
-    add_compress_command(idnode)
     add_business_commands(idnode)
     add_register_command(idnode)
 

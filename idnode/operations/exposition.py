@@ -19,7 +19,9 @@ _Sample = tuple[Mapping[str, object], float]
 
 def exposition(reports: Sequence[Report]) -> str:
     """The metrics of a node whose processes told these."""
-    return "".join([*_requests(reports), *_cache(reports), *_elsewhere(reports), *_processes(reports), *_upward(reports), "# EOF\n"])
+    return "".join(
+        [*_requests(reports), *_cache(reports), *_elsewhere(reports), *_processes(reports), *_upward(reports), "# EOF\n"]
+    )
 
 
 def _requests(reports: Sequence[Report]) -> Iterator[str]:
