@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from idnode.compressing import add_compress_command
+
 EXIT_OK = 0
 EXIT_PROBLEM = 2
 """What is asked for isn't there, is no copy, or is in the way."""
@@ -24,6 +26,7 @@ _LINE_EVERY = 10
 
 def add_store_commands(idnode: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add them below `mumian idnode`."""
+    add_compress_command(idnode)
     for name, summary, argument, call in (
         ("backup", "copy the store to one file; beside a running node", "TARGET", _backup),
         ("restore", "put a backup in the store's place; the node must be stopped", "BACKUP", _restore),
