@@ -43,10 +43,10 @@ class Seen(NamedTuple):
     type: str
     octets: bytes
     """Its data as the wire protocol lays them out."""
-    ttl_s: int
-    since_s: int
+    ttl_s: int | None = None
+    since_s: int | None = None
     permissions: int | None = None
-    """None where the face doesn't tell them."""
+    """These three are None where the face doesn't tell them."""
 
 
 Links = list[tuple[str, str, str, tuple[str, ...], str | None, tuple[str, ...]]]
@@ -120,6 +120,19 @@ async def our_json(scene: Scene, identifier: Identifier) -> Told:
     return _of_our_json(kept.json())
 
 
+async def snms(scene: Scene, identifier: Identifier) -> Told:
+    """The SNMS API."""
+    answer = await scene.get("/identityv2/data/detail", f"handle={quote(str(identifier), safe='')}")
+    told = msgspec.json.decode(answer.body)
+    assert (answer.status, told["status"], told["data"]["handle"]) == (200, 1, str(identifier))
+    return Told(
+        [
+            Seen(each["index"], each["type"], octets_of(each["data"]["format"], each["data"]["value"]))
+            for each in told["data"]["value"]
+        ]
+    )
+
+
 async def digital_link(scene: Scene, identifier: Identifier) -> Told | None:
     """A Digital Link: values from its JSON, links from its linkset."""
     if identifier.scheme is not Scheme.GS1:
@@ -146,6 +159,7 @@ FACES: Mapping[str, Callable[[Scene, Identifier], Awaitable[Told | None]]] = {
     "TCP": over_tcp,
     "Handle JSON": handle_json,
     "JSON": our_json,
+    "SNMS": snms,
     "Digital Link": digital_link,
 }
 """By name; None is the answer of a face that has no such identifiers."""

@@ -88,6 +88,9 @@ async def test_it_resolves_through_the_first_in_every_face(first: Neighbour, sec
     }  # fmt: skip
     assert [value["data"]["value"] for value in ours["values"]] == ["http://h/1", "from the second"]
     assert (await first.get(OURS)).json() == ours
+    snms = await first.get("/identityv2/data/detail?handle=88.100.1/P1")
+    assert [value["data"]["value"] for value in snms.json()["data"]["value"]] == ["http://h/1", "from the second"]
+    assert (snms.headers["cache-control"], snms.headers["age"]) == ("public, max-age=60", "0")
     page = await first.get(PAGE, Accept="text/html")
     assert (page.status_code, "from the second" in page.text, ours["delegate"]["address"] in page.text) == (200, True, True)
     (reply,) = await first.ask(RECURSIVE)

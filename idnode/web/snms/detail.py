@@ -7,7 +7,7 @@ from http import HTTPStatus
 from idnode.record import HandleValue, Permission, Record, is_deleted
 from idnode.resolver import Resolution, Verdict
 from idnode.web.answers import OPEN_TO_ALL_SITES, Answer, Headers
-from idnode.web.freshness import REVALIDATE, etag, lifetime
+from idnode.web.freshness import REVALIDATE, etag, fetched, lifetime
 from idnode.web.problems import Problem
 from idnode.web.resolution_json import refusal
 from idnode.web.snms.envelope import MEDIA_TYPE, NOT_THERE, Status, body_of, http_status, problem_body
@@ -31,7 +31,10 @@ def detail_answer(resolution: Resolution, asked: str, *, anonymous: bool) -> Ans
     if resolution.verdict is not Verdict.FOUND:
         return problem_answer(refusal(resolution))
     body = body_of(Status.SUCCESS, "success", _detail(resolution, asked))
-    headers = (*_COMMON, *lifetime(resolution.values, anonymous=anonymous), (b"etag", etag(body)))
+    kept, found = lifetime(resolution.values, anonymous=anonymous), resolution.found
+    if found is not None:
+        kept = fetched(found.age_s, found.is_stale, resolution.values, anonymous=anonymous)
+    headers = (*_COMMON, *kept, (b"etag", etag(body)))
     return Answer(HTTPStatus.OK, body, MEDIA_TYPE.encode(), headers)
 
 
