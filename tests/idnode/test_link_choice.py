@@ -144,6 +144,12 @@ class _FullStore:
         links = (Link("gs1:defaultLink", f"https://example.cn/to/{identifier.path}", "t"),)
         return Record(identifier, 1, (), 0, "admin", links=links)
 
+    async def entry(self, _kind: str, _key: str) -> None:
+        """Nothing is delegated."""
+
+    def watch(self, _: object) -> None:
+        """Nothing changes."""
+
 
 async def test_a_thousand_digital_links_are_read_as_a_parser_library_reads_them() -> None:
     dice = random.Random(1000)
