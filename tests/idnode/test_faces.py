@@ -142,7 +142,11 @@ async def registered(scene: Scene, identifier: Identifier, record: dict[str, Any
 
 def _as_far_as(seen: Seen, told: Seen) -> Seen:
     """What is expected, without what the face doesn't tell."""
-    return told._replace(**{name: None for name, value in seen._asdict().items() if value is None})
+    return told._replace(
+        ttl_s=None if seen.ttl_s is None else told.ttl_s,
+        since_s=None if seen.since_s is None else told.since_s,
+        permissions=None if seen.permissions is None else told.permissions,
+    )
 
 
 async def compare(scene: Scene, identifier: Identifier, record: dict[str, Any]) -> None:
