@@ -17,6 +17,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from drivers.errors import DeviceRefused, DeviceTimeout, DeviceUnreachable
 from drivers.status import Status
+from tests.cable import cable
 from tests.drivers.line_device import Line
 from tests.drivers.modbus_bench import Bench
 from tests.drivers.modbus_device import ModbusDevice
@@ -124,24 +125,21 @@ async def test_a_serial_port_that_is_not_there_is_unreachable(tmp_path: Path) ->
 
 
 def test_a_serial_line_works_on_uvloop_too(tmp_path: Path) -> None:
-    require_service("socat")
     near = tmp_path / "near"
 
     async def scenario() -> None:
         device = ModbusDevice()
         device.registers[3] = {0: 5, 1: 6}
-        async with asyncio.timeout(20), Line("rtu", {1: device}).listening() as line:
-            ends = [f"PTY,link={near},raw,echo=0,wait-slave", f"TCP:127.0.0.1:{line.port}"]
-            socat = await asyncio.create_subprocess_exec("socat", "-dd", *ends, stderr=asyncio.subprocess.PIPE)
-            assert socat.stderr is not None
-            async for said in socat.stderr:
-                if b"PTY is" in said:
-                    break
+        async with (
+            asyncio.timeout(20),
+            Line("rtu", {1: device}).listening() as line,
+            cable(near, f"TCP:127.0.0.1:{line.port}") as socat,
+        ):
             settings = {"transport": "rtu", "serial_port": str(near), "parity": "none", "timeout_ms": 2000}
             async with Bench([{"address": 0}, {"address": 1}], **settings) as one:
                 assert await one.values() == {"t0": 5, "t1": 6}
                 assert await one.values() == {"t0": 5, "t1": 6}
-            await socat.communicate()
+            await socat.communicate()  # ends by itself: the port is closed
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(scenario())

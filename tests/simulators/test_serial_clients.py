@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from pymodbus.client import AsyncModbusSerialClient
 from drivers.status import Status
 from simulators.faults.fate import Fate
 from simulators.ledger import Served
+from tests.cable import cable
 from tests.drivers.modbus_bench import Bench
 from tests.services import require_service
 from tests.simulators.plants import GUARD_S, served
@@ -47,33 +46,16 @@ async def test_pymodbus_reads_a_serial_line(tmp_path: Path, kind: str, framer: F
     assert refused.exception_code == 2
 
 
-@asynccontextmanager
-async def joined(near: Path, line: str) -> AsyncIterator[str]:
-    """socat between a serial port of its own and a serial line; gives the port."""
-    ends = [f"PTY,link={near},raw,echo=0,wait-slave", f"OPEN:{line},raw,echo=0"]
-    socat = await asyncio.create_subprocess_exec(require_service("socat"), "-dd", *ends, stderr=asyncio.subprocess.PIPE)
-    assert socat.stderr is not None
-    async for said in socat.stderr:
-        if b"PTY is" in said:
-            break
-    try:
-        yield str(near)
-    finally:
-        if socat.returncode is None:
-            socat.terminate()
-        await socat.communicate()
-
-
 @pytest.mark.services
 async def test_mbpoll_reads_a_serial_line_through_socat(tmp_path: Path) -> None:
     mode = ["-m", "rtu", "-b", "115200", "-P", "none", "-a", "1"]
     what = ["-t", "3", "-r", "0", "-0", "-c", "3", "-1", "-q", "-o", "10"]  # seconds of patience, on a busy machine
     async with (
         plant(tmp_path, {"device": "press", "kind": "rtu_serial"}) as endpoints,
-        joined(tmp_path / "near", endpoints["press.rtu_serial"]) as port,
+        cable(tmp_path / "near", f"OPEN:{endpoints['press.rtu_serial']},raw,echo=0"),
         asyncio.timeout(GUARD_S),
     ):
-        command = [require_service("mbpoll"), *mode, *what, port]
+        command = [require_service("mbpoll"), *mode, *what, str(tmp_path / "near")]
         child = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         output, _ = await child.communicate()
     values = [int(line.split()[1]) for line in output.decode().splitlines() if line.startswith("[")]
