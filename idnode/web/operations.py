@@ -7,7 +7,6 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from starlette.requests import Request
 from starlette.responses import Response
 
 from idnode.access import Caller
@@ -16,7 +15,7 @@ from idnode.operations.exposition import MEDIA_TYPE, exposition
 from idnode.store.base import StoreError
 from idnode.web.models import HealthAnswer, ReadyAnswer, StatisticsAnswer, StatisticsRow
 from idnode.web.node import Node
-from idnode.web.problems import bad_request, forbidden
+from idnode.web.problems import forbidden
 from idnode.web.requests import AnyCaller, KnownCaller, NodeOf, owner_key
 
 _EPOCH = date(1970, 1, 1)
@@ -54,7 +53,6 @@ async def metrics(node: NodeOf, _: AnyCaller) -> Response:
 
 @router.get("/v1/statistics")
 async def statistics(
-    request: Request,
     node: NodeOf,
     caller: KnownCaller,
     first: Annotated[date | None, Query(alias="from", description="First day, UTC; 30 days ago when absent.")] = None,
@@ -63,8 +61,6 @@ async def statistics(
 ) -> StatisticsAnswer:
     """How often was answered on which day, by prefix, face and status. A member is told of its own prefix only: its first, or one
     that it names."""
-    if len(request.query_params.getlist("prefix")) > 1:
-        raise bad_request("prefix is given more than once")
     today = datetime.fromtimestamp(node.now_ms() // 1000, UTC).date()
     last = last or today
     first = first or last - timedelta(days=30)

@@ -5,6 +5,7 @@ All are coroutines: the framework would run plain functions on another thread, a
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
@@ -61,7 +62,7 @@ async def permit(request: Request, caller: Annotated[Caller, Depends(caller_of)]
 
 
 def _check_query(request: Request, path: str) -> None:
-    """Whether the query has only what the description knows: a misspelt name would else ask for something else unnoticed."""
+    """Whether the query has only what the description knows, each once: else something else would be asked for unnoticed."""
     operation = request.app.openapi()["paths"].get(path, {}).get(request.method.lower())
     if operation is None or not path.startswith("/v1/"):
         return
@@ -69,6 +70,9 @@ def _check_query(request: Request, path: str) -> None:
     strange = next((name for name in request.query_params if name not in known), None)
     if strange is not None:
         raise unprocessable(f"{strange[:100]!r} is no parameter here; known are {', '.join(sorted(known)) or 'none'}")
+    given = Counter(name for name, _ in request.query_params.multi_items())
+    if given.total() > len(given):
+        raise unprocessable(f"{given.most_common(1)[0][0]!r} is given more than once")
 
 
 def owner_key(text: str) -> str:

@@ -17,6 +17,7 @@ from idnode.web.app import make_app
 from idnode.web.node import Node
 
 from .conftest import BASE, House
+from .town import founded
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,21 @@ async def test_every_error_is_a_problem_document(house: House, method: str, path
     assert answer.headers["content-type"] == "application/problem+json"
     assert {"type", "title", "status", "detail"} <= content.keys()
     assert content["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("/v1/statistics?prefix=88.100.1&prefix=88.100.2", "prefix"),
+        ("/v1/statistics?from=2026-01-01&from=2026-02-01&prefix=88.100.1", "from"),
+        ("/v1/enterprises?limit=1&limit=2", "limit"),
+        ("/v1/usage?limit=1&limits=2", "limits"),
+    ],
+)
+async def test_a_parameter_that_is_not_known_or_is_given_twice_is_refused(path: str, named: str) -> None:
+    async with founded() as town:
+        answer = await town.ask("GET", path)
+        assert (answer.status_code, repr(named) in answer.json()["detail"]) == (422, True), answer.text
 
 
 async def test_every_answer_bears_the_security_headers(house: House) -> None:
