@@ -104,17 +104,19 @@ class Door:
     def _readable(self) -> None:
         datagram, received = self._sockets.datagram, self.datagrams.received
         began, taken, self._together = time.perf_counter(), 0, _TOGETHER
-        while taken < _MOST_AT_ONCE:
-            try:
-                data, address = datagram.recvfrom(_LONGEST_DATAGRAM)
-            except OSError:  # nothing more is there, or the network tells of an answer that went nowhere
-                break
-            if not taken:
-                self.desk.renew()
-            taken += 1
-            received(data, address, began)
-        self._together = 1
-        self._send_ready()
+        try:
+            while taken < _MOST_AT_ONCE:
+                try:
+                    data, address = datagram.recvfrom(_LONGEST_DATAGRAM)
+                except OSError:  # nothing more is there, or the network tells of an answer that went nowhere
+                    break
+                if not taken:
+                    self.desk.renew()
+                taken += 1
+                received(data, address, began)
+        finally:
+            self._together = 1
+            self._send_ready()
         if taken:
             self.desk.took(time.perf_counter() - began, taken)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import tempfile
 
 _BYTES = 8
 
@@ -13,17 +12,17 @@ class CommitCount:
     """A number of 64 bits. One process adds; those that map the same descriptor read."""
 
     def __init__(self, descriptor: int) -> None:
-        """`descriptor`: of a file of 8 bytes, inherited from whoever made the number."""
+        """`descriptor`: of 8 bytes, inherited from whoever made the number."""
         self.descriptor = descriptor
         self._memory = mmap.mmap(descriptor, _BYTES)
         self._view = memoryview(self._memory).cast("Q")
 
     @classmethod
     def made(cls) -> CommitCount:
-        """A new one, 0, in a file that has no name; the descriptor is this object's."""
-        with tempfile.TemporaryFile() as file:
-            file.truncate(_BYTES)
-            return cls(os.dup(file.fileno()))
+        """A new one, 0, in memory that is no file's: writing to a mapped file kills whoever does it when the disk is full."""
+        descriptor = os.memfd_create("mumian-commits")
+        os.ftruncate(descriptor, _BYTES)
+        return cls(descriptor)
 
     @property
     def value(self) -> int:
