@@ -138,6 +138,7 @@ class Delegations:
         self._store = store
         self.known: dict[str, Delegate | None] = {}
         """What was asked before, to be used behind refresh()."""
+        self._forgotten = 0
         store.watch(self._forget)
 
     def refresh(self) -> None:
@@ -151,8 +152,11 @@ class Delegations:
         """The delegate of a prefix, an owner key; None where it has none. To be used behind refresh()."""
         if prefix in self.known:
             return self.known[prefix]
+        mark = self._forgotten
         entry = await self._store.entry(DELEGATION, prefix)
         found = None if entry is None else delegate_of(entry)
+        if self._forgotten != mark:  # it may have changed since it was read
+            return found
         if len(self.known) >= _MOST_KNOWN:
             self.known.clear()
         self.known[prefix] = found
@@ -160,4 +164,5 @@ class Delegations:
 
     def _forget(self, keys: Collection[str] | None) -> None:
         if keys is None:
+            self._forgotten += 1
             self.known.clear()

@@ -42,6 +42,7 @@ class Owners:
         self._store = store
         self._known: dict[str, Enterprise] = {}
         self._free: set[str] = set()
+        self._forgotten = 0
         store.watch(self._forget)
         self.record = store.record
 
@@ -53,7 +54,10 @@ class Owners:
         """See the contract."""
         known = self._known.get(prefix)
         if known is None and prefix not in self._free:
+            mark = self._forgotten
             known = await self._store.enterprise_of(prefix)
+            if self._forgotten != mark:  # it may have changed since it was read
+                return known
             kept = self._free if known is None else self._known
             if len(kept) >= _MOST_OWNERS:
                 kept.clear()
@@ -65,6 +69,7 @@ class Owners:
 
     def _forget(self, keys: Collection[str] | None) -> None:
         if keys is None:
+            self._forgotten += 1
             self._known.clear()
             self._free.clear()
 

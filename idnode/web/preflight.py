@@ -6,31 +6,21 @@ from http import HTTPStatus
 
 from idnode.web.answers import OPEN_TO_ALL_SITES, Answer
 
+
+def _preflight(methods: str, fields: bytes) -> Answer:
+    """Which methods and request fields a page of any site may use there."""
+    allowed = methods.encode()
+    headers = (
+        OPEN_TO_ALL_SITES,
+        (b"allow", allowed),
+        (b"access-control-allow-methods", allowed),
+        (b"access-control-allow-headers", fields),
+        (b"access-control-max-age", b"86400"),
+    )
+    return Answer(HTTPStatus.NO_CONTENT, b"", b"", headers)
+
+
 READS = ("GET", "HEAD", "OPTIONS")
 ALLOWED = ", ".join(READS)
-PREFLIGHT = Answer(
-    HTTPStatus.NO_CONTENT,
-    b"",
-    b"",
-    (
-        OPEN_TO_ALL_SITES,
-        (b"allow", ALLOWED.encode()),
-        (b"access-control-allow-methods", ALLOWED.encode()),
-        (b"access-control-allow-headers", b"Authorization, Accept, If-None-Match"),
-        (b"access-control-max-age", b"86400"),
-    ),
-)
-
-_WRITES = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
-ADMINISTERS = Answer(
-    HTTPStatus.NO_CONTENT,
-    b"",
-    b"",
-    (
-        OPEN_TO_ALL_SITES,
-        (b"allow", _WRITES.encode()),
-        (b"access-control-allow-methods", _WRITES.encode()),
-        (b"access-control-allow-headers", b"Authorization, Accept, Content-Type, If-None-Match"),
-        (b"access-control-max-age", b"86400"),
-    ),
-)
+PREFLIGHT = _preflight(ALLOWED, b"Authorization, Accept, If-None-Match")
+ADMINISTERS = _preflight("GET, HEAD, POST, PUT, DELETE, OPTIONS", b"Authorization, Accept, Content-Type, If-None-Match")
