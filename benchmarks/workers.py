@@ -3,12 +3,12 @@
 
 Two workers and wrk don't fit on two cores. So each worker gets `share` of a core: the node is pinned to the first, with one
 worker and with two in turn, each in a group of its own whose CPU time the kernel cuts off after `share` of every 10 ms; wrk has
-the other core. What lowers the first core's clock when a worker pauses would make two look better than they are: a process that
-runs only when nobody else would keeps the core awake.
+the other core. With a quarter of a core each, wrk and the first core have room to spare. What lowers the first core's clock when
+a worker pauses would make two look better than they are: a process that runs only when nobody else would keeps the core awake.
 
 warm_ratio, cold_ratio: median rate of two over that of one, of the same rounds. used: what the workers used of what they were
 given, the least of all runs; well below 1 means that something else held them up, wrk or other work on the machine, and that the
-ratio is worth nothing. wrong: see benchmarks.resolve.
+ratio is worth nothing. rounds: answers per second of each, in the order of the runs. wrong: see benchmarks.resolve.
 
 Needed: root, the kernel's cgroup v1 with the cpu controller (/sys/fs/cgroup/cpu), wrk.
 """
@@ -86,6 +86,11 @@ class Runs:
             **{f"{kind}_{many}_rps": round(rate) for kind, rates in middle.items() for many, rate in rates.items()},
             **{f"{kind}_ratio": round(rates[2] / rates[1], 2) for kind, rates in middle.items()},
             "used": round(min(self.used), 2),
+            "rounds": {
+                f"{kind}_{many}": [round(rate) for rate in runs]
+                for kind, rates in self.rates.items()
+                for many, runs in rates.items()
+            },
             "wrong": self.wrong,
         }
 
@@ -120,9 +125,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="all of it, as one JSON object")
     parser.add_argument("--count", type=int, default=1_000_000, help="identifiers")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4, help="of each run of wrk")
-    parser.add_argument("--share", type=float, default=0.45, help="of a core, for each worker")
+    parser.add_argument("--share", type=float, default=0.25, help="of a core, for each worker")
     parser.add_argument("--folder", type=Path, help="where the store is kept; else it is made and removed")
     given = parser.parse_args()
     if shutil.which("wrk") is None:

@@ -41,7 +41,7 @@ from idnode.handle.reception import Reception
 from idnode.handle.reply import MOST_BODY, SHA256_SINCE, Composer, Packed, refused
 from idnode.handle.sessions import Challenge, Sessions
 from idnode.handle.site import Site, pack_site
-from idnode.handle.values import on_wire
+from idnode.handle.values import pack_value
 from idnode.handle.verdicts import away, referral_of, refusal_of, status_of
 from idnode.identifier import InvalidIdentifier, parse_identifier
 from idnode.operations.meter import REFUSED, WIRE
@@ -253,7 +253,7 @@ class Desk:
         else:
             code, values = chosen(asked, resolution, public=public)
             if code is ResponseCode.SUCCESS:
-                body = values_body(asked.handle.encode(), [on_wire(value).pack() for value in values])
+                body = values_body(asked.handle.encode(), [pack_value(value) for value in values])
                 if len(body) <= MOST_BODY:
                     return Packed(code, body, key, owner)
                 code = ResponseCode.ERROR
@@ -267,7 +267,7 @@ class Desk:
         code, why = refusal_of(resolution)
         sites = referral_of(resolution)[1] if resolution.verdict is Verdict.ELSEWHERE else ()
         if sites:
-            body = values_body(asked.handle.encode(), [on_wire(each).pack() for each in sites])
+            body = values_body(asked.handle.encode(), [pack_value(each) for each in sites])
             return Packed(code, body, owner=resolution.prefix)
         made = refused(code, why, owner=resolution.prefix)
         if resolution.verdict is Verdict.UNREACHABLE:

@@ -5,6 +5,7 @@ A message is header (24 bytes), body and credential; before it stands an envelop
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 from struct import Struct
@@ -23,6 +24,8 @@ SHA1, SHA256 = 2, 3
 """Codes of digests."""
 MOST_TYPES = 2048
 """In one request: a handle has no more values."""
+_MOST_REMEMBERED = 256
+"""Bytes of what is wanted of a handle."""
 _LONGEST_TYPE = 2048
 _ENVELOPE = Struct(">BBBBIIII")
 _HEADER = Struct(">IIIHBBII")
@@ -151,10 +154,21 @@ def read_asked(body: bytes) -> Asked:
     """
     reader = Reader(body)
     handle = reader.text(MOST_HANDLE_BYTES, ResponseCode.INVALID_HANDLE)
+    wanted = reader.raw(reader.left)
+    return Asked(handle, *(_wanted_before(wanted) if len(wanted) <= _MOST_REMEMBERED else _wanted(wanted)))
+
+
+def _wanted(body: bytes) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Indexes and types."""
+    reader = Reader(body)
     indexes = reader.int4s(reader.count(4))
     types = tuple([reader.text(_LONGEST_TYPE) for _ in range(reader.count(4, MOST_TYPES))])
     reader.finish()
-    return Asked(handle, indexes, types)
+    return indexes, types
+
+
+_wanted_before = functools.lru_cache(maxsize=256)(_wanted)
+"""A client wants the same of every handle."""
 
 
 def read_handle_body(body: bytes) -> str:

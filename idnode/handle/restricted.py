@@ -5,7 +5,7 @@ from __future__ import annotations
 from idnode.handle.codes import ResponseCode
 from idnode.handle.message import Asked, values_body
 from idnode.handle.reply import MOST_BODY, Packed, refused
-from idnode.handle.values import on_wire
+from idnode.handle.values import pack_value
 from idnode.handle.verdicts import refusal_of
 from idnode.record import Permission, is_deleted
 from idnode.resolver import Resolution, Verdict, matching
@@ -31,7 +31,7 @@ def answer_restricted(asked: Asked, resolution: Resolution, *, as_house: bool) -
         return refused(ResponseCode.INSUFFICIENT_PERMISSIONS, "some of these values are for the house")
     if not values:
         return refused(ResponseCode.INSUFFICIENT_PERMISSIONS if hidden else ResponseCode.VALUES_NOT_FOUND)
-    body = values_body(asked.handle.encode(), [on_wire(value).pack() for value in values])
+    body = values_body(asked.handle.encode(), [pack_value(value) for value in values])
     if len(body) > MOST_BODY:
         return refused(ResponseCode.ERROR, "the values are more than a message holds; ask for some of them")
     return Packed(ResponseCode.SUCCESS, body)

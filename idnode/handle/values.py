@@ -7,7 +7,7 @@ import binascii
 import json
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import Any
 
@@ -21,8 +21,10 @@ from idnode.record import Data, Format, HandleValue, Reference
 
 RELATIVE, ABSOLUTE = 0, 1
 """Kinds of TTL: seconds, or a moment."""
-_FIXED = Struct(">IIBIB")
+_FIXED = Struct(">IIBIBI")
+"""index4 timestamp4 ttlType1 ttl4 permissions1, and the length of the type."""
 _LARGEST = 0xFFFFFFFF
+_STRING = Format.STRING
 _NO_REFERENCES = b"\0\0\0\0"
 _LEAST_VALUE = 26
 """Bytes of a value with nothing in it."""
@@ -47,13 +49,8 @@ class WireValue(msgspec.Struct, frozen=True, gc=False):
     def pack(self) -> bytes:
         """index4 timestamp4 ttlType1 ttl4 permissions1 type data references."""
         kind, data = self.type.encode(), self.data
-        fixed = _FIXED.pack(self.index, self.timestamp_s, self.ttl_kind, self.ttl, self.permissions)
-        more = _NO_REFERENCES if not self.references else self._pack_references()
-        return b"".join((fixed, int4(len(kind)), kind, int4(len(data)), data, more))
-
-    def _pack_references(self) -> bytes:
-        packed = [octets(each.handle.encode()) + int4(each.index) for each in self.references]
-        return int4(len(packed)) + b"".join(packed)
+        fixed = _FIXED.pack(self.index, self.timestamp_s, self.ttl_kind, self.ttl, self.permissions, len(kind))
+        return b"".join((fixed, kind, int4(len(data)), data, _packed_references(self.references)))
 
 
 def read_value(reader: Reader) -> WireValue:
@@ -80,18 +77,22 @@ def read_values(reader: Reader) -> tuple[WireValue, ...]:
     return tuple([read_value(reader) for _ in range(reader.count(_LEAST_VALUE, MOST_VALUES))])
 
 
-def on_wire(value: HandleValue) -> WireValue:
-    """A value of a record as it stands on the wire."""
-    return WireValue(
-        value.index & _LARGEST,
-        value.type,
-        data_bytes(value.data),
-        min(value.ttl_s, _LARGEST),
-        RELATIVE,
-        min(value.timestamp_ms // 1000, _LARGEST),
-        value.permissions & 0x0F,
-        value.references,
-    )
+def pack_value(value: HandleValue) -> bytes:
+    """A value of a record as it stands on the wire, brought within the bounds of its fields."""
+    kind, told, ttl, timestamp_s = value.type.encode(), value.data, value.ttl_s, value.timestamp_ms // 1000
+    text: Any = told.value
+    try:
+        data: bytes = text.encode() if told.format is _STRING else data_bytes(told)
+    except _REFUSED:
+        data = data_bytes(told)
+    ttl, timestamp_s = ttl if ttl < _LARGEST else _LARGEST, timestamp_s if timestamp_s < _LARGEST else _LARGEST
+    fixed = _FIXED.pack(value.index & _LARGEST, timestamp_s, RELATIVE, ttl, value.permissions & 0x0F, len(kind))
+    references = _packed_references(value.references) if value.references else _NO_REFERENCES
+    return b"".join((fixed, kind, int4(len(data)), data, references))
+
+
+def _packed_references(references: Sequence[Reference]) -> bytes:
+    return int4(len(references)) + b"".join([octets(each.handle.encode()) + int4(each.index) for each in references])
 
 
 def data_bytes(data: Data) -> bytes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Concatenate, ParamSpec, TypeVar
 
 import msgspec
@@ -29,9 +31,10 @@ class SqliteReads(Registry):
     """What idnode.store.base.Store has that changes nothing. Used on the thread that made the connection."""
 
     def __init__(self, reader: sqlite3.Connection) -> None:
-        """`reader`: made with open_reader(), and closed by whoever made it."""
+        """`reader`: made with open_reader(), and closed by whoever made it, behind _look_anew()."""
         self._reader = reader
         self._feed = Feed(reader)
+        self._is_fixed = False
 
     async def entry(self, kind: str, key: str) -> Entry | None:
         """See the contract."""
@@ -70,9 +73,31 @@ class SqliteReads(Registry):
     async def record(self, identifier: Identifier, as_of_ms: int | None = None) -> Record | None:
         """See the contract."""
         try:  # asked ten thousand times a second
+            if not self._is_fixed:
+                self._fix()
             return record_rows.record(self._reader, identifier, as_of_ms)
         except (sqlite3.Error, msgspec.MsgspecError) as error:
             raise _readable(error) from error
+
+    def _fix(self) -> None:
+        """Read records as of one moment until the loop's next turn: a lock of the file for each costs as much as finding it.
+
+        Who was told of a change sees it nevertheless: whatever tells of one, and every other read, looks anew.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return  # nobody would end it
+        self._reader.execute("BEGIN")
+        self._is_fixed = True
+        loop.call_soon(self._look_anew)
+
+    def _look_anew(self) -> None:
+        """See from now on what was committed until now."""
+        if self._is_fixed:
+            self._is_fixed = False
+            with suppress(sqlite3.Error):  # to end a transaction that read can fail only where it has ended
+                self._reader.execute("COMMIT")
 
     async def versions(self, identifier: Identifier, after: int = 0, limit: int = PAGE) -> list[Record]:
         """See the contract."""
@@ -129,6 +154,7 @@ class SqliteReads(Registry):
 
     def refresh(self) -> None:
         """See the contract."""
+        self._look_anew()
         try:
             self._feed.refresh()
         except (sqlite3.Error, msgspec.MsgspecError) as error:
@@ -136,6 +162,7 @@ class SqliteReads(Registry):
             raise _readable(error) from error
 
     def _read(self, query: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        self._look_anew()
         try:
             return query(self._reader, *args, **kwargs)
         except (sqlite3.Error, msgspec.MsgspecError) as error:

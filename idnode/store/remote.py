@@ -83,6 +83,7 @@ class RemoteStore(SqliteReads):
         """See the contract."""
         if not self._closed:
             self._closed = True
+            self._look_anew()
             self._reader.close()
             self._count.close()
 

@@ -144,6 +144,7 @@ class SqliteStore(SqliteReads):
             return
         descriptor, self._lock = self._lock, None
         await self._writer.finish()
+        self._look_anew()
         self._reader.close()  # before the writer: only the last one, if it may write, puts the log away
         await self._writer.close()
         self.count.close()

@@ -10,7 +10,7 @@ import msgspec
 
 from idnode.handle.codes import MOST_MESSAGE_BYTES, MOST_VALUES, ResponseCode
 from idnode.handle.fields import BadMessage
-from idnode.handle.values import on_wire
+from idnode.handle.values import pack_value
 from idnode.identifier import Identifier, InvalidIdentifier, parse_identifier
 from idnode.record import HandleValue, Permission
 
@@ -112,7 +112,7 @@ def _mistake(values: Sequence[HandleValue]) -> str:
         if not 0 < value.index <= _LARGEST_INDEX or not 0 < len(value.type) <= _LONGEST_TYPE or not value.type.isprintable():
             return "an index or a type that is none"
         try:
-            size += len(on_wire(value).pack())
+            size += len(pack_value(value))
         except (BadMessage, ValueError, OverflowError, struct.error):
             return "a value that can't be written"
     return f"more than {MOST_MESSAGE_BYTES} bytes" if size > MOST_MESSAGE_BYTES else ""

@@ -47,7 +47,14 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 
     def head(self) -> bytes:
         """fields() as lines, and the empty one behind them."""
-        return b"".join((_lines(self._content()), _lines_once(self._security()), _lines(self.headers), b"\r\n"))
+        if self.status in _BODILESS or not self.body:
+            return b"".join((_lines(self._content()), _lines_once(self._security()), _lines(self.headers), b"\r\n"))
+        return b"content-type: %s\r\ncontent-length: %d\r\n%s%s\r\n" % (
+            self.media_type,
+            len(self.body),
+            _lines_once(self._security()),
+            _lines(self.headers),
+        )
 
     def _content(self) -> Headers:
         if self.status in _BODILESS:

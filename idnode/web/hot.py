@@ -22,6 +22,7 @@ from idnode.web.digital_link import DIGITAL_LINKS
 from idnode.web.front import HANDLES, Front, face_of, is_foreign, is_hot
 from idnode.web.hot_cache import AnswerCache, Kept
 from idnode.web.manner import Learned, Manner, Manners
+from idnode.web.postbox import Postbox
 from idnode.web.problems import too_many
 
 _TARGET = re.compile(rb"/[A-Za-z0-9/._~!$&'()*+,;=:@%?-]*")
@@ -87,6 +88,8 @@ class Hot:
         """
         self.cache: AnswerCache[Kept] = AnswerCache(most_bytes)
         self.manners = Manners()
+        self.postbox = Postbox()
+        """Of what is answered in place."""
         self.gauge = panel.meter
         self.limits = panel.limits
         self.slow = panel.slow

@@ -124,7 +124,12 @@ class HotProtocol(HttpToolsProtocol):
             if limited:
                 kept = hot.spare(kept, began)
             opening = hot.opening(kept.status, self.server_state.default_headers)
-            self.transport.write(opening + (kept.head if head else kept.whole))
+            answer = opening + (kept.head if head else kept.whole)
+            if served == 0 and end == len(data):
+                hot.postbox.post(self.transport, answer)
+            else:  # whether its transport takes more has to be known before the next request
+                hot.postbox.send()
+                self.transport.write(answer)
             if kept.count is not None:
                 kept.count[0] += 1
             position = end
@@ -140,6 +145,7 @@ class HotProtocol(HttpToolsProtocol):
         return position
 
     def _parse(self, data: bytes) -> None:
+        self._hot.postbox.send()
         start = 0
         while True:
             # A piece of heads is small: each request in it waits in the pipeline with all that uvicorn has for one.
@@ -180,6 +186,7 @@ class HotProtocol(HttpToolsProtocol):
         if self._held is None and not self.transport.is_closing():
             self.flow.resume_reading()
             if self._leaving:
+                self._hot.postbox.send()
                 super().shutdown()
 
     def resume_writing(self) -> None:
@@ -192,6 +199,7 @@ class HotProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """See uvicorn; requests that are here are answered first."""
         self._leaving = True
+        self._hot.postbox.send()
         if self._held is None:
             super().shutdown()
 
@@ -264,6 +272,7 @@ class HotProtocol(HttpToolsProtocol):
         self._refuse(408, b"the request didn't come in time")
 
     def _refuse(self, status: int, why: bytes) -> None:
+        self._hot.postbox.send()
         fields = b"".join(b"%s: %s\r\n" % field for field in self.server_state.default_headers)
         form = b"%s%scontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
         self.transport.write(form % (STATUS_LINE[status], fields, len(why), why))

@@ -22,7 +22,7 @@ from idnode.handle.message import (
     values_body,
 )
 from idnode.handle.site import Interface, Site, SiteServer, Transport, pack_site, read_site, site_json, site_of
-from idnode.handle.values import WireValue, data_bytes, on_wire, read_value, read_values
+from idnode.handle.values import WireValue, data_bytes, pack_value, read_value, read_values
 from idnode.record import Data, Format, HandleValue, Reference
 
 from . import wire_client
@@ -177,7 +177,7 @@ def test_whatever_is_cut_off_a_value_is_noticed(value: WireValue) -> None:
 
 def test_a_value_of_a_record_is_brought_within_bounds() -> None:
     value = HandleValue(2**31 - 1, "DESC", Data(Format.STRING, "泵"), 2**40, 0xFF, 2**50, (Reference("88.100.1/X", 2),))
-    read = wire_client.read_value(Fields(on_wire(value).pack()))
+    read = wire_client.read_value(Fields(pack_value(value)))
     assert (read.index, read.ttl, read.timestamp, read.permissions) == (2**31 - 1, 2**32 - 1, 2**32 - 1, 0x0F)
     assert (read.data, read.references) == ("泵".encode(), [("88.100.1/X", 2)])
 

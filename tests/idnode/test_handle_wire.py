@@ -15,7 +15,7 @@ from idnode.access import ANYBODY
 from idnode.handle.datagrams import MOST_PARTIAL, MOST_PARTIAL_BYTES, MOST_PARTIAL_OF_ONE, PATIENCE_S
 from idnode.handle.site import pack_site, site_json
 from idnode.handle.streams import MOST_IN_A_TURN
-from idnode.handle.values import on_wire
+from idnode.handle.values import data_bytes
 from idnode.identifier import parse_identifier
 from idnode.operations.limits import Limits
 from idnode.record import Change, Data, Format, HandleValue, State, text_value
@@ -405,7 +405,7 @@ async def test_every_face_says_the_same(line: Line) -> None:
     assert [(value.index, value.type, value.ttl) for value in told] == [
         (value["index"], value["type"], value["ttl"]) for value in response["values"]
     ]
-    assert [value.data for value in told] == [on_wire(value).data for value in resolution.values]
+    assert [value.data for value in told] == [data_bytes(value.data) for value in resolution.values]
 
 
 async def test_handles_of_the_nodes_prefixes_say_where_they_live() -> None:

@@ -242,6 +242,7 @@ class TestFlood:
         flood.protocol.data_received(GET * 5000)
         assert len(flood.output) == MOST_IN_A_TURN * one
         other.protocol.data_received(GET)
+        await asyncio.sleep(0)
         assert len(other.output) == one
         await client.settle(flood)
         assert len(flood.output) == 5000 * one

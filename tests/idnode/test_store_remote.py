@@ -117,6 +117,52 @@ async def test_sqlite_is_not_asked_for_changes_while_nobody_has_committed(tmp_pa
     await store.close()
 
 
+async def test_records_that_are_read_in_one_turn_of_the_loop_share_a_transaction(tmp_path: Path) -> None:
+    pair = Pair(tmp_path / "idnode.db")
+    store, asked = cast(Store, pair), list[str]()
+    await store.register([registration()], "a", 1)
+    await asyncio.sleep(0)
+    pair._reader.set_trace_callback(lambda sql: asked.append(sql.split()[0]))
+    for _ in range(3):
+        assert await store.record(PART) is not None
+    assert asked == ["BEGIN", "SELECT", "SELECT", "SELECT"]
+    await asyncio.sleep(0)
+    assert asked[4:] == ["COMMIT"]
+    assert not pair._reader.in_transaction
+    await store.record(PART)
+    assert asked[5:] == ["BEGIN", "SELECT"]
+    await store.close()  # with one that hasn't ended
+
+
+@pytest.mark.parametrize("told_by", ["refresh", "commit", "another read"])
+async def test_a_change_is_seen_in_the_turn_in_which_it_is_told(tmp_path: Path, told_by: str) -> None:
+    pair = Pair(tmp_path / "idnode.db")
+    store = pair.store if told_by == "commit" else cast(Store, pair)
+    await pair.store.register([registration()], "a", 1)
+    store.refresh()
+
+    async def version() -> int:
+        found = await store.record(PART)
+        assert found is not None
+        return found.version
+
+    assert await version() == 1
+    writer = sqlite3.connect(tmp_path / "idnode.db")
+    writer.execute("UPDATE identifiers SET version = 2")
+    writer.commit()
+    writer.close()
+    assert await version() == 1  # nobody was told of it
+    if told_by == "refresh":
+        pair.store.count.add()
+        store.refresh()
+    elif told_by == "commit":
+        pair.store._committed()
+    else:
+        await store.entry("nothing", "of interest")
+    assert await version() == 2
+    await pair.close()
+
+
 async def test_a_refresh_that_failed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = Pair(tmp_path / "idnode.db")
     store, heard = cast(Store, pair), list[object]()
