@@ -45,7 +45,7 @@ async def apply(request: Request, node: NodeOf, caller: AnyCaller, idempotency_k
             raise Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, "urn:mumian:problem:too-many-applications", headers=headers)
         name = Name(order.name.zh, order.name.en)
         made = Application(order.id, name, tuple(each.as_contact() for each in order.contacts), order.public)
-        key = secrets.token_urlsafe(24)
+        key = secrets.token_hex(24)
         author = caller.author or "applicant"
         entry = Entry(APPLICATION, key, Decision.PENDING, 1, node.now_ms(), author, b"")
         return Done(_answer(entry, made), (put_affair(APPLICATION, key, made, Decision.PENDING, 0),))

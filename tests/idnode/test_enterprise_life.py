@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -48,6 +49,11 @@ async def test_a_stranger_applies_and_is_approved_with_prefix_and_first_key(town
     made = await town.ask("GET", "/v1/enterprises/foundry", told["token"])
     assert (made.json()["contacts"][0]["name"], made.json()["expires"]) == ("Lin", "2027-01-01T00:00:00.000Z")
     assert (await town.register("A", told["token"], "88.100.3")).status_code == 201
+
+
+async def test_an_applications_key_can_be_typed_as_an_argument(town: Town) -> None:
+    """One that began with a hyphen was an option that no command has, once in 64 times."""
+    assert re.fullmatch("[0-9a-f]{48}", await apply(town))
 
 
 async def test_a_refusal_has_a_reason_that_the_applicant_sees(town: Town) -> None:
