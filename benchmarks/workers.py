@@ -6,9 +6,9 @@ worker and with two in turn, each in a group of its own whose CPU time the kerne
 the other core. With a quarter of a core each, wrk and the first core have room to spare. What lowers the first core's clock when
 a worker pauses would make two look better than they are: a process that runs only when nobody else would keeps the core awake.
 
-warm_ratio, cold_ratio: median rate of two over that of one, of the same rounds. used: what the workers used of what they were
-given, the least of all runs; well below 1 means that something else held them up, wrk or other work on the machine, and that the
-ratio is worth nothing. rounds: answers per second of each, in the order of the runs. wrong: see benchmarks.resolve.
+warm_ratio, cold_ratio: rate of two over that of one in the same round, median of the rounds. used: what the workers used of what
+they were given, the least of all runs; well below 1 means that something else held them up, wrk or other work on the machine, and
+that the ratio is worth nothing. rounds: answers per second, in the order of the runs. wrong: see benchmarks.resolve.
 
 Needed: root, the kernel's cgroup v1 with the cpu controller (/sys/fs/cgroup/cpu), wrk.
 """
@@ -22,7 +22,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,7 +84,7 @@ class Runs:
         middle = {kind: {many: statistics.median(of) for many, of in rates.items()} for kind, rates in self.rates.items()}
         return {
             **{f"{kind}_{many}_rps": round(rate) for kind, rates in middle.items() for many, rate in rates.items()},
-            **{f"{kind}_ratio": round(rates[2] / rates[1], 2) for kind, rates in middle.items()},
+            **{f"{kind}_ratio": round(_ratio(rates), 2) for kind, rates in self.rates.items()},
             "used": round(min(self.used), 2),
             "rounds": {
                 f"{kind}_{many}": [round(rate) for rate in runs]
@@ -93,6 +93,10 @@ class Runs:
             },
             "wrong": self.wrong,
         }
+
+
+def _ratio(rates: Mapping[int, Sequence[float]]) -> float:
+    return statistics.median(two / one for one, two in zip(rates[1], rates[2], strict=True))
 
 
 def measure(folder: Path, count: int, rounds: int, seconds: float, share: float) -> dict[str, object]:

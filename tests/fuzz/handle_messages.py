@@ -140,10 +140,10 @@ async def _call(desk: Desk, multiple: int, pieces: list[bytes], clock_s: float, 
     assert hall.held_bytes == 0
 
 
-def caller_seeds() -> list[bytes]:
-    """Whole, several at once, in parts; cut nowhere and in the middle."""
+def requests_of_every_operation() -> list[bytes]:
+    """Good ones, whole, several at once and in parts."""
     ask, long = Request(asking("88.100.1/ABC", (1,))), Request(asking("88.100.1/ABC", range(200)))
-    streams = [
+    return [
         ask.packed(),
         ask.packed() * 3,
         Request(asking("0.NA/88.100"), flags=0x00800000, version=(2, 3), suggested=(0, 0)).packed(),
@@ -156,11 +156,15 @@ def caller_seeds() -> list[bytes]:
         Request(counted(b"k"), EXCHANGE, 0, session=64).packed(),
         Request(counted(b"0.NA/0.NA"), LIST_PREFIXES).with_mac(bytes(16), 1).packed(),
     ]
+
+
+def caller_seeds() -> list[bytes]:
+    """Those, cut nowhere and in the middle."""
     cuts = [(700, 0), (72, 72), (512, 512)]
     return [
         Written().number(first, 700).number(second, 700).number(700, 700).number(9, 255).data + stream
         for first, second in cuts
-        for stream in streams
+        for stream in requests_of_every_operation()
     ]
 
 
