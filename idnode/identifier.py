@@ -13,6 +13,7 @@ Each scheme's rules are in idnode/schemes; docs/identifiers.md has them as a tab
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator
 from enum import StrEnum
@@ -108,18 +109,29 @@ class Identifier(msgspec.Struct, frozen=True, gc=False):
         if self.scheme is Scheme.HANDLE:
             yield self.prefix
             return
+        if self.scheme is Scheme.GS1:
+            yield from _gs1_owners(self.prefix, self.suffix)
+            return
         for owner in _OWNERS[self.scheme](Parts(self.prefix, self.suffix)):
             yield f"{self.scheme.value}:{owner}"
 
     def _body(self) -> str:
         if self.scheme is Scheme.GS1:
-            return gs1.path_of(Parts(self.prefix, self.suffix, self.qualifiers))
+            return _path_again(self.prefix, self.suffix, self.qualifiers)
         return f"{self.prefix}.{self.suffix}" if self.scheme is Scheme.OID else self.prefix + self.suffix
+
+
+_path_again = functools.lru_cache(maxsize=1024)(gs1.path_of)
+"""It is asked for several times in a resolution."""
+
+
+@functools.lru_cache(maxsize=1024)
+def _gs1_owners(prefix: str, suffix: str) -> tuple[str, ...]:
+    return tuple([f"gs1:{owner}" for owner in gs1.owners(Parts(prefix, suffix))])
 
 
 _OWNERS: dict[Scheme, Callable[[Parts], Iterator[str]]] = {
     Scheme.VAA: vaa.owners,
-    Scheme.GS1: gs1.owners,
     Scheme.OID: oid.owners,
     Scheme.ECODE: ecode.owners,
 }

@@ -48,8 +48,8 @@ from idnode.operations.meter import REFUSED, WIRE
 from idnode.record import HandleValue, Permission
 from idnode.resolver import Resolution, Verdict, matching
 from idnode.store.base import StoreError
+from idnode.store.remembering import Remembering
 from idnode.upstream.recursion import MOST_HOPS, Recursion, Refer
-from idnode.web.hot import Owners
 from idnode.web.hot_cache import AnswerCache
 from idnode.web.node import Node
 
@@ -98,7 +98,7 @@ class Desk:
         self._node = node
         self._meter, self._limits = node.meter, node.panel.limits
         self._limited = self._limits.addresses is not None or self._limits.prefixes is not None
-        self._resolver = node.resolver.beside(Owners(node.store))
+        self._resolver = node.resolver.beside(Remembering(node.store))
         self._site = pack_site(site)
         self._serial = site.serial
         self._keeps = most_bytes > 0

@@ -10,6 +10,7 @@ Source: GS1 Digital Link URI Syntax; GS1 General Specifications, 3 and 7.8; EPC 
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -30,15 +31,22 @@ SEPARATOR = "\x1d"
 MOST_SEGMENTS = 2 + 2 * max(len(names) for key in PRIMARY_KEYS.values() for names in key.qualifiers)
 """Of a Digital Link's path, its key and qualifiers."""
 
+_UNRESERVED = re.compile("[A-Za-z0-9._~-]*", re.ASCII)
 _BRACKETED = re.compile(r"\(([0-9]{2,4})\)")
 _LONGEST_MESSAGE = 512
 """Characters of an element string: four times what the largest symbol for one holds in one message."""
 
 
-def path_of(parts: Parts) -> str:
-    """The path of the Digital Link, without a slash before it."""
-    pairs = ((parts.prefix, parts.suffix), *parts.qualifiers)
-    return "/".join(f"{name}/{quote(value, safe='')}" for name, value in pairs)
+def path_of(prefix: str, suffix: str, qualifiers: tuple[tuple[str, str], ...] = ()) -> str:
+    """The path of the Digital Link of a key and its qualifiers, without a slash before it."""
+    path = f"{prefix}/{_encoded(suffix)}"
+    for name, value in qualifiers:
+        path += f"/{name}/{_encoded(value)}"
+    return path
+
+
+def _encoded(value: str) -> str:
+    return value if _UNRESERVED.fullmatch(value) is not None else quote(value, safe="")
 
 
 def read_path(path: str) -> Parts:
@@ -55,7 +63,7 @@ def read_path(path: str) -> Parts:
         raise InvalidIdentifier("a GS1 identifier is pairs of an application identifier and a value, a key and its qualifiers")
     names = segments[2::2]
     pairs = {name: _decode(value) for name, value in zip(names, segments[3::2], strict=True)}
-    value = normal_value(key.ai, _decode(segments[1]))
+    value = _normal_key(key.ai, _decode(segments[1]))
     qualifiers = order_qualifiers(key, pairs)
     if [name for name, _ in qualifiers] != names:
         allowed = " or ".join("/".join(each) for each in key.qualifiers if each) or "nothing"
@@ -63,7 +71,13 @@ def read_path(path: str) -> Parts:
     return Parts(key.ai, value, tuple((name, normal_value(name, text)) for name, text in qualifiers))
 
 
+_normal_key = functools.lru_cache(maxsize=1024)(normal_value)
+"""Many items are of one product."""
+
+
 def _decode(text: str) -> str:
+    if "%" not in text:
+        return text
     try:
         return unquote_to_bytes(text).decode()
     except UnicodeDecodeError as error:
@@ -173,5 +187,5 @@ def read_gtin(digits: str) -> Parts:
 
 def owners(parts: Parts) -> Iterator[str]:
     """The key alone, then what may be its company prefix, the longest first."""
-    yield f"{parts.prefix}/{quote(parts.suffix, safe='')}"
+    yield path_of(parts.prefix, parts.suffix)
     yield from company_prefixes(parts.prefix, parts.suffix)

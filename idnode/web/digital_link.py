@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from urllib.parse import parse_qsl, quote, urlencode
@@ -20,11 +21,12 @@ from idnode.schemes.gs1_keys import PRIMARY_KEYS
 from idnode.web.answers import OPEN_TO_ALL_SITES, Answer, Headers
 from idnode.web.freshness import VARY, lifetime, tagged
 from idnode.web.manner import Manner
-from idnode.web.negotiation import LINKSET, Face, names_html, wants_linkset, weigh
+from idnode.web.negotiation import LINKSET, Face, choose_face, names_html, wants_linkset, weigh
 from idnode.web.node import Node
 from idnode.web.page import choice_of, choice_page
 from idnode.web.pages.language import Language, choose_language
 from idnode.web.problems import bad_request, not_found
+from idnode.web.query import query_fields
 from idnode.web.resolution_json import refusal
 
 DIGITAL_LINKS = tuple(f"/{ai}/".encode() for ai in PRIMARY_KEYS)
@@ -36,6 +38,8 @@ HANDLED_BY = "https://ref.gs1.org/voc/handledBy"
 """GS1's link type of another resolver that knows more of an identifier."""
 _LINKSET_TYPES = ("linkset", "all")
 """Of `linkType`; `all` is what it was called before."""
+_MOST_REMEMBERED = 64
+"""Bytes of a query."""
 _MOST_RANGES = 20
 """Of a header field that are looked at: each costs time for each link."""
 _QUERY = "!$&'()*+,;=:@/?-._~%"
@@ -67,24 +71,37 @@ def asked_of(query: bytes, fields: Mapping[str, Sequence[str]], manner: Manner) 
     Raises:
         Problem: 400, several link types.
     """
+    if len(query) <= _MOST_REMEMBERED:
+        return _asked_again(query, manner.accept, manner.accept_language)
+    return _asked(query, fields, manner.accept, manner.accept_language)
+
+
+def _asked(query: bytes, fields: Mapping[str, Sequence[str]], accept: str | None, accept_language: str | None) -> Asked:
+    face = choose_face(accept)
     named = [value for name, values in fields.items() if name.lower() == "linktype" for value in values]
     if len(set(named)) > 1:
         raise bad_request("one linkType is expected")
-    asks_linkset = wants_linkset(manner.accept) or (bool(named) and named[0] in _LINKSET_TYPES)
+    asks_linkset = wants_linkset(accept) or (bool(named) and named[0] in _LINKSET_TYPES)
     wish = Wish(
-        dict(weigh(manner.accept_language)[:_MOST_RANGES]),
-        dict(weigh(manner.accept)[:_MOST_RANGES]),
+        dict(weigh(accept_language)[:_MOST_RANGES]),
+        dict(weigh(accept)[:_MOST_RANGES]),
         frozenset(fields.get("context", ())),
     )
     return Asked(
         linkset=asks_linkset,
         relation=_relation(named[0]) if named else None,
         wish=wish,
-        own_json=manner.face is Face.JSON and not named,
+        own_json=face is Face.JSON and not named,
         query=query,
-        page=manner.face is Face.PAGE and names_html(manner.accept),
-        language=choose_language(manner.accept_language, fields.get("lang", [None])[-1]),
+        page=face is Face.PAGE and names_html(accept),
+        language=choose_language(accept_language, fields.get("lang", [None])[-1]),
     )
+
+
+@functools.lru_cache(maxsize=256)
+def _asked_again(query: bytes, accept: str | None, accept_language: str | None) -> Asked:
+    """Others ask the same of other identifiers."""
+    return _asked(query, query_fields(query), accept, accept_language)
 
 
 def _relation(text: str) -> str:

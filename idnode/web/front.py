@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Protocol
-from urllib.parse import parse_qs, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -42,6 +42,7 @@ from idnode.web.page import bad_identifier_page, resolution_page
 from idnode.web.pages.language import Language, choose_language
 from idnode.web.preflight import ADMINISTERS, ALLOWED, PREFLIGHT, READS
 from idnode.web.problems import Problem, bad_request, too_many, unprocessable
+from idnode.web.query import query_fields
 from idnode.web.resolution_json import refusal, resolution_json
 from idnode.web.snms.detail import detail_answer
 from idnode.web.snms.detail import problem_answer as snms_refusal
@@ -164,7 +165,7 @@ class Front:
     async def _snms(self, path: bytes, query: bytes, manner: Manner) -> Answer:
         if path != SNMS_DETAIL:
             raise bad_request(f"there is no {path.decode('ascii', 'replace')[:200]}")
-        fields = _fields(query)
+        fields = query_fields(query)
         asked = fields.get("handle", [""])[-1].strip()
         if not asked:
             raise unprocessable("缺少必要的请求参数: handle")
@@ -181,7 +182,7 @@ class Front:
             identifier = parse_encoded(encoded)
         except InvalidIdentifier as error:
             return handle_refusal(ResponseCode.INVALID_HANDLE, asked, str(error))
-        fields = _fields(query)
+        fields = query_fields(query)
         callback = fields.get("callback") if fields else None
         if fields and (callback is not None or is_on(fields.get("publicOnly"))):
             manner = msgspec.structs.replace(manner, authorization=None)
@@ -195,7 +196,7 @@ class Front:
 
     async def _own(self, encoded: bytes, query: bytes, manner: Manner) -> Answer:
         """The node's own page or JSON."""
-        fields = _fields(query)
+        fields = query_fields(query)
         identifier = self._identifier(encoded, fields, manner, as_page=manner.face is Face.PAGE)
         if isinstance(identifier, Answer):
             return identifier
@@ -203,7 +204,7 @@ class Front:
         return _kept(await self._own_answer(resolution, caller, fields, manner, query), resolution, caller)
 
     async def _digital_link(self, encoded: bytes, query: bytes, manner: Manner) -> Answer:
-        fields = _fields(query)
+        fields = query_fields(query)
         asked = asked_of(query, fields, manner)
         as_page = manner.face is Face.PAGE and not asked.linkset
         encoded = encoded.removesuffix(b"/")
@@ -230,7 +231,7 @@ class Front:
             if manner.face is not Face.PAGE:
                 text = encoded.decode("ascii", "replace")[:200]
                 raise bad_request(f"there is no /{text}, and it is no compressed Digital Link: {error}") from error
-            return bad_identifier_page(self._node, shown(encoded), _language(_fields(query), manner))
+            return bad_identifier_page(self._node, shown(encoded), _language(query_fields(query), manner))
         return await self._uncompressed(opened, query, manner)
 
     async def _uncompressed(self, link: Uncompressed, query: bytes, manner: Manner) -> Answer:
@@ -334,12 +335,3 @@ def _kept(answer: Answer, resolution: Resolution, caller: Caller, also: tuple[st
     common = resolution.lasts and caller is ANYBODY and enterprise.visibility is Visibility.PUBLIC
     key = resolution.identifier.key if common else None
     return Answer(answer.status, answer.body, answer.media_type, answer.headers, key, resolution.prefix, also, answer.counted)
-
-
-def _fields(query: bytes) -> Mapping[str, Sequence[str]]:
-    if not query:
-        return {}
-    try:
-        return parse_qs(query.decode("latin-1"), keep_blank_values=True, max_num_fields=100)
-    except ValueError as error:
-        raise bad_request("the query has more than 100 fields") from error

@@ -8,15 +8,13 @@ same Front, and `tests/idnode/test_hot_matches.py` holds their answers against e
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from idnode.enterprise import Enterprise
 from idnode.operations.meter import REFUSED
 from idnode.operations.report import Panel
 from idnode.store.base import Store, StoreError
+from idnode.store.remembering import Remembering
 from idnode.web.answers import Answer, problem_answer
 from idnode.web.digital_link import DIGITAL_LINKS
 from idnode.web.front import HANDLES, Front, face_of, is_foreign, is_hot
@@ -27,52 +25,11 @@ from idnode.web.problems import too_many
 
 _TARGET = re.compile(rb"/[A-Za-z0-9/._~!$&'()*+,;=:@%?-]*")
 """What every parser of URLs takes alike; others go uvicorn's way."""
-_MOST_OWNERS = 10_000
 _LONGEST_TARGET = 8192
 _VERSION = b" HTTP/1.1\r\n"
 _END = b"\r\n\r\n"
 _HANDLES = (HANDLES, b"/88.", b"/86.")
 """Most requests: no Digital Link begins so."""
-
-
-class Owners:
-    """A store that remembers who owns a prefix, and which nobody does, until anything of enterprises may have changed; to be used
-    behind Hot.renew()."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._known: dict[str, Enterprise] = {}
-        self._free: set[str] = set()
-        self._forgotten = 0
-        store.watch(self._forget)
-        self.record = store.record
-
-    def __getattr__(self, name: str) -> Any:
-        """The rest of the contract."""
-        return getattr(self._store, name)
-
-    async def enterprise_of(self, prefix: str) -> Enterprise | None:
-        """See the contract."""
-        known = self._known.get(prefix)
-        if known is None and prefix not in self._free:
-            mark = self._forgotten
-            known = await self._store.enterprise_of(prefix)
-            if self._forgotten != mark:  # it may have changed since it was read
-                return known
-            kept = self._free if known is None else self._known
-            if len(kept) >= _MOST_OWNERS:
-                kept.clear()
-            if known is None:
-                self._free.add(prefix)
-            else:
-                self._known[prefix] = known
-        return known
-
-    def _forget(self, keys: Collection[str] | None) -> None:
-        if keys is None:
-            self._forgotten += 1
-            self._known.clear()
-            self._free.clear()
 
 
 class Hot:
@@ -95,7 +52,7 @@ class Hot:
         self.slow = panel.slow
         self.limited = panel.limits.addresses is not None or panel.limits.prefixes is not None
         self._refresh = store.refresh
-        self._front = front.beside(Owners(store))
+        self._front = front.beside(Remembering(store))
         self._in_place = in_place
         self._keeps = most_bytes > 0
         self._fields: list[tuple[bytes, bytes]] | None = None

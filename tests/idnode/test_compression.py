@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from idnode.identifier import Identifier, InvalidIdentifier, parse_compressed, parse_encoded
 from idnode.schemes import gs1
-from idnode.schemes.form import Parts
 from idnode.schemes.gs1_compression import MOST_CHARACTERS, begins_compressed, compress, decompress
 from idnode.schemes.gs1_layout import ALPHABET
 
@@ -121,7 +120,7 @@ def test_a_link_comes_back_as_it_was(identifier: Identifier, more: dict[str, str
 @settings(max_examples=50)
 def test_a_link_of_which_a_part_is_compressed_comes_back(identifier: Identifier) -> None:
     key, *qualifiers = elements(identifier)
-    path = gs1.path_of(Parts(*key))
+    path = gs1.path_of(*key)
     assert parse_compressed(f"{path}/{compress(qualifiers)}") == (identifier, "")
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from idnode.enterprise import Enterprise
 from idnode.store.base import StoreFailed
+from idnode.store.remembering import Remembering
 from idnode.web.answers import Answer
-from idnode.web.hot import Owners
 from idnode.web.hot_cache import AnswerCache, Kept
 from idnode.web.hot_protocol import MOST_HEAD_BYTES, MOST_IN_A_TURN
 from idnode.web.manner import LONGEST_BLOCK, MOST_BLOCKS, Manners
@@ -146,7 +146,7 @@ async def test_who_owns_a_prefix_and_that_nobody_does_is_looked_up_once_until_it
 ) -> None:
     asked: list[str] = []
     store, look_up = house.node.store, house.node.store.enterprise_of
-    owners = Owners(store)
+    owners = Remembering(store)
 
     async def enterprise_of(prefix: str) -> Enterprise | None:
         asked.append(prefix)
