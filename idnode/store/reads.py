@@ -96,8 +96,10 @@ class SqliteReads(Registry):
         """See from now on what was committed until now."""
         if self._is_fixed:
             self._is_fixed = False
-            with suppress(sqlite3.Error):  # to end a transaction that read can fail only where it has ended
-                self._reader.execute("COMMIT")
+            for end in ("COMMIT", "ROLLBACK"):
+                if self._reader.in_transaction:  # an error of a read may have ended it
+                    with suppress(sqlite3.Error):
+                        self._reader.execute(end)
 
     async def versions(self, identifier: Identifier, after: int = 0, limit: int = PAGE) -> list[Record]:
         """See the contract."""

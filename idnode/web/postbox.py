@@ -36,5 +36,11 @@ class Postbox:
         """Write all of it now: to be called before anything else is written to one of the transports, or one is closed."""
         waiting, self._waiting, self._bytes = self._waiting, [], 0
         for transport, answer in waiting:
-            if not transport.is_closing():  # the client has gone
+            if transport.is_closing():  # the client has gone
+                continue
+            try:
                 transport.write(answer)
+            except Exception as error:  # noqa: BLE001 other clients' answers wait behind this one
+                transport.abort()
+                told = {"message": "an answer can't be written", "exception": error, "transport": transport}
+                asyncio.get_running_loop().call_exception_handler(told)

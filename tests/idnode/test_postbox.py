@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -73,6 +73,23 @@ async def test_whoever_has_gone_gets_nothing_and_the_others_do() -> None:
     gone.close()
     await asyncio.sleep(0)
     assert shelf.written == [("there", b"2")]
+
+
+async def test_one_that_fails_is_told_and_holds_up_no_other() -> None:
+    postbox, shelf = Postbox(), Shelf()
+
+    class Failing(Wire):
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            raise ZeroDivisionError(len(data))
+
+    failing, told = Failing(), list[dict[str, Any]]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    postbox.post(failing, b"1")
+    postbox.post(shelf.transport("there"), b"2")
+    await asyncio.sleep(0)
+    assert shelf.written == [("there", b"2")]
+    assert failing.closed
+    assert [type(each["exception"]) for each in told] == [ZeroDivisionError]
 
 
 async def test_an_answer_that_waits_goes_before_what_the_server_answers_otherwise(client: Client) -> None:

@@ -7,7 +7,7 @@ import os
 import socket
 import sqlite3
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -132,6 +132,41 @@ async def test_records_that_are_read_in_one_turn_of_the_loop_share_a_transaction
     await store.record(PART)
     assert asked[5:] == ["BEGIN", "SELECT"]
     await store.close()  # with one that hasn't ended
+
+
+class Failing:
+    """A connection of which one statement fails once."""
+
+    def __init__(self, connection: sqlite3.Connection, statement: str) -> None:
+        self._connection, self._statement = connection, statement
+        self.failed = False
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._connection, name)
+
+    def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
+        if sql.startswith(self._statement) and not self.failed:
+            self.failed = True
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._connection.execute(sql, *arguments)
+
+
+@pytest.mark.parametrize("statement", ["BEGIN", "SELECT", "COMMIT"])
+async def test_after_an_error_of_the_disk_records_are_read_again(tmp_path: Path, statement: str) -> None:
+    pair = Pair(tmp_path / "idnode.db")
+    store = cast(Store, pair)
+    await store.register([registration()], "a", 1)
+    failing = Failing(pair._reader, statement)
+    pair._reader = cast(sqlite3.Connection, failing)
+    for turn in range(3):
+        try:
+            assert await store.record(PART) is not None
+        except StoreFailed:
+            assert turn == 0
+        await asyncio.sleep(0)
+        assert not pair._reader.in_transaction
+    assert failing.failed
+    await store.close()
 
 
 @pytest.mark.parametrize("told_by", ["refresh", "commit", "another read"])
