@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
+
+from idnode.store.base import StoreFailed
 
 _BYTES = 8
 
@@ -19,10 +22,21 @@ class CommitCount:
 
     @classmethod
     def made(cls) -> CommitCount:
-        """A new one, 0, in memory that is no file's: writing to a mapped file kills whoever does it when the disk is full."""
-        descriptor = os.memfd_create("mumian-commits")
-        os.ftruncate(descriptor, _BYTES)
-        return cls(descriptor)
+        """A new one, 0, in memory that is no file's: writing to a mapped file kills whoever does it when the disk is full.
+
+        Raises:
+            StoreFailed: the system has no memory for it, or no descriptor.
+        """
+        with contextlib.ExitStack() as undo:
+            try:
+                descriptor = os.memfd_create("mumian-commits")
+                undo.callback(os.close, descriptor)
+                os.ftruncate(descriptor, _BYTES)
+                made = cls(descriptor)
+            except OSError as error:
+                raise StoreFailed(f"no memory for the number of commits: {error.strerror}") from error
+            undo.pop_all()
+            return made
 
     @property
     def value(self) -> int:

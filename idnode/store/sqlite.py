@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from idnode.enterprise import Lease, LeaseOrder, Pool
@@ -32,11 +32,12 @@ from idnode.template import Template
 class SqliteStore(SqliteReads):
     """See idnode.store.base.Store; made by open_store()."""
 
-    def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection, descriptor: int) -> None:
+    def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection, descriptor: int, count: CommitCount) -> None:
+        """All of them are closed with the store; `descriptor`: the lock's."""
         super().__init__(reader)
         self._writer = Writer(writer, self._committed)
         self._lock: int | None = descriptor
-        self.count = CommitCount.made()
+        self.count = count
         """Of commits; for the processes that read the file, to be inherited."""
 
     @property
@@ -158,15 +159,16 @@ def open_store(path: Path) -> SqliteStore:
         StoreBusy: another process owns it.
         StoreFailed: it can't be used.
     """
-    descriptor = lock(path)
-    try:
+    with ExitStack() as undo:
+        descriptor = lock(path)
+        undo.callback(os.close, descriptor)
         writer = open_writer(path)
+        undo.callback(writer.close)
         try:
             reader = open_reader(path)
         except sqlite3.Error as error:
-            writer.close()
             raise StoreFailed(f"{path}: {error}") from error
-    except StoreFailed:
-        os.close(descriptor)
-        raise
-    return SqliteStore(writer, reader, descriptor)
+        undo.callback(reader.close)
+        made = SqliteStore(writer, reader, descriptor, CommitCount.made())
+        undo.pop_all()
+        return made
