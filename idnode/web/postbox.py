@@ -40,7 +40,7 @@ class Postbox:
                 continue
             try:
                 transport.write(answer)
-            except Exception as error:  # noqa: BLE001 other clients' answers wait behind this one
+            except (OSError, RuntimeError) as error:  # other clients' answers wait behind this one
                 transport.abort()
                 told = {"message": "an answer can't be written", "exception": error, "transport": transport}
                 asyncio.get_running_loop().call_exception_handler(told)
