@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -65,18 +65,18 @@ class Asked(msgspec.Struct, frozen=True):
     """Of a page."""
 
 
-def asked_of(query: bytes, fields: Mapping[str, Sequence[str]], manner: Manner) -> Asked:
-    """Read it from the query, raw and as fields, and from header fields.
+def asked_of(query: bytes, manner: Manner) -> Asked:
+    """Read it from the query, raw, and from header fields.
 
     Raises:
-        Problem: 400, several link types.
+        Problem: 400, several link types, or too many fields.
     """
-    if len(query) <= _MOST_REMEMBERED:
-        return _asked_again(query, manner.accept, manner.accept_language)
-    return _asked(query, fields, manner.accept, manner.accept_language)
+    read = _asked_again if len(query) <= _MOST_REMEMBERED else _asked
+    return read(query, manner.accept, manner.accept_language)
 
 
-def _asked(query: bytes, fields: Mapping[str, Sequence[str]], accept: str | None, accept_language: str | None) -> Asked:
+def _asked(query: bytes, accept: str | None, accept_language: str | None) -> Asked:
+    fields = query_fields(query)
     face = choose_face(accept)
     named = [value for name, values in fields.items() if name.lower() == "linktype" for value in values]
     if len(set(named)) > 1:
@@ -98,10 +98,8 @@ def _asked(query: bytes, fields: Mapping[str, Sequence[str]], accept: str | None
     )
 
 
-@functools.lru_cache(maxsize=256)
-def _asked_again(query: bytes, accept: str | None, accept_language: str | None) -> Asked:
-    """Others ask the same of other identifiers."""
-    return _asked(query, query_fields(query), accept, accept_language)
+_asked_again = functools.lru_cache(maxsize=256)(_asked)
+"""Others ask the same of other identifiers."""
 
 
 def _relation(text: str) -> str:

@@ -205,7 +205,7 @@ class Front:
 
     async def _digital_link(self, encoded: bytes, query: bytes, manner: Manner) -> Answer:
         fields = query_fields(query)
-        asked = asked_of(query, fields, manner)
+        asked = asked_of(query, manner)
         as_page = manner.face is Face.PAGE and not asked.linkset
         encoded = encoded.removesuffix(b"/")
         if encoded.count(b"/") == MOST_SLASHES and (opened := partly_compressed(encoded)) is not None:
