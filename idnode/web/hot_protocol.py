@@ -203,6 +203,11 @@ class HotProtocol(HttpToolsProtocol):
         if self._held is None:
             super().shutdown()
 
+    def eof_received(self) -> None:
+        """See asyncio; the transport closes behind it."""
+        self._hot.postbox.send()
+        super().eof_received()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio."""
         self._held = None

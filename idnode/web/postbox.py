@@ -19,7 +19,6 @@ class Postbox:
     def __init__(self) -> None:
         self._waiting: list[tuple[asyncio.Transport, bytes]] = []
         self._bytes = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     def post(self, transport: asyncio.Transport, answer: bytes) -> None:
         """Write it before the loop waits again, and what was posted before it before it."""
@@ -29,8 +28,7 @@ class Postbox:
         if len(waiting) == MOST_ANSWERS or self._bytes > MOST_BYTES:
             self.send()
         elif len(waiting) == 1:
-            self._loop = self._loop or asyncio.get_running_loop()
-            self._loop.call_soon(self.send)
+            asyncio.get_running_loop().call_soon(self.send)
 
     def send(self) -> None:
         """Write all of it now: to be called before anything else is written to one of the transports, or one is closed."""

@@ -113,3 +113,14 @@ async def test_an_answer_that_waits_goes_before_the_connection_is_closed(client:
     assert wire.closed
     assert b'"first"' in wire.output
     client.leave(wire)
+
+
+async def test_a_client_that_sends_no_more_gets_the_answer_that_waits(client: Client) -> None:
+    """TLS may tell of the end in the same breath as of the request, and the transport closes then."""
+    wire = client.connect()
+    wire.protocol.data_received(GET)
+    if not wire.protocol.eof_received():
+        wire.close()
+    await client.settle(wire)
+    assert b'"first"' in wire.output
+    client.leave(wire)
