@@ -113,3 +113,28 @@ def test_the_unit_runs_a_command_that_exists() -> None:
     words = shlex.split(line.partition("=")[2])
     assert words[:2] == ["/usr/bin/env", "mumian"]
     assert _parser().parse_args(words[2:]).file == Path("/etc/mumian/idnode.yaml")
+
+
+def test_a_client_that_ends_its_side_with_the_request_gets_its_answer(servers: Servers) -> None:
+    server = servers.start(tls={"mode": "self_made", "certificate": "tls.pem", "key": "tls.key"})
+    trusting = ssl.create_default_context(cafile=str(server.folder / "tls.pem"))
+    url = httpx.URL(server.url)
+    for _ in range(5):
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        secured = trusting.wrap_bio(incoming, outgoing, server_hostname=url.host)
+        with socket.create_connection((url.host, url.port), timeout=10) as connection:
+            while True:
+                try:
+                    secured.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    connection.sendall(outgoing.read())
+                    incoming.write(connection.recv(65_536))
+            secured.write(b"GET /api/handles/88.100.1/P1 HTTP/1.1\r\nHost: x\r\n\r\n")
+            with pytest.raises(ssl.SSLWantReadError):
+                secured.unwrap()  # "I send no more", in one piece with the request
+            connection.sendall(outgoing.read())
+            while piece := connection.recv(65_536):
+                incoming.write(piece)
+        assert secured.read(65_536).startswith(b"HTTP/1.1 404 ")
+    assert server.stop() == 0
