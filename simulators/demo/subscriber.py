@@ -88,6 +88,11 @@ class Subscriber:
         if not self._subscribed.wait(timeout_s):
             raise TimeoutError(f"the broker at {self._host}:{self._port} did not confirm the subscription")
 
+    @property
+    def connected(self) -> bool:
+        """Whether the broker holds our connection. Once it no longer does, all that came over it has been written down."""
+        return self._client.is_connected()
+
     def wait_quiet(self, quiet_s: float, timeout_s: float) -> None:
         """Return once nothing has come for `quiet_s`, or after `timeout_s`: the broker has passed on what it holds."""
         deadline = time.monotonic() + timeout_s

@@ -43,7 +43,10 @@ def test_it_writes_down_each_message_and_counts_repeats_and_strangers(broker: st
     subscriber.start(10)
     publish(broker, [message(1), message(2), message(1), b"not ours", b'{"gateway": 1}'])
     wait_until(lambda: subscriber.received + subscriber.foreign == 5)
+    connected = [subscriber.connected]
     subscriber.stop()
+    connected.append(subscriber.connected)
+    assert connected == [True, False]
     subscriber.stop()
     assert (subscriber.received, subscriber.repeated, subscriber.foreign) == (3, 1, 2)
     with closing(sqlite3.connect(tmp_path / "delivered.db")) as database:

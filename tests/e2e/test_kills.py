@@ -63,6 +63,15 @@ def wait_delivered(chain: Chain) -> None:
     raise AssertionError(chain.gateway.log.read_text("utf-8"))
 
 
+def wait_cut_off(chain: Chain) -> None:
+    """Wait until the subscriber has noticed that its broker is gone, and so has read all that it sent."""
+    for _ in range(600):
+        if not chain.subscriber.connected:
+            return
+        wait(0.05)
+    raise AssertionError("the subscriber still holds its connection")
+
+
 def judged(chain: Chain) -> tuple[Verdict, ProductVerdict]:
     """The verdict on telemetry and on products; figures of a cycle are left out, since a kill may cut readings out of it."""
     telemetry = verify(chain.site.ledger, chain.site.delivered, files.deadbands(chain.settings))
@@ -120,6 +129,7 @@ def test_a_broker_gone_for_twenty_seconds_costs_nothing(tmp_path: Path, mosquitt
         chain = start_chain(site, mosquitto.url, stack, FAST_PLANT)
         wait(4)
         mosquitto.stop()
+        wait_cut_off(chain)  # what the broker sent at its end is still on its way
         received = chain.subscriber.received
         wait(OUTAGE_S)
         assert chain.subscriber.received == received
