@@ -56,8 +56,8 @@ _HOT = (HANDLES, *PREFIXES, SNMS_DETAIL)
 class Keeper(Protocol):
     """Whoever keeps answers for the next who asks (idnode.web.hot)."""
 
-    def mark(self) -> int:
-        """To be asked before a resolution begins."""
+    def begin(self) -> tuple[Front, int]:
+        """To be asked before a resolution begins: whose answer it is to be, and what keep() wants to know."""
 
     def keep(self, mark: int, target: bytes, manner: Manner, answer: Answer) -> None:
         """An answer was made; `target`: path and query."""
@@ -139,9 +139,11 @@ class Front:
 
     async def _answer(self, path: bytes, query: bytes, manner: Manner) -> Answer:
         keeper = self.keeper
-        mark = 0 if keeper is None else keeper.mark()
-        answer = await self.whole(path, query, manner)
-        if keeper is not None:
+        if keeper is None:
+            answer = await self.whole(path, query, manner)
+        else:
+            front, mark = keeper.begin()
+            answer = await front.whole(path, query, manner)
             keeper.keep(mark, path + b"?" + query if query else path, manner, answer)
         return unchanged(answer) if is_unchanged(answer, manner.if_none_match) else answer
 

@@ -66,9 +66,10 @@ class Hot:
         except StoreError:
             self.cache.forget(None)
 
-    def mark(self) -> int:
-        """What keep() wants to know of the time before the resolution began."""
-        return self.cache.forgotten
+    def begin(self) -> tuple[Front, int]:
+        """See Keeper: what is remembered here spares uvicorn's way a question to the store too."""
+        self.renew()
+        return self._front, self.cache.forgotten
 
     def keep(self, mark: int, target: bytes, manner: Manner, answer: Answer) -> None:
         """Take an answer that was made elsewhere, unless something has changed since."""

@@ -11,9 +11,11 @@ from idnode.enterprise import Enterprise
 from idnode.store.base import StoreFailed
 from idnode.store.remembering import Remembering
 from idnode.web.answers import Answer
+from idnode.web.app import make_app
+from idnode.web.hot import Hot
 from idnode.web.hot_cache import AnswerCache, Kept
 from idnode.web.hot_protocol import MOST_HEAD_BYTES, MOST_IN_A_TURN
-from idnode.web.manner import LONGEST_BLOCK, MOST_BLOCKS, Manners
+from idnode.web.manner import LONGEST_BLOCK, MOST_BLOCKS, Manners, manner_of
 
 from .conftest import House
 from .wire import Client
@@ -163,6 +165,31 @@ async def test_who_owns_a_prefix_and_that_nobody_does_is_looked_up_once_until_it
     assert (await house.post("/v1/enterprises/forge/prefixes", "admin", {"prefix": "gs1:9506000"})).status_code == 201
     assert await ids() == await ids() == ["pumpworks", "forge"]
     assert len(asked) == 4
+
+
+@pytest.mark.usefixtures("client")
+async def test_uvicorns_way_too_looks_up_an_owner_once_until_it_changes(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So does a node over PostgreSQL answer what has to be waited for."""
+    asked: list[str] = []
+    store, look_up = house.node.store, house.node.store.enterprise_of
+
+    async def enterprise_of(prefix: str) -> Enterprise | None:
+        asked.append(prefix)
+        await asyncio.sleep(0)
+        return await look_up(prefix)
+
+    monkeypatch.setattr(store, "enterprise_of", enterprise_of)
+    front = make_app(house.node)
+    front.keeper = Hot(front, store, house.node.panel, 0, in_place=False)
+
+    async def status() -> int:
+        return int((await front._answer(b"/88.100.1/P1", b"", manner_of(()))).status)
+
+    assert [await status() for _ in range(3)] == [200] * 3
+    assert asked == ["88.100.1"]
+    assert (await house.post("/v1/enterprises/pumpworks/suspend", "admin", {"reason": "unpaid"})).is_success
+    assert [await status() for _ in range(2)] == [403] * 2
+    assert asked == ["88.100.1"] * 2
 
 
 async def test_only_what_everybody_gets_is_kept(client: Client, house: House) -> None:

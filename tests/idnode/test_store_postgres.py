@@ -12,7 +12,7 @@ import pytest
 
 from idnode.enterprise import Name, Role, Token, Visibility
 from idnode.job import BadRow
-from idnode.record import Change, Registered, Registration, State
+from idnode.record import Change, Record, Registered, Registration, State
 from idnode.settings import StoreSettings
 from idnode.store.base import NotThere, Outdated, Store, StoreAway, StoreFailed
 from idnode.store.opening import open_configured
@@ -105,9 +105,12 @@ async def test_while_nobody_listens_everything_is_forgotten_each_time(store: Pos
     assert ears.forgot == 4
 
 
-async def test_a_read_that_a_change_overtakes_looks_again(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("asked", "as_of_ms", "most"), [("current_rows", None, 2), ("record", 5, 3)])  # the change looks too
+async def test_a_read_that_a_change_overtakes_looks_again(
+    asked: str, as_of_ms: int | None, most: int, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await store.register([registration(PART, "first")], "a", 1)
-    look, looks = record_rows.record, 0
+    look, looks = getattr(record_rows, asked), 0
 
     async def slow(session: Session, *arguments: Any) -> Any:
         nonlocal looks
@@ -116,10 +119,38 @@ async def test_a_read_that_a_change_overtakes_looks_again(store: PostgresStore, 
             await store.change(PART, told("second"), "a", 2)
         return found
 
-    monkeypatch.setattr(record_rows, "record", slow)
-    found = await store.record(PART)
+    monkeypatch.setattr(record_rows, asked, slow)
+    found = await store.record(PART, as_of_ms)
     assert found is not None
-    assert (found.version, looks) == (2, 3)  # the change looks too
+    assert (found.version, looks) == (2, most)
+
+
+async def test_those_who_look_up_at_once_share_statements(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    await store.register([registration(part(number), f"text {number}") for number in range(300)], "a", 1)
+    statements: list[int] = []
+    look = record_rows.current_rows
+
+    async def counted(session: Session, keys: Any) -> Any:
+        statements.append(len(keys))
+        return await look(session, keys)
+
+    monkeypatch.setattr(record_rows, "current_rows", counted)
+    numbers = [*range(0, 310, 2), 4, 4]
+    found = await asyncio.gather(*(store.record(part(number)) for number in numbers))
+    assert [None if each is None else each.identifier for each in found] == [
+        part(number) if number < 300 else None for number in numbers
+    ]
+    assert len({each.values for each in found if each is not None}) == 150
+    assert (sum(statements), len(statements) <= 3) == (157, True)
+
+
+async def test_a_record_that_cannot_be_read_is_its_askers_affair_alone(store: PostgresStore) -> None:
+    await store.register([registration(PART, "first"), registration(part(2), "second")], "a", 1)
+    spoil = f"SET mumian.writes = '2'; UPDATE identifiers SET content = 'nonsense' WHERE key = '{PART.key}'"
+    await asyncio.to_thread(shared_server().sql, spoil)
+    spoiled, sound = await asyncio.gather(store.record(PART), store.record(part(2)), return_exceptions=True)
+    assert isinstance(spoiled, StoreFailed)
+    assert isinstance(sound, Record)
 
 
 async def test_those_who_register_at_once_share_statements(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ MAX_TEST_LINES = 500
 _BROAD = {"Exception", "BaseException"}
 
 _BROAD_ALLOWED: dict[str, str] = {
-    "idnode/store/postgres/writing.py": "hands the exception to everyone who waits for the statement, who raise it",
+    "idnode/store/postgres/together.py": "hands the exception to everyone who waits for the statement, who raise it",
     "idnode/store/remote.py": "hands the exception over to the process that asked, which raises it",
     "idnode/web/hot.py": "has the request go the server's way instead, which meets the exception, logs it and answers 500",
     "idnode/store/writer.py": "hands the exception over the thread to everyone who waits for the transaction, who raise it",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
@@ -21,6 +21,7 @@ from idnode.store.postgres import business_rows, event_rows, job_rows, owner_row
 from idnode.store.postgres.connection import Conflict, Lost, Pool, Session
 from idnode.store.postgres.feed import Feed
 from idnode.store.postgres.standbys import AWAY_S, Standbys
+from idnode.store.postgres.together import Together
 from idnode.store.registry import Registry
 from idnode.template import Template
 
@@ -29,6 +30,10 @@ T = TypeVar("T")
 ANSWER_S = 3.0
 """After which a read is asked of another server."""
 PATIENCE_S = 15.0
+LANES = 2
+"""Statements that look up records at once."""
+MOST_TOGETHER = 100
+"""Records in one of them."""
 MOST_LOOKS = 5
 """At what changes while it is read."""
 _PAUSE_S = 0.05
@@ -43,6 +48,7 @@ class PostgresReads(Registry, ABC):
         self._readers = primary
         self._standbys = standbys
         self._feed = feed
+        self._together = Together(self._rows, LANES, MOST_TOGETHER, name="idnode-reading")
 
     @abstractmethod
     async def start(self) -> None:
@@ -96,7 +102,14 @@ class PostgresReads(Registry, ABC):
 
     async def record(self, identifier: Identifier, as_of_ms: int | None = None) -> Record | None:
         """See the contract."""
-        return await self._lookup(identifier.key, record_rows.record, identifier, as_of_ms)
+        key = identifier.key
+        if as_of_ms is not None:
+            return await self._lookup(key, record_rows.record, identifier, as_of_ms)
+
+        async def ask() -> Record | None:
+            return record_rows.current_record(identifier, await self._together.ask(key))
+
+        return await self._look(key, ask)
 
     async def versions(self, identifier: Identifier, after: int = 0, limit: int = PAGE) -> list[Record]:
         """See the contract."""
@@ -147,28 +160,33 @@ class PostgresReads(Registry, ABC):
     async def _lookup(
         self, key: str, query: Callable[Concatenate[Session, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """A read of what is kept under one key, of a standby where one has all that is known of it.
+        """A read of what is kept under one key, of a standby where one has all that is known of it."""
+        return await self._look(key, lambda: self._once(lambda session: query(session, *args, **kwargs), (key,)))
 
-        Never older than what watchers were told before it returns, as long as it doesn't change MOST_LOOKS times meanwhile.
-        """
+    async def _read(self, query: Callable[Concatenate[Session, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """A read of the primary."""
+        return await self._patiently(lambda: self._once(lambda session: query(session, *args, **kwargs), None))
+
+    async def _look(self, key: str, ask: Callable[[], Awaitable[T]]) -> T:
+        """What `ask` says, never older than what watchers were told before it returns, as long as it doesn't change MOST_LOOKS
+        times meanwhile."""
         with self._feed.reading(key) as changed:
             for _ in range(MOST_LOOKS):
-                found = await self._patiently(lambda session: query(session, *args, **kwargs), key)
+                found = await self._patiently(ask)
                 if not changed():
                     break
         return found
 
-    async def _read(self, query: Callable[Concatenate[Session, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """A read of the primary."""
-        return await self._patiently(lambda session: query(session, *args, **kwargs), None)
+    async def _rows(self, keys: Sequence[str]) -> list[Any]:
+        return await self._once(lambda session: record_rows.current_rows(session, keys), keys)
 
-    async def _patiently(self, ask: Callable[[Session], Awaitable[T]], key: str | None) -> T:
+    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         await self.start()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + PATIENCE_S
         while True:
             try:
-                return await self._once(ask, key)
+                return await ask()
             except (Lost, Conflict) as error:
                 if loop.time() >= deadline:
                     raise StoreAway(f"the database can't be reached: {error}") from error
@@ -176,15 +194,15 @@ class PostgresReads(Registry, ABC):
             except msgspec.MsgspecError as error:
                 raise StoreFailed(f"what is stored can't be read: {error}") from error
 
-    async def _once(self, ask: Callable[[Session], Awaitable[T]], key: str | None) -> T:
-        """Of a standby, else of the primary, else of any standby.
+    async def _once(self, ask: Callable[[Session], Awaitable[T]], keys: Collection[str] | None) -> T:
+        """Of a standby that has those keys, else of the primary, else of any standby. `keys`: None where no standby will do.
 
         Raises:
             Lost, Conflict
         """
-        if key is not None:
+        if keys is not None:
             try:
-                async with self._standbys.session(key) as session:
+                async with self._standbys.session(keys) as session:
                     if session is not None:
                         return await _answered(session, ask)
             except (Lost, Conflict):

@@ -240,6 +240,17 @@ async def record(session: Session, identifier: Identifier, as_of_ms: int | None 
     return None if earlier is None else _record(identifier, earlier, row[5])
 
 
+async def current_rows(session: Session, keys: Sequence[str]) -> list[Any]:
+    """For each key what current_record() makes a record of."""
+    found = {row[0]: row[1:] for row in await session.rows(_SOME, keys)}
+    return [found.get(key) for key in keys]
+
+
+def current_record(identifier: Identifier, row: Any) -> Record | None:
+    """What is registered now, of a row of current_rows()."""
+    return None if row is None else _record(identifier, row)
+
+
 async def versions(session: Session, identifier: Identifier, after: int, limit: int) -> list[Record]:
     """See Records.versions."""
     now = await session.row(_CURRENT, identifier.key)

@@ -7,7 +7,7 @@ primary; so does who reads what can't be told apart by its key.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
@@ -66,9 +66,10 @@ class Standbys:
             self._task = asyncio.create_task(self._follow(), name="idnode-standbys")
 
     @asynccontextmanager
-    async def session(self, key: str) -> AsyncIterator[Session | None]:
-        """A session with a standby that has what is known of that key; None where there is none."""
-        standby = self._choice(max(self._all_recent, self._recent.get(key, 0)))
+    async def session(self, keys: Iterable[str]) -> AsyncIterator[Session | None]:
+        """A session with a standby that has what is known of those keys; None where there is none."""
+        recent = self._recent
+        standby = self._choice(max(self._all_recent, *(recent.get(key, 0) for key in keys)) if recent else self._all_recent)
         if standby is None:
             yield None
             return

@@ -217,6 +217,7 @@ class PostgresStore(PostgresReads):
     async def close(self) -> None:
         """See the contract."""
         await self._registering.finish()
+        await self._together.finish()
         if self._starting is not None:
             await asyncio.wait([self._starting])
         await self._listener.close()

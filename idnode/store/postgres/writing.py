@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
-from typing import TypeVar, cast
+from itertools import islice
+from typing import TypeVar
 
 from idnode.record import Registered, Registration
 from idnode.store.base import StoreAway, StoreFailed
@@ -18,6 +18,7 @@ from idnode.store.postgres.connection import Conflict, Lost, Pool, Session
 from idnode.store.postgres.feed import CHANNEL, Feed
 from idnode.store.postgres.record_rows import New
 from idnode.store.postgres.tally import Owners
+from idnode.store.postgres.together import Together
 
 T = TypeVar("T")
 Operation = Callable[[Session, bool], Awaitable[T]]
@@ -83,76 +84,30 @@ class Writing:
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    new: Sequence[New]
-    future: asyncio.Future[list[Registered]]
-
-
 class Registering:
-    """The group commit of those who register: what waits while a statement is under way is the next statement."""
+    """The group commit of those who register: what waits while statements are under way is the next statement."""
 
     def __init__(self, writing: Writing, owners: Owners) -> None:
         self._writing = writing
         self._owners = owners
-        self._waiting: list[_Request] = []
-        self._lanes: set[asyncio.Task[None]] = set()
+        self._together = Together(self._commit, LANES, MOST_TOGETHER, len, name="idnode-registering")
 
     async def register(self, registrations: Sequence[Registration], author: str, at_ms: int) -> list[Registered]:
         """See Records.register."""
         if not registrations:
             return []
-        new = [New(each, author, at_ms) for each in registrations]  # what can't be encoded is this request's affair
-        future: asyncio.Future[list[Registered]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Request(new, future))
-        if len(self._lanes) < LANES:
-            self._lanes.add(asyncio.create_task(self._lane(), name="idnode-registering"))
-        return await future
+        # What can't be encoded is this request's affair.
+        return await self._together.ask([New(each, author, at_ms) for each in registrations])
 
     async def finish(self) -> None:
         """Wait until all that was asked for so far is done."""
-        while self._lanes:
-            await asyncio.wait(self._lanes)
+        await self._together.finish()
 
-    async def _lane(self) -> None:
-        try:
-            await self._work()
-        finally:
-            # In the same step in which it finds nobody waiting: who comes in the next one must find that it works no more.
-            self._lanes.discard(cast(asyncio.Task[None], asyncio.current_task()))
-
-    async def _work(self) -> None:
-        while batch := self._taken():
-            try:
-                outcomes = await self._commit(batch)
-            except BaseException as error:
-                for request in batch:
-                    if not request.future.done():
-                        request.future.set_exception(error if isinstance(error, Exception) else StoreAway("it ends"))
-                if not isinstance(error, Exception):
-                    raise
-                continue
-            following = iter(outcomes)
-            for request in batch:
-                told = [next(following) for _ in request.new]
-                if not request.future.done():  # whoever asked may have gone
-                    request.future.set_result(told)
-
-    def _taken(self) -> list[_Request]:
-        count = rows = 0
-        for request in self._waiting:
-            rows += len(request.new)
-            if count and rows > MOST_TOGETHER:
-                break
-            count += 1
-        batch = self._waiting[:count]
-        del self._waiting[:count]
-        return batch
-
-    async def _commit(self, batch: list[_Request]) -> list[Registered]:
-        new = [each for request in batch for each in request.new]
+    async def _commit(self, batch: list[list[New]]) -> list[list[Registered]]:
+        new = [each for request in batch for each in request]
 
         async def act(session: Session, again: bool, payloads: list[str]) -> list[Registered]:
             return await record_rows.register(session, new, again, self._owners, CHANNEL, payloads)
 
-        return await self._writing.attempt(act, [each.key for each in new])
+        following = iter(await self._writing.attempt(act, [each.key for each in new]))
+        return [list(islice(following, len(request))) for request in batch]
