@@ -1,13 +1,16 @@
 """The hot route: resolutions answered where their bytes arrive, without a task, an event or a framework.
 
 A request that is whole in what came, is GET or HEAD for an identifier and bears nothing out of the ordinary is answered at once,
-from the cache or by stepping the resolution in place. Whatever else goes uvicorn's way through its parser; both ways end in the
-same Front, and `tests/idnode/test_hot_matches.py` holds their answers against each other byte for byte.
+from the cache or by stepping the resolution in place; where it has to be waited for, by a task that is the resolution and nothing
+else. Whatever else goes uvicorn's way through its parser; all ways end in the same Front, and
+`tests/idnode/test_hot_matches.py` holds their answers against each other byte for byte.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Coroutine
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
@@ -40,8 +43,8 @@ class Hot:
         Args:
             store: the node's.
             most_bytes: of the cache.
-            in_place: the store reads without suspending, so that a resolution can be stepped here; but for what lives on another
-                node, which goes uvicorn's way where that has to be waited for.
+            in_place: the store reads without suspending, so that a resolution can be stepped here, but for what lives on another
+                node. Else each is waited for that isn't kept.
         """
         self.cache: AnswerCache[Kept] = AnswerCache(most_bytes)
         self.manners = Manners()
@@ -105,32 +108,44 @@ class Hot:
         return refused
 
     def find(self, learned: Learned, target: bytes) -> Kept | None:
-        """The answer; None where the request has to go uvicorn's way."""
+        """The answer; None where there is none at once: see ask()."""
         manner = learned.manner
         kept = self.cache.find(learned.variant, cache_target(target, manner)) if manner.authorization is None else None
-        if kept is None:
+        if kept is None and self._in_place:
             kept = self._make(learned, target)
-        if kept is None or manner.if_none_match is None:
+        return None if kept is None else self._for_client(learned, target, kept)
+
+    def ask(self, learned: Learned, target: bytes) -> Coroutine[Any, Any, Kept] | None:
+        """What find() doesn't find, to be waited for in a task; None where the request has to go uvicorn's way.
+
+        Raises, when it is waited for:
+            Exception: uvicorn's way meets it again, logs it and answers 500.
+        """
+        asked = _asked(learned, target)
+        return None if asked is None else self._wait(learned, target, asked, self.cache.forgotten)
+
+    async def _wait(self, learned: Learned, target: bytes, asked: tuple[bytes, bytes], mark: int) -> Kept:
+        answer = await self._front.whole(*asked, learned.manner)
+        kept = self._kept(learned, target, asked[0], answer, keeps=self.cache.forgotten == mark)
+        return self._for_client(learned, target, kept)
+
+    def _for_client(self, learned: Learned, target: bytes, kept: Kept) -> Kept:
+        if learned.manner.if_none_match is None:
             return kept
-        chosen = kept.for_client(manner.if_none_match)
+        chosen = kept.for_client(learned.manner.if_none_match)
         chosen.count = chosen.count or self._counter(target, learned, chosen)
         return chosen
 
     def _make(self, learned: Learned, target: bytes) -> Kept | None:
-        if not self._in_place or _TARGET.fullmatch(target) is None:
+        asked = _asked(learned, target)
+        if asked is None or (answer := self._step(*asked, learned)) is None:
             return None
-        path, _, query = target.partition(b"?")
-        if not is_hot(path):
-            return None
-        authorization = learned.manner.authorization
-        if authorization is not None and path.startswith(HANDLES) and is_foreign(authorization):
-            return None
-        answer = self._step(path, query, learned)
-        if answer is None:
-            return None
+        return self._kept(learned, target, asked[0], answer, keeps=True)
+
+    def _kept(self, learned: Learned, target: bytes, path: bytes, answer: Answer, *, keeps: bool) -> Kept:
         kept = Kept(answer)
         kept.count = self.gauge.counter(face_of(path, learned.manner), kept.owner, answer.counted or kept.status)
-        if answer.key is not None and self._keeps:
+        if answer.key is not None and self._keeps and keeps:
             self.cache.keep(learned.variant, cache_target(target, learned.manner), kept)
         return kept
 
@@ -144,10 +159,23 @@ class Hot:
         except StopIteration as done:
             answer: Answer = done.value
             return answer
-        except Exception:  # noqa: BLE001 uvicorn's way meets it again, logs it and answers 500
+        except Exception:  # noqa: BLE001 a task may do it; else uvicorn's way meets it again, logs it and answers 500
             return None
-        answering.close()  # another node has to be waited for
+        answering.close()  # another node has to be waited for: see ask()
         return None
+
+
+def _asked(learned: Learned, target: bytes) -> tuple[bytes, bytes] | None:
+    """Path and query of what is hot; None where it isn't."""
+    if _TARGET.fullmatch(target) is None:
+        return None
+    path, _, query = target.partition(b"?")
+    if not is_hot(path):
+        return None
+    authorization = learned.manner.authorization
+    if authorization is not None and path.startswith(HANDLES) and is_foreign(authorization):
+        return None
+    return path, query
 
 
 def cache_target(target: bytes, manner: Manner) -> bytes:

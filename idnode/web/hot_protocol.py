@@ -1,15 +1,17 @@
 """One connection: uvicorn's HTTP/1.1 protocol with a short way for hot requests, and limits on what a client may cost.
 
 While no request of this connection is under way and what comes begins at a request's first byte, hot requests are answered in
-place. Whatever else goes through uvicorn's parser, in the order in which it came. A connection never has more unsent answers than
-its transport takes before it asks to pause, and never keeps the loop for more than a few requests: what it sent beyond waits in
-`_held`, and nothing more is read from it.
+place; what has to be waited for is waited for in a task. Whatever else goes through uvicorn's parser, in the order in which it
+came. A connection never has more unsent answers than its transport takes before it asks to pause, never keeps the loop for more
+than a few requests, and never waits for more than one: what it sent beyond waits in `_held`, and nothing more is read from it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import Any, cast
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -17,6 +19,10 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from idnode.operations.limits import caller_key
 from idnode.web.handle_api.authentication import CERTIFICATE
 from idnode.web.hot import Hot, take_request
+from idnode.web.hot_cache import Kept
+
+if TYPE_CHECKING:
+    from idnode.web.crowd import Crowd
 
 MOST_HEAD_BYTES = 65_536
 """Of a request's line and fields."""
@@ -53,6 +59,8 @@ class HotProtocol(HttpToolsProtocol):
         self._at_start = True
         """The parser stands between two requests."""
         self._held: bytes | None = None
+        self._waits = False
+        """For an answer; what came behind its request is held."""
         self._leaving = False
         self._head_bytes = self._fed_bytes = 0
         self._is_too_large = False
@@ -120,11 +128,13 @@ class HotProtocol(HttpToolsProtocol):
             head, target, learned, end = request
             kept = (hot.admit(self._caller, began) if limited else None) or hot.find(learned, target)
             if kept is None:
+                asked = hot.ask(learned, target)
+                if asked is not None:
+                    self._wait(asked, head, data[position:end], data[end:])
                 break
             if limited:
                 kept = hot.spare(kept, began)
-            opening = hot.opening(kept.status, self.server_state.default_headers)
-            answer = opening + (kept.head if head else kept.whole)
+            answer = self._whole(kept, head)
             if served == 0 and end == len(data):
                 hot.postbox.post(self.transport, answer)
             else:  # whether its transport takes more has to be known before the next request
@@ -141,8 +151,57 @@ class HotProtocol(HttpToolsProtocol):
             took_s = time.perf_counter() - began
             hot.gauge.took(took_s, served)
             if took_s > hot.slow.slow_s:
-                hot.slow.note("hot", "", data[:position].partition(b"\r\n")[0], 0, took_s, time.time_ns() // 1_000_000)
+                self._note(data, 0, took_s)
         return position
+
+    def _whole(self, kept: Kept, head: bool) -> bytes:
+        opening = self._hot.opening(kept.status, self.server_state.default_headers)
+        return opening + (kept.head if head else kept.whole)
+
+    def _wait(self, asked: Coroutine[Any, Any, Kept], head: bool, request: bytes, rest: bytes) -> None:
+        """Read nothing until that is answered."""
+        began = time.perf_counter()
+        self._unset_keepalive_if_required()
+        self._waits, self._held = True, rest
+        self.flow.pause_reading()
+        self._reading.is_held = True
+        task = self.loop.create_task(asked)
+        cast(set[Any], self.tasks).add(task)  # the server ends behind it
+        task.add_done_callback(lambda done: self._waited(done, head, request, began))
+
+    def _waited(self, task: asyncio.Task[Kept], head: bool, request: bytes, began: float) -> None:
+        cast(set[Any], self.tasks).discard(task)
+        self._waits = False
+        failed = task.cancelled() or task.exception() is not None
+        if failed or self._held is None or self.transport.is_closing():  # the client has gone, or uvicorn's way is to meet it
+            self._held = None if self._held is None else request + self._held
+            self._go_on(self._parse)
+            return
+        hot, kept, now = self._hot, task.result(), time.perf_counter()
+        if hot.limited:
+            kept = hot.spare(kept, now)
+        answer = self._whole(kept, head)
+        if self._held or self._crowd.leaving:
+            hot.postbox.send()
+            self.transport.write(_parting(answer) if self._crowd.leaving else answer)
+        else:
+            hot.postbox.post(self.transport, answer)
+        if kept.count is not None:
+            kept.count[0] += 1
+        self.active_s = self._crowd.now_s
+        self.server_state.total_requests += 1
+        hot.gauge.took(now - began, 1)
+        if now - began > hot.slow.slow_s:
+            self._note(request, kept.status, now - began)
+        if self._crowd.leaving:
+            self.transport.close()
+        self._go_on()
+
+    def _note(self, data: bytes, status: int, took_s: float) -> None:
+        """Tell of the first of these requests."""
+        method, target, _ = data.split(b" ", 2)
+        path, at_ms = target.partition(b"?")[0], time.time_ns() // 1_000_000
+        self._hot.slow.note("hot", method.decode("ascii"), path, status, took_s, at_ms)
 
     def _parse(self, data: bytes) -> None:
         self._hot.postbox.send()
@@ -174,15 +233,16 @@ class HotProtocol(HttpToolsProtocol):
         if not self.flow.write_paused and not self.pipeline:
             self.loop.call_soon(self._go_on)
 
-    def _go_on(self) -> None:
+    def _go_on(self, take: Callable[[bytes], None] | None = None) -> None:
         if self._held is None or self.transport.is_closing():
             self._held = None
             return
-        if self.pipeline:
+        if self.pipeline or self._waits:
             return  # it is called again when they are answered
         data, self._held = self._held, None
         self._reading.is_held = False
-        self.data_received(data)
+        if data:
+            (take or self.data_received)(data)
         if self._held is None and not self.transport.is_closing():
             self.flow.resume_reading()
             if self._leaving:
@@ -284,33 +344,7 @@ class HotProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-class Crowd:
-    """All connections of a process: how many there may be, and for how long one may do nothing."""
-
-    def __init__(self, most: int, idle_s: float, head_s: float, stuck_s: float) -> None:
-        """
-        Args:
-            most: connections; one more is answered 503 and closed.
-            idle_s: without a request.
-            head_s: from a request's first byte to the end of its head.
-            stuck_s: without taking anything of an answer that was written.
-        """
-        self.most = most
-        self.now_s = 0.0
-        """Monotonic, as of the last look."""
-        self.leaving = False
-        """Every answer says that its connection is closed."""
-        self._idle_s, self._head_s, self._stuck_s = idle_s, head_s, stuck_s
-
-    def look(self, connections: set[Any], now_s: float) -> None:
-        """Close those that are over their time; to be called about once a second."""
-        self.now_s = now_s
-        for connection in [each for each in connections if isinstance(each, HotProtocol)]:
-            if connection.is_stuck:
-                if now_s - connection.active_s > self._stuck_s:
-                    connection.transport.abort()
-            elif connection.head_since_s is not None:
-                if now_s - connection.head_since_s > self._head_s and connection.is_waiting:
-                    connection.expire()
-            elif connection.is_idle and now_s - connection.active_s > self._idle_s:
-                connection.transport.close()
+def _parting(answer: bytes) -> bytes:
+    """The last one of its connection."""
+    line, _, rest = answer.partition(b"\r\n")
+    return b"%s\r\nconnection: close\r\n%s" % (line, rest)

@@ -24,8 +24,9 @@ from idnode.operations.report import Report, report
 from idnode.operations.slow_log import SlowLog
 from idnode.settings import IdnodeSettings, TlsMode
 from idnode.web.app import make_app
+from idnode.web.crowd import Crowd
 from idnode.web.hot import Hot
-from idnode.web.hot_protocol import Crowd, HotProtocol
+from idnode.web.hot_protocol import HotProtocol
 from idnode.web.node import Node
 
 GRACE_S = 4

@@ -25,8 +25,9 @@ from idnode.upstream.recursion import node_name
 from idnode.upstream.settings import DelegationSettings
 from idnode.upstream.upstream import Upstream
 from idnode.web.app import make_app
+from idnode.web.crowd import Crowd
 from idnode.web.hot import Hot
-from idnode.web.hot_protocol import Crowd, HotProtocol
+from idnode.web.hot_protocol import HotProtocol
 
 from .town import ADMIN, Town, founded
 from .wire_client import Reply, Request, read_reply

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from .conftest import House
-from .wire import Client
+from .wire import Client, slow_down
 
 VALUES = [
     {"index": 3, "type": "DESC", "data": "泵"},
@@ -155,14 +155,17 @@ class Both:
         return text.replace("{etag}", self.etag).replace("{reader}", self.house.tokens["reader"])
 
 
-@pytest.fixture
-async def both(house: House, monkeypatch: pytest.MonkeyPatch) -> Both:
+@pytest.fixture(params=[True, False], ids=["in place", "waited for"])
+async def both(house: House, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Both:
+    in_place: bool = request.param
+    if not in_place:
+        slow_down(house, monkeypatch)
     monkeypatch.setattr("secrets.token_bytes", lambda size: b"r" * size)  # of challenges
     for handle, by in (("88.100.1/P1", "registrar"), ("88.100.1/a b/c", "registrar"), ("88.100.2/S", "forge_registrar")):
         made = await house.post("/v1/identifiers", by, {"handle": handle, "values": VALUES})
         assert made.status_code == 201, made.text
     etag = (await house.client.get("/api/handles/88.100.1/P1")).headers["etag"]
-    return Both(Client(house, None), Client(house, 1 << 20), house, etag)
+    return Both(Client(house, None), Client(house, 1 << 20, in_place=in_place), house, etag)
 
 
 async def test_every_kind_of_request_is_answered_alike(both: Both) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -78,3 +79,13 @@ def test_a_prefix_that_is_delegated_resolves_there(server: Server, tmp_path: Pat
         assert alone(server, Request(asking("88.100.1/P1"))).code == 302
         assert client.delete(PATH).status_code == 204
     assert second.stop() == 0
+
+
+def test_a_client_that_sends_no_more_gets_the_answer_that_is_waited_for(server: Server) -> None:
+    url = httpx.URL(server.url)
+    for number in range(10):
+        with socket.create_connection((url.host, url.port), timeout=10) as connection:
+            connection.sendall(b"GET /api/handles/88.100.1/P%d HTTP/1.1\r\nHost: x\r\n\r\n" % number)
+            connection.shutdown(socket.SHUT_WR)
+            told = b"".join(iter(partial(connection.recv, 65_536), b""))
+        assert told.startswith(b"HTTP/1.1 404 "), number

@@ -141,10 +141,11 @@ class TestSlowLog:
         file = tmp_path / "slow.jsonl"
         house.node.panel.slow = SlowLog(file, 0.0)
         client = Client(house, 1 << 20)
-        await client.send([GET, GET[:9], GET[9:], b"GET /healthz?secret=1 HTTP/1.1\r\nAuthorization: Bearer x\r\n\r\n"])
+        asked = GET.replace(b" HTTP", b"?index=3 HTTP")
+        await client.send([asked, GET[:9], GET[9:], b"GET /healthz?secret=1 HTTP/1.1\r\nAuthorization: Bearer x\r\n\r\n"])
         lines = [json.loads(line) for line in file.read_text().splitlines()]
-        assert [(line["face"], line["path"].split()[-1 if line["face"] != "hot" else 1]) for line in lines] == [
-            ("hot", "/api/handles/88.100.1/P1"),
-            ("handle", "/api/handles/88.100.1/P1"),
-            ("api", "/healthz"),
+        assert [(line["face"], line["method"], line["path"]) for line in lines] == [
+            ("hot", "GET", "/api/handles/88.100.1/P1"),
+            ("handle", "GET", "/api/handles/88.100.1/P1"),
+            ("api", "GET", "/healthz"),
         ]

@@ -8,13 +8,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from idnode.identifier import Identifier
+from idnode.record import Record
 from idnode.web.app import make_app
+from idnode.web.crowd import Crowd
 from idnode.web.hot import Hot
-from idnode.web.hot_protocol import Crowd, HotProtocol
+from idnode.web.hot_protocol import HotProtocol
 
 from .conftest import House
 
@@ -73,8 +77,8 @@ class Wire(asyncio.Transport):
 class Client:
     """A client of one kind of protocol over one application."""
 
-    def __init__(self, house: House, cache_bytes: int | None, **crowd: Any) -> None:
-        """`cache_bytes`: None is uvicorn's own protocol."""
+    def __init__(self, house: House, cache_bytes: int | None, *, in_place: bool = True, **crowd: Any) -> None:
+        """`cache_bytes`: None is uvicorn's own protocol; `in_place`: as of Hot."""
         front = make_app(house.node)
         self.config = uvicorn.Config(front, ws="none", lifespan="off", log_config=None, access_log=False, proxy_headers=False)
         self.state = ServerState()
@@ -83,7 +87,7 @@ class Client:
         self.hot: Hot | None = None
         self._make: Callable[..., HttpToolsProtocol] = HttpToolsProtocol
         if cache_bytes is not None:
-            self.hot = Hot(front, house.node.store, house.node.panel, cache_bytes, in_place=True)
+            self.hot = Hot(front, house.node.store, house.node.panel, cache_bytes, in_place=in_place)
             self._make = functools.partial(HotProtocol, self.hot, self.crowd)
 
     def connect(self, **wire: Any) -> Wire:
@@ -97,7 +101,8 @@ class Client:
         for _ in range(10_000):
             await asyncio.sleep(0)
             held = getattr(wire.protocol, "_held", None) is not None and not wire.protocol.flow.write_paused
-            if not self.state.tasks and not held:
+            posted = self.hot is not None and bool(self.hot.postbox._waiting)
+            if not self.state.tasks and not held and not posted:
                 return
         raise AssertionError("it never came to rest")
 
@@ -114,3 +119,15 @@ class Client:
     def leave(self, wire: Wire) -> None:
         wire.protocol._unset_keepalive_if_required()
         wire.protocol.connection_lost(None)
+
+
+def slow_down(house: House, monkeypatch: pytest.MonkeyPatch, turns: int = 3) -> None:
+    """Let the node's store be waited for, as one beyond a network: a record takes so many turns of the loop."""
+    look = house.node.store.record
+
+    async def record(identifier: Identifier, as_of_ms: int | None = None) -> Record | None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return await look(identifier, as_of_ms)
+
+    monkeypatch.setattr(house.node.store, "record", record)
