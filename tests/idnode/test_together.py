@@ -82,6 +82,15 @@ async def test_an_error_is_told_to_its_batch_alone() -> None:
     assert await asyncio.gather(*others) == [4]
 
 
+async def test_work_that_leaves_a_question_out_is_an_error_and_no_endless_wait() -> None:
+    async def work(_: list[int]) -> list[int]:
+        return [1]
+
+    together = Together(work, 1, 9, name="asking")
+    told = await asyncio.gather(together.ask(1), together.ask(2), return_exceptions=True)
+    assert [type(each) for each in told] == [ValueError, ValueError]
+
+
 async def test_one_that_goes_takes_nobody_with_it() -> None:
     server = Server()
     gone, stays = server.ask(1, 2)

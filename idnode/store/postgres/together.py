@@ -67,6 +67,7 @@ class Together(Generic[Q, R]):
     async def _answer(self, batch: list[tuple[Q, asyncio.Future[R]]]) -> None:
         try:
             answers = await self._work([question for question, _ in batch])
+            answered = list(zip(batch, answers, strict=True))
         except BaseException as error:
             for _, future in batch:
                 if not future.done():
@@ -74,7 +75,7 @@ class Together(Generic[Q, R]):
             if not isinstance(error, Exception):
                 raise
             return
-        for (_, future), answer in zip(batch, answers, strict=True):
+        for (_, future), answer in answered:
             if not future.done():  # whoever asked may have gone
                 future.set_result(answer)
 
