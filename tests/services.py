@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
@@ -195,10 +196,13 @@ class Mosquitto:
         process, self._process = self._process, None
         if process is None:
             return
-        process.kill() if how == "kill" else process.terminate()
-        try:
-            process.wait(_PATIENCE_S)
-        except subprocess.TimeoutExpired:
+        for _ in range(int(_PATIENCE_S)):
+            # A SIGTERM that comes just after mosquitto said that it runs is lost: its loop begins behind that.
+            process.kill() if how == "kill" else process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(1)
+                break
+        else:
             process.kill()
             process.wait()
         if self._reader is not None:
