@@ -52,11 +52,15 @@ class Postgres:
         if self._as:
             account = pwd.getpwnam("postgres")
             os.chown(self.folder, account.pw_uid, account.pw_gid)
+        self._settings = {**_SETTINGS, **(settings or {}), "unix_socket_directories": self.folder}
+        self._take_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def _take_port(self) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
-        self._settings = {**_SETTINGS, **(settings or {}), "port": self.port, "unix_socket_directories": self.folder}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._settings["port"] = self.port
 
     @property
     def address(self) -> str:
@@ -75,6 +79,7 @@ class Postgres:
             "host all all 127.0.0.1/32 trust\nhost replication all 127.0.0.1/32 trust\n",
             encoding="ascii",
         )
+        self._take_port()  # another may have got the first one while the cluster was made
         self.start()
         self.sql(f"CREATE DATABASE {DATABASE}", "postgres")
         return self
@@ -85,6 +90,7 @@ class Postgres:
         self._do(
             "pg_basebackup", "-D", self._data, "-d", source, "-R", "-X", "stream", "-c", "fast", "--no-sync", "-C", "-S", name
         )
+        self._take_port()
         return self.start()
 
     def archive(self) -> Path:

@@ -38,14 +38,14 @@ class Meter:
         self.durations: dict[str, Histogram] = {face: Histogram() for face in FACES}
         self.shown = Shown()
         self.hot = Histogram()
-        """Of requests that were answered in place, from their bytes to the answer's."""
+        """Of requests that the hot route answered, from their bytes to the answer's."""
 
     def counter(self, face: str, owner: str, status: int) -> list[int]:
         """The counter of such answers: a list of one, to be counted up in. `owner`: an enterprise's prefix, or nothing."""
         return self.answers.setdefault((face, owner, status), [0])
 
     def took(self, seconds: float, requests: int) -> None:
-        """So many requests were answered in place in that time together."""
+        """So many requests were answered by the hot route in that time together."""
         self.hot.observe(seconds / requests, requests)
 
     def observe(self, face: str, owner: str, status: int, seconds: float) -> None:

@@ -165,6 +165,17 @@ class Hot:
         return None
 
 
+def is_hot_request(learned: Learned, target: bytes) -> bool:
+    """Whether find() or ask() answer it."""
+    return _asked(learned, target) is not None
+
+
+def parting(answer: bytes) -> bytes:
+    """The last answer of its connection."""
+    line, _, rest = answer.partition(b"\r\n")
+    return b"%s\r\nconnection: close\r\n%s" % (line, rest)
+
+
 def _asked(learned: Learned, target: bytes) -> tuple[bytes, bytes] | None:
     """Path and query of what is hot; None where it isn't."""
     if _TARGET.fullmatch(target) is None:

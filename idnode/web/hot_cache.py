@@ -88,7 +88,11 @@ class _Generation(Generic[E]):
 
     def add(self, variant: int, target: bytes, kept: E) -> None:
         assert kept.key is not None
+        before = self.answers[variant].get(target)
         self.answers[variant][target] = kept
+        if before is not None and (before.key, before.also) == (kept.key, kept.also):  # two have asked at once
+            self.bytes += len(kept.whole) - len(before.whole)
+            return
         self.bytes += len(kept.whole) + len(target) + _OVERHEAD + _OF_MORE * len(kept.also)
         for key in (kept.key, *kept.also) if kept.also else (kept.key,):
             targets = self.targets.get(key)

@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, cast
 
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from idnode.operations.limits import caller_key
+from idnode.web.flow import Flow
+from idnode.web.front import ADMITTED
 from idnode.web.handle_api.authentication import CERTIFICATE
-from idnode.web.hot import Hot, take_request
+from idnode.web.hot import Hot, is_hot_request, parting, take_request
 from idnode.web.hot_cache import Kept
 
 if TYPE_CHECKING:
@@ -28,21 +29,9 @@ MOST_HEAD_BYTES = 65_536
 """Of a request's line and fields."""
 MOST_IN_A_TURN = 32
 """Hot requests of one connection that are answered before others have their turn."""
-
-
 _PIECE_OF_HEADS = 2048
 _PIECE_OF_BODY = 16_384
 """Bytes that the parser gets at once."""
-
-
-class _Flow(FlowControl):
-    """uvicorn's, which reads no further while something is held, whoever asks for it."""
-
-    is_held = False
-
-    def resume_reading(self) -> None:
-        if not self.is_held:
-            super().resume_reading()
 
 
 class HotProtocol(HttpToolsProtocol):
@@ -55,12 +44,14 @@ class HotProtocol(HttpToolsProtocol):
         self._caller = ""
         self._certificate: bytes | None = None
         """The client's, DER, where it showed one."""
-        self._reading: _Flow = None  # type: ignore[assignment]  # as uvicorn has it for flow
+        self._reading: Flow = None  # type: ignore[assignment]  # as uvicorn has it for flow
         self._at_start = True
         """The parser stands between two requests."""
         self._held: bytes | None = None
         self._waits = False
         """For an answer; what came behind its request is held."""
+        self._is_admitted = False
+        """The next request was let through by the limits already."""
         self._leaving = False
         self._head_bytes = self._fed_bytes = 0
         self._is_too_large = False
@@ -89,7 +80,7 @@ class HotProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """See asyncio."""
         super().connection_made(transport)
-        self.flow = self._reading = _Flow(transport)
+        self.flow = self._reading = Flow(transport)
         self.active_s = self._crowd.now_s
         self._caller = caller_key(self.client[0] if self.client else None)
         secured = transport.get_extra_info("ssl_object")
@@ -126,6 +117,8 @@ class HotProtocol(HttpToolsProtocol):
             if served == 0:
                 hot.renew()
             head, target, learned, end = request
+            if limited and not is_hot_request(learned, target):
+                break  # uvicorn's way counts it
             kept = (hot.admit(self._caller, began) if limited else None) or hot.find(learned, target)
             if kept is None:
                 asked = hot.ask(learned, target)
@@ -172,30 +165,38 @@ class HotProtocol(HttpToolsProtocol):
     def _waited(self, task: asyncio.Task[Kept], head: bool, request: bytes, began: float) -> None:
         cast(set[Any], self.tasks).discard(task)
         self._waits = False
-        failed = task.cancelled() or task.exception() is not None
-        if failed or self._held is None or self.transport.is_closing():  # the client has gone, or uvicorn's way is to meet it
-            self._held = None if self._held is None else request + self._held
+        is_here = self._held is not None and not self.transport.is_closing()
+        if task.cancelled():  # the server has waited for as long as it does
+            self._held = None
+            if is_here:
+                self._refuse(503, b"the node is being stopped")
+            return
+        if task.exception() is not None:
+            if is_here:
+                self._held, self._is_admitted = request + cast(bytes, self._held), True
             self._go_on(self._parse)
             return
         hot, kept, now = self._hot, task.result(), time.perf_counter()
         if hot.limited:
             kept = hot.spare(kept, now)
-        answer = self._whole(kept, head)
-        if self._held or self._crowd.leaving:
-            hot.postbox.send()
-            self.transport.write(_parting(answer) if self._crowd.leaving else answer)
-        else:
-            hot.postbox.post(self.transport, answer)
         if kept.count is not None:
             kept.count[0] += 1
-        self.active_s = self._crowd.now_s
-        self.server_state.total_requests += 1
         hot.gauge.took(now - began, 1)
         if now - began > hot.slow.slow_s:
             self._note(request, kept.status, now - began)
-        if self._crowd.leaving:
-            self.transport.close()
+        if is_here:
+            self._reply(self._whole(kept, head))
         self._go_on()
+
+    def _reply(self, answer: bytes) -> None:
+        postbox, leaving = self._hot.postbox, self._crowd.leaving
+        postbox.post(self.transport, parting(answer) if leaving else answer)
+        if self._held or leaving:  # whether its transport takes more has to be known before the next request
+            postbox.send()
+        self.active_s = self._crowd.now_s
+        self.server_state.total_requests += 1
+        if leaving:
+            self.transport.close()
 
     def _note(self, data: bytes, status: int, took_s: float) -> None:
         """Tell of the first of these requests."""
@@ -277,8 +278,10 @@ class HotProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """See httptools."""
         super().on_message_begin()
+        scope = cast("dict[str, Any]", self.scope)
         if self._certificate is not None:
-            cast("dict[str, Any]", self.scope)[CERTIFICATE] = self._certificate
+            scope[CERTIFICATE] = self._certificate
+        scope[ADMITTED], self._is_admitted = self._is_admitted, False
         self._at_start = False
         self._head_bytes = self._fed_bytes = 0
         self.head_since_s = self._crowd.now_s
@@ -342,9 +345,3 @@ class HotProtocol(HttpToolsProtocol):
         form = b"%s%scontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
         self.transport.write(form % (STATUS_LINE[status], fields, len(why), why))
         self.transport.close()
-
-
-def _parting(answer: bytes) -> bytes:
-    """The last one of its connection."""
-    line, _, rest = answer.partition(b"\r\n")
-    return b"%s\r\nconnection: close\r\n%s" % (line, rest)

@@ -123,7 +123,7 @@ async def neighbour(name: str, settings: DelegationSettings = ALLOWED, **upstrea
         steady = [1_000_000]
         named = node_name("88.100", name)
         web = WebAsker(settings.allowed_hosts, named, trust=TRUST)
-        asks = Upstream(settings, named, lambda: steady[0], **{"patience_s": 0.05, "web": web, **upstream})
+        asks = Upstream(settings, named, lambda: steady[0], **{"patience_s": 10, "web": web, **upstream})
         site = Site((SiteServer(1, "127.0.0.1", (Interface(Transport.TCP),)),))
         home = Home("88.100", HandleValue(1, "HS_SITE", Data(Format.SITE, site_json(site))))
         node = dataclasses.replace(town.node, resolver=Resolver(town.node.store, "http://id.test", home, asks))

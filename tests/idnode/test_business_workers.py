@@ -108,5 +108,6 @@ def test_what_each_worker_resolved_is_counted_for_whose_it_is(servers: Servers) 
             asked(client, "/api/handles/88.100.2/NONE")
     assert server.stop() == 0
     with closing(sqlite3.connect(servers.folder / "idnode.db")) as connection:
-        usage = connection.execute("SELECT enterprise, registrations, resolutions FROM usage").fetchall()
+        query = "SELECT enterprise, sum(registrations), sum(resolutions) FROM usage GROUP BY enterprise"  # midnight may pass
+        usage = connection.execute(query).fetchall()
     assert usage == [("pumpworks", 1, 12)]

@@ -84,13 +84,14 @@ async def test_other_requests_wait_their_turn(client: Client) -> None:
     assert handles(wire) == [0, 1]
 
 
-async def test_who_leaves_meanwhile_is_forgotten_and_the_answer_is_kept(client: Client) -> None:
+async def test_who_leaves_meanwhile_is_forgotten_and_the_answer_is_kept_and_counted(client: Client, house: House) -> None:
     wire = await begun(client, get(0) + get(1))
     client.leave(wire)
     await client.settle(wire)
     assert [len(each) for each in (wire.output, client.state.connections, client.state.tasks)] == [0, 0, 0]
     assert client.hot is not None
     assert len(client.hot.cache) == 1
+    assert house.node.meter.answers["handle", "88.100.1", 200] == [1]
 
 
 @pytest.mark.parametrize("leaving", [False, True])
@@ -145,7 +146,7 @@ async def test_a_client_that_does_not_read_is_not_read(client: Client) -> None:
     assert handles(wire) == list(range(COUNT))
 
 
-@pytest.mark.parametrize("limits", [Limits(2, None, 1), Limits(None, 2, 1)], ids=["caller", "prefix"])
+@pytest.mark.parametrize("limits", [Limits(0.001, None, 2000), Limits(None, 0.001, 2000)], ids=["caller", "prefix"])
 async def test_limits_hold(limits: Limits, house: House, client: Client) -> None:
     house.node.panel.limits = limits
     limited = Client(house, 0, in_place=False)
@@ -170,3 +171,72 @@ async def test_what_takes_long_is_noted_and_counted(house: House, client: Client
     counted = {key: count for key, (count,) in house.node.meter.answers.items() if key[:2] == ("handle", "88.100.1")}
     assert counted == {("handle", "88.100.1", 200): 1}
     assert slow.state.total_requests == 1
+
+
+async def test_a_mistake_is_no_second_request_to_the_limits(
+    house: House, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def record(identifier: Any, as_of_ms: int | None = None) -> Any:
+        await asyncio.sleep(0)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(house.node.store, "record", record)
+    house.node.panel.limits = Limits(0.001, None, 1000)
+    limited = Client(house, 0, in_place=False)
+    wire = await begun(limited, get(0))
+    await limited.settle(wire)
+    assert statuses(wire) == [500]
+    again = limited.connect()
+    again.protocol.data_received(get(0))
+    await limited.settle(again)
+    assert statuses(again) == [429]
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+async def test_what_goes_uvicorns_way_is_counted_by_the_limits_once(in_place: bool, house: House) -> None:
+    house.node.panel.limits = Limits(0.001, None, 4000)
+    limited = Client(house, 0, in_place=in_place)
+    wire = limited.connect()
+    for _ in range(2):
+        wire.protocol.data_received(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
+        await limited.settle(wire)
+    wire.protocol.data_received(get(0))
+    await limited.settle(wire)
+    assert statuses(wire) == [200] * 4 + [429]
+
+
+async def test_one_whose_task_is_ended_with_the_server_is_told_so_and_begins_no_other(client: Client) -> None:
+    wire = await begun(client, get(0) + get(1))
+    client.crowd.leaving = True
+    wire.protocol.shutdown()
+    for task in list(client.state.tasks):
+        task.cancel()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert (statuses(wire), wire.closed, len(client.state.tasks)) == ([503], True, 0)
+
+
+async def test_an_answer_that_cannot_be_written_ends_its_connection(client: Client) -> None:
+    def write(_: object) -> None:
+        raise RuntimeError("it can't be written")
+
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    for requests in (get(0), get(1) + get(2)):
+        wire = await begun(client, requests)
+        wire.write = write  # type: ignore[method-assign, assignment]
+        await client.settle(wire)
+        assert wire.closed
+
+
+async def test_an_answer_that_many_asked_for_at_once_is_kept_as_one(client: Client) -> None:
+    assert client.hot is not None
+    sizes = []
+    for crowd in (1, 50):
+        client.hot.cache.forget(None)
+        wires = [client.connect() for _ in range(crowd)]
+        for wire in wires:
+            wire.protocol.data_received(get(0))
+        for wire in wires:
+            await client.settle(wire)
+        sizes.append(client.hot.cache.bytes)
+    assert sizes[0] == sizes[1] > 0

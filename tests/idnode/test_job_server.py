@@ -158,9 +158,10 @@ async def test_a_disk_that_is_full_takes_rows_again_when_it_isnt(house: House, m
 
 async def test_the_socket_is_read_no_faster_than_rows_become_durable(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(row_stream, "PIECE_ROWS", 100)
-    advance_job, may_commit = house.node.store.advance_job, asyncio.Event()
+    advance_job, may_commit, waits = house.node.store.advance_job, asyncio.Event(), asyncio.Event()
 
     async def wait(key: str, first: int, rows: Any, at_ms: int) -> Advance:
+        waits.set()
         await may_commit.wait()
         return await advance_job(key, first, rows, at_ms)
 
@@ -171,8 +172,9 @@ async def test_the_socket_is_read_no_faster_than_rows_become_durable(house: Hous
     head = f"PUT /v1/jobs/spring/rows HTTP/1.1\r\nHost: x\r\nAuthorization: {house.bearer('registrar')['Authorization']}\r\n"
     head += f"Content-Type: application/x-ndjson\r\nContent-Length: {len(body)}\r\n\r\n"
     wire.protocol.data_received(head.encode())
-    sent = 0
-    for _ in range(2000):
+    sent = turns = 0
+    while turns < 2000:  # from when the first piece waits: the job itself is written before
+        turns += waits.is_set()
         await asyncio.sleep(0)
         if wire.reading and sent < len(body):
             wire.protocol.data_received(body[sent : sent + 16_384])

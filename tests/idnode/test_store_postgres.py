@@ -16,7 +16,7 @@ from idnode.record import Change, Record, Registered, Registration, State
 from idnode.settings import StoreSettings
 from idnode.store.base import NotThere, Outdated, Store, StoreAway, StoreFailed
 from idnode.store.opening import open_configured
-from idnode.store.postgres import feed, record_rows
+from idnode.store.postgres import feed, reads, record_rows
 from idnode.store.postgres.connection import Lost, Session
 from idnode.store.postgres.store import Place, PostgresStore
 from idnode.store.postgres.tally import Owners
@@ -93,9 +93,10 @@ async def test_while_nobody_listens_everything_is_forgotten_each_time(store: Pos
     store.watch(ears)
     store.refresh()
     assert ears.forgot == 0
-    await asyncio.to_thread(
-        shared_server().sql, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
-    )
+    # Its last question is LISTEN, or after a second its heartbeat.
+    listens = f"query LIKE 'LISTEN%' OR query = '{feed._IS_PRIMARY}'"
+    end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {listens}"
+    await asyncio.to_thread(shared_server().sql, end)
     await ears.until(lambda: ears.forgot == 1)
     store.refresh()
     store.refresh()
@@ -123,6 +124,51 @@ async def test_a_read_that_a_change_overtakes_looks_again(
     found = await store.record(PART, as_of_ms)
     assert found is not None
     assert (found.version, looks) == (2, most)
+
+
+async def test_all_who_read_together_what_a_change_overtakes_look_again(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.register([registration(PART, "first")], "a", 1)
+    look, looks = record_rows.current_rows, 0
+
+    async def slow(session: Session, keys: Any) -> Any:
+        nonlocal looks
+        found, looks = await look(session, keys), looks + 1
+        if looks == 1:
+            await store.change(PART, told("second"), "a", 2)
+        return found
+
+    monkeypatch.setattr(record_rows, "current_rows", slow)
+    found = await asyncio.gather(*(store.record(PART) for _ in range(5)))
+    assert [each and each.version for each in found] == [2] * 5
+    assert looks == 2
+
+
+async def test_what_a_standby_says_in_the_primarys_place_is_kept_by_nobody(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may not have replayed what was told, and nobody hears of it once more."""
+    host, _, port = shared_server().address.rpartition(":")
+    store = PostgresStore(Place(url, read_only=((host, int(port)),)))
+    await store.register([registration(PART, "first")], "a", 1)
+    (standby,) = store._standbys._standbys
+    monkeypatch.setattr(store._standbys, "_choice", lambda tick: None if tick else standby)
+    answered, is_slow = reads._answered, False
+
+    async def slow(session: Session, ask: Any) -> Any:
+        nonlocal is_slow
+        if is_slow:
+            is_slow = False
+            raise Lost("the server doesn't answer")
+        return await answered(session, ask)
+
+    monkeypatch.setattr(reads, "_answered", slow)
+    ears = Ears()
+    store.watch(ears)
+    for is_slow, forgot in ((False, 0), (True, 1)):  # noqa: B007 slow() has it
+        found = await store.record(PART)
+        assert found is not None
+        assert (found.version, ears.forgot) == (1, forgot)
+    await store.close()
 
 
 async def test_those_who_look_up_at_once_share_statements(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:

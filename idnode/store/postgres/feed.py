@@ -50,16 +50,20 @@ class Feed:
         self.origin = secrets.token_hex(4)
         self.is_listening = False
         self._watchers: list[Forget] = []
+        self._keepers: list[Forget] = []
+        """Those of the watchers who keep what they have read."""
         self._number = 0
         self._unclear: set[int] = set()
         """Our own transactions of which nobody knows whether they were, or will be, committed."""
         self._reading: Counter[str] = Counter()
-        self._changed: set[str] = set()
-        """Keys that have changed while somebody reads them."""
+        self._changes: Counter[str] = Counter()
+        """How often keys have changed while somebody reads them."""
 
-    def watch(self, forget: Forget) -> None:
-        """See Watched.watch."""
+    def watch(self, forget: Forget, *, keeps: bool = True) -> None:
+        """See Watched.watch. `keeps`: what was read; those who don't aren't told of doubt()."""
         self._watchers.append(forget)
+        if keeps:
+            self._keepers.append(forget)
 
     def refresh(self) -> None:
         """See Watched.refresh. What was announced and has come is told already."""
@@ -68,9 +72,14 @@ class Feed:
 
     def tell(self, keys: Collection[str] | None) -> None:
         """Tell the watchers, and those who are reading."""
-        self._changed.update(self._reading if keys is None else (key for key in keys if key in self._reading))
+        self._changes.update(list(self._reading) if keys is None else [key for key in keys if key in self._reading])
         for forget in self._watchers:
             forget(keys)
+
+    def doubt(self) -> None:
+        """What is being read may be older than what was told: let nobody keep it, who would never hear of it again."""
+        for forget in self._keepers:
+            forget(None)
 
     @contextmanager
     def reading(self, key: str) -> Iterator[Callable[[], bool]]:
@@ -79,11 +88,12 @@ class Feed:
         What was read before a change and comes back after it was told of would else be kept for good.
         """
         self._reading[key] += 1
+        seen = self._changes[key]
 
         def changed() -> bool:
-            is_changed = key in self._changed
-            self._changed.discard(key)
-            return is_changed
+            nonlocal seen
+            before, seen = seen, self._changes[key]
+            return seen != before
 
         try:
             yield changed
@@ -91,7 +101,7 @@ class Feed:
             self._reading[key] -= 1
             if not self._reading[key]:
                 del self._reading[key]
-                self._changed.discard(key)
+                del self._changes[key]
 
     @contextmanager
     def announcing(self, keys: Collection[str] | None) -> Iterator[list[str]]:

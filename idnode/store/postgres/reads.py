@@ -213,7 +213,9 @@ class PostgresReads(Registry, ABC):
         except Lost:
             self._readers.leave(AWAY_S)
             async with self._standbys.any_session() as session:
-                return await _answered(session, ask)
+                found = await _answered(session, ask)
+            self._feed.doubt()  # it may not have replayed what was told
+            return found
 
 
 async def _answered(session: Session, ask: Callable[[Session], Awaitable[T]]) -> T:

@@ -58,11 +58,11 @@ class PostgresStore(PostgresReads):
         self._writers, readers, feed = Pool(opened, place.writers), Pool(opened, place.readers), Feed()
         targets = [Target(place.url, place.password, address) for address in place.read_only]
         super().__init__(readers, Standbys(targets, place.readers, readers), feed)
-        feed.watch(self._standbys.forget)
+        feed.watch(self._standbys.forget, keeps=False)
         self._listener = Listener(feed, opened)
         self._writing = Writing(self._writers, feed, self._fail, place.patience_s)
         self._owners = Owners()
-        feed.watch(self._owners.watch)
+        feed.watch(self._owners.watch, keeps=False)
         self._registering = Registering(self._writing, self._owners)
         self._starting: asyncio.Task[None] | None = None
         self._failure: StoreFailed | None = None
