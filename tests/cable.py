@@ -30,5 +30,5 @@ async def cable(near: Path, far: str) -> AsyncIterator[Process]:
         yield socat
     finally:
         with contextlib.suppress(ProcessLookupError):
-            socat.terminate()
+            socat.kill()  # a SIGTERM may be lost just before it waits
         await socat.communicate()

@@ -55,8 +55,8 @@ def settings(port: int, **other: Any) -> ModbusSettings:
             "name": "meter",
             "driver": "modbus",
             "address": f"127.0.0.1:{port}",
-            "timeout_ms": 400,
-            "connect_timeout_ms": 1000,
+            "timeout_ms": 1000,
+            "connect_timeout_ms": 3000,
             "busy_pause_ms": 0,
             "tags": tags,
             **other,
@@ -105,14 +105,14 @@ class TestModbusDriverRtuOverTcp(DriverContract):
     @pytest.fixture
     async def rig(self) -> AsyncIterator[Rig]:
         async with lined("rtu").listening() as line, Wire(line.port).laid() as wire:
-            yield rig_on(wire, transport="rtu_over_tcp", timeout_ms=200)
+            yield rig_on(wire, transport="rtu_over_tcp")
 
 
 class TestModbusDriverAsciiOverTcp(DriverContract):
     @pytest.fixture
     async def rig(self) -> AsyncIterator[Rig]:
         async with lined("ascii").listening() as line, Wire(line.port).laid() as wire:
-            yield rig_on(wire, transport="ascii_over_tcp", timeout_ms=200)
+            yield rig_on(wire, transport="ascii_over_tcp")
 
 
 class TestModbusDriverOnASharedLink(DriverContract):

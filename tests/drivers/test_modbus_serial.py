@@ -41,7 +41,7 @@ async def ports(tmp_path: Path) -> AsyncIterator[tuple[Path, Path]]:
             break
     yield ours, theirs
     with contextlib.suppress(ProcessLookupError):
-        socat.terminate()
+        socat.kill()  # a SIGTERM may be lost just before it waits
     await socat.wait()
 
 

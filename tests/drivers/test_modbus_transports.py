@@ -28,7 +28,7 @@ def device() -> ModbusDevice:
 
 
 def over(line: Line, *addresses: int, **other: Any) -> Bench:
-    settings = {"transport": f"{line.frames}_over_tcp", "timeout_ms": 50, "address": f"127.0.0.1:{line.port}", **other}
+    settings = {"transport": f"{line.frames}_over_tcp", "timeout_ms": 5000, "address": f"127.0.0.1:{line.port}", **other}
     return Bench(registers(*addresses), **settings)
 
 
@@ -50,7 +50,7 @@ async def test_a_damaged_answer_is_asked_for_again(line: Line) -> None:
         return [answer]
 
     line.reply = reply
-    async with over(line, 0, 1) as bench:
+    async with over(line, 0, 1, timeout_ms=600) as bench:
         assert await bench.values() == {"t0": 100, "t1": 101}
         assert line.asked == [(1, 3), (1, 8), (1, 3)]
         assert bench.driver.dropped_answers == 1
@@ -70,7 +70,7 @@ async def test_a_late_answer_of_the_same_shape_is_not_taken_for_the_next(line: L
         return [held.pop(), answer] if held else [answer]
 
     line.reply = reply
-    async with over(line, 0, 50, repeats=0, max_gap=0) as bench:
+    async with over(line, 0, 50, repeats=0, max_gap=0, timeout_ms=600) as bench:
         with pytest.raises(DeviceTimeout):
             await bench.poll()
         await bench.driver.connect()
@@ -89,7 +89,7 @@ async def test_a_unit_that_knows_no_echo_is_given_silence_instead(line: Line) ->
     line.echoes = None
     silent = [1, 0, 0, 1]
     line.reply = lambda request, answer: [] if request[1] == 3 and silent and silent.pop(0) else [answer]
-    async with over(line, 0, repeats=0) as bench:
+    async with over(line, 0, repeats=0, timeout_ms=600) as bench:
         for _ in range(2):  # The read is lost, then the echo is not answered.
             with pytest.raises(DeviceTimeout):
                 await bench.poll()
@@ -154,7 +154,7 @@ async def datagrams() -> AsyncIterator[Datagrams]:
 
 def by_udp(datagrams: Datagrams, **other: Any) -> Bench:
     address = f"127.0.0.1:{datagrams.device.port}"
-    return Bench(registers(0, 1), transport="udp", address=address, timeout_ms=50, **other)
+    return Bench(registers(0, 1), transport="udp", address=address, timeout_ms=600, **other)
 
 
 async def test_udp_reads_and_repeats_what_was_lost(datagrams: Datagrams) -> None:
@@ -274,7 +274,7 @@ async def test_a_backup_address_is_used_when_the_first_connects_but_stays_silent
     async with device().listening() as dead, device().listening() as alive:
         dead.reply = lambda _request, _answer: []
         addresses = {"address": f"127.0.0.1:{dead.port}", "backup_addresses": [f"127.0.0.1:{alive.port}"]}
-        async with Bench(registers(0), timeout_ms=50, **addresses) as bench:
+        async with Bench(registers(0), timeout_ms=600, **addresses) as bench:
             with pytest.raises(DeviceTimeout):
                 await bench.poll()
             await bench.driver.connect()

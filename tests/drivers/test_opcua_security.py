@@ -66,7 +66,7 @@ def settings(port: int, folder: Path, security: str, **other: Any) -> OpcuaSetti
         "driver": "opcua",
         "endpoint": f"opc.tcp://127.0.0.1:{port}",
         "security": security,
-        "timeout_ms": 1000,
+        "timeout_ms": 2500,
         "tags": [{"name": "level", "node": f"nsu={NAMESPACE};s=level"}],
         **({} if security == "none" else files),
         **other,

@@ -69,12 +69,12 @@ def live(stage: Works, clock: FakeClock, steps: list[str], draw: random.Random, 
         row.unexplained.append(f"the gateway did not come to rest: {stage.status()}")
         return
     began_ns = time.time_ns()
-    pause(1.0)
+    pause(2.0)
     yield Stretch(began_ns, time.time_ns(), is_marked=False)
     for step in steps:
         clock.set(step)
         began_ns = time.time_ns() + int(_SETTLE_S * 1e9)
-        pause(_SETTLE_S + draw.uniform(0.5, 2.0))
+        pause(_SETTLE_S + draw.uniform(1.5, 3.0))
         yield Stretch(began_ns, time.time_ns(), is_marked=True)
         row.runs += 1
         row.met += 1

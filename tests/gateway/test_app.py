@@ -41,6 +41,7 @@ devices:
     driver: modbus
     address: 127.0.0.1:{device}
     period_ms: 20
+    timeout_ms: 5000
     tags:
       - {{name: pulses, area: holding_register, address: 0}}
 sinks:

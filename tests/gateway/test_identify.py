@@ -73,7 +73,7 @@ async def test_a_device_at_an_address_says_who_it_is_and_steers_no_terminal() ->
 @pytest.mark.parametrize(("transport", "framer"), [("rtu_over_tcp", FramerType.RTU), ("ascii_over_tcp", FramerType.ASCII)])
 async def test_a_device_of_a_file_is_asked_over_its_own_transport(tmp_path: Path, transport: str, framer: FramerType) -> None:
     async with server(framer) as address:
-        path = site(tmp_path, f'address: "{address}", unit: 5, transport: {transport}')
+        path = site(tmp_path, f'address: "{address}", unit: 5, transport: {transport}, timeout_ms: 5000')
         assert await asked("press", path) == (0, SAID)
 
 

@@ -62,9 +62,11 @@ async def test_a_gateway_that_meets_damage_begins_anew_and_delivers_what_can_be_
     async with device.listening():
         path.write_text(FILE.format(device=device.port, broker=broker.port, drain_s=2.5), "utf-8")
         async with started(path) as gateway:
-            messages = await until_new(broker, device, 77)
+            await until_new(broker, device, 77)
+            await gateway.written(lambda status: status["outbox"]["stored"] == 0)  # history goes beside what is live
             assert await gateway.end() == ExitCode.OK
     await broker.stop()
+    messages = [json.loads(one.payload) for one in broker.publications]
     assert "begins anew" in caplog.text
     assert len(list(tmp_path.glob("outbox.db.damaged-*"))) >= 1
     came = {message["seq"] for message in messages if message.get("device") == "lathe"}

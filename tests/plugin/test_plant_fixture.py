@@ -187,9 +187,10 @@ def test_a_wire_that_is_reset_or_trickles_is_one(plant: Plant) -> None:
 
 
 def test_a_silent_wire_answers_nothing_until_it_is_restored(plant: Plant) -> None:
-    with Reader(plant.meter.address, timeout_s=0.05) as reader:
+    with Reader(plant.meter.address) as reader:
         reader.read(3, 0, 2)
         plant.meter.silence()
+        reader._socket.settimeout(0.05)
         with pytest.raises(TimeoutError):
             reader.read(3, 0, 2)
 

@@ -24,7 +24,7 @@ pytestmark = [
 async def mbpoll(endpoint: str, *options: str) -> list[str]:
     """The values that it prints, in order of address."""
     host, port = address(endpoint)
-    command = [MBPOLL or "mbpoll", "-0", "-1", "-m", "tcp", "-p", str(port), "-a", "1", *options, host]
+    command = [MBPOLL or "mbpoll", "-0", "-1", "-m", "tcp", "-p", str(port), "-a", "1", "-o", "10", *options, host]
     child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
     async with asyncio.timeout(GUARD_S):
         output, _ = await child.communicate()
