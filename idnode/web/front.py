@@ -38,7 +38,7 @@ from idnode.web.manner import Manner, manner_of
 from idnode.web.moment import moment_asked
 from idnode.web.negotiation import Face
 from idnode.web.node import COUNTED, Node, store_problem
-from idnode.web.page import bad_identifier_page, resolution_page
+from idnode.web.page import bad_identifier_page, resolution_page, unavailable_page
 from idnode.web.pages.language import Language, choose_language
 from idnode.web.preflight import ADMINISTERS, ALLOWED, PREFLIGHT, READS
 from idnode.web.problems import Problem, bad_request, too_many, unprocessable
@@ -165,7 +165,10 @@ class Front:
         except Problem as problem:
             return _refusal_of(path)(problem)
         except StoreError as error:
-            return _refusal_of(path)(store_problem(error))
+            away = store_problem(error)
+            if manner.face is Face.PAGE and path.startswith(PREFIXES) and not _is_linkset(query, manner):
+                return unavailable_page(self._node, path, away.status, _language(query_fields(query), manner))
+            return _refusal_of(path)(away)
 
     async def _snms(self, path: bytes, query: bytes, manner: Manner) -> Answer:
         if path != SNMS_DETAIL:
@@ -315,6 +318,10 @@ def face_of(path: bytes, manner: Manner) -> str:
     if path.startswith(SNMS_DETAIL):
         return "snms"
     return "link" if path.startswith(DIGITAL_LINKS) or not is_hot(path) else manner.face.value
+
+
+def _is_linkset(query: bytes, manner: Manner) -> bool:
+    return b"linkset" in query or "linkset" in (manner.accept or "")
 
 
 def _refusal_of(path: bytes) -> Callable[[Problem], Answer]:

@@ -6,7 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from urllib.parse import unquote
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from idnode.handle.verdicts import away
 from idnode.product import UNTOLD, Reading, making
@@ -50,6 +53,15 @@ async def resolution_page(node: Node, resolution: Resolution, language: Language
 def bad_identifier_page(node: Node, text: str, language: Language) -> Answer:
     """The page for text that is no identifier."""
     return page(rendering.render_bad_identifier(text, language, node_name(node)), language, HTTPStatus.BAD_REQUEST)
+
+
+def unavailable_page(node: Node, path: bytes, status: HTTPStatus, language: Language) -> Answer:
+    """The page for what the storage doesn't tell. `path`: raw, and one of the node's pages."""
+    address = path.decode("ascii", "replace")
+    switch = {each: f"{address}?lang={each}" for each in Language}
+    text = rendering.render_unavailable(unquote(address[1:], errors="replace"), status, switch, language, node_name(node))
+    answer = page(text, language, status)
+    return msgspec.structs.replace(answer, headers=(*answer.headers, (b"retry-after", b"30")))
 
 
 def choice_page(

@@ -120,6 +120,11 @@ PHRASES: Mapping[str, Phrase] = MappingProxyType(
         "suspended_heading": Phrase("这个标识已暂停使用", "This identifier is suspended"),
         "suspended_status": Phrase("已暂停", "Suspended"),
         "table_caption": Phrase("测量值明细", "Measured values"),
+        "unavailable_advice": Phrase(
+            "本节点的存储暂时没有应答。请过一会儿再试。", "The storage of this node doesn’t answer. Please try again in a while."
+        ),
+        "unavailable_heading": Phrase("暂时无法查询", "Nothing can be looked up now"),
+        "unavailable_status": Phrase("暂时不可用", "Not available"),
         "withdrawn_reason": Phrase("原因", "Reason"),
     }
 )

@@ -136,6 +136,14 @@ def render_away(handle: str, language: Language, node: Mapping[str, str]) -> str
     return _render_refusal("away", handle, language, node)
 
 
+def render_unavailable(
+    text: str, status: int, switch: Mapping[Language, str], language: Language, node: Mapping[str, str]
+) -> str:
+    """The page for whatever was asked while the node's storage doesn't answer (503). `switch`: where it is in each language."""
+    said = {"handle": text, "spelled_out": _spelled_out(text), "status": status}
+    return _render("unavailable.html", language, node, switch, **said)
+
+
 def render_barred(handle: str, notice: str, language: Language, node: Mapping[str, str]) -> str:
     """The page for a handle of an enterprise that is suspended (403); `notice` is the reason that was given, if one was."""
     return _render_refusal("barred", handle, language, node, notice=notice)

@@ -16,6 +16,7 @@ from idnode.web.pages.rendering import (
     render_home,
     render_not_found,
     render_product,
+    render_unavailable,
     render_withdrawn,
 )
 from tests.idnode.pages.products import HOSTILE, LONG, NODE, ORDINARY, PRODUCTS, SCRIPT
@@ -44,6 +45,8 @@ PAGES: dict[str, Render] = {
     "forbidden-hostile": lambda language: render_forbidden(HOSTILE.handle, language, HOSTILE.node),
     "barred": lambda language: render_barred(ORDINARY.handle, "", language, NODE),
     "barred-hostile": lambda language: render_barred(HOSTILE.handle, SCRIPT, language, HOSTILE.node),
+    "unavailable": lambda language: render_unavailable(ORDINARY.handle, 503, SWITCH, language, NODE),
+    "unavailable-hostile": lambda language: render_unavailable(HOSTILE.handle, 503, SWITCH, language, HOSTILE.node),
     "choice": lambda language: render_choice(ORDINARY.handle, CHOICES, SWITCH, language, NODE),
     "choice-hostile": lambda language: render_choice(HOSTILE.handle, HOSTILE_CHOICES, SWITCH, language, HOSTILE.node),
     "retired": lambda language: render_withdrawn(ORDINARY.handle, language, NODE, "scrapped", for_ever=True),
