@@ -83,8 +83,12 @@ _lines_once = functools.lru_cache(maxsize=2)(_lines)
 
 def problem_answer(problem: Problem) -> Answer:
     """A problem as an answer that any site may read."""
-    headers = tuple((name.lower().encode(), value.encode()) for name, value in problem.headers.items())
-    return Answer(problem.status, problem.body(), MEDIA_TYPE.encode(), (*headers, OPEN_TO_ALL_SITES))
+    return Answer(problem.status, problem.body(), MEDIA_TYPE.encode(), (*problem_headers(problem), OPEN_TO_ALL_SITES))
+
+
+def problem_headers(problem: Problem) -> Headers:
+    """Those of a problem's own, such as Retry-After."""
+    return tuple((name.lower().encode(), value.encode()) for name, value in problem.headers.items())
 
 
 def guarded(send: Send, status: list[int]) -> Send:

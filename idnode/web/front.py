@@ -167,7 +167,7 @@ class Front:
         except StoreError as error:
             away = store_problem(error)
             if manner.face is Face.PAGE and path.startswith(PREFIXES) and not _is_linkset(query, manner):
-                return unavailable_page(self._node, path, away.status, _language(query_fields(query), manner))
+                return unavailable_page(self._node, path, away, _language(query_fields(query), manner))
             return _refusal_of(path)(away)
 
     async def _snms(self, path: bytes, query: bytes, manner: Manner) -> Answer:

@@ -15,11 +15,12 @@ from idnode.handle.verdicts import away
 from idnode.product import UNTOLD, Reading, making
 from idnode.record import TEXT_FORMATS, Link, State
 from idnode.resolver import Resolution, Verdict
-from idnode.web.answers import Answer
+from idnode.web.answers import Answer, problem_headers
 from idnode.web.node import Node
 from idnode.web.pages import rendering
 from idnode.web.pages.language import Language
 from idnode.web.pages.model import Choice, CycleValue, ProductPage
+from idnode.web.problems import Problem
 
 MEDIA_TYPE = b"text/html; charset=utf-8"
 _POLICY = (b"content-security-policy", rendering.CONTENT_SECURITY_POLICY.encode())
@@ -55,13 +56,15 @@ def bad_identifier_page(node: Node, text: str, language: Language) -> Answer:
     return page(rendering.render_bad_identifier(text, language, node_name(node)), language, HTTPStatus.BAD_REQUEST)
 
 
-def unavailable_page(node: Node, path: bytes, status: HTTPStatus, language: Language) -> Answer:
+def unavailable_page(node: Node, path: bytes, problem: Problem, language: Language) -> Answer:
     """The page for what the storage doesn't tell. `path`: raw, and one of the node's pages."""
     address = path.decode("ascii", "replace")
     switch = {each: f"{address}?lang={each}" for each in Language}
-    text = rendering.render_unavailable(unquote(address[1:], errors="replace"), status, switch, language, node_name(node))
-    answer = page(text, language, status)
-    return msgspec.structs.replace(answer, headers=(*answer.headers, (b"retry-after", b"30")))
+    asked = unquote(address[1:], errors="replace")
+    answer = page(
+        rendering.render_unavailable(asked, problem.status, switch, language, node_name(node)), language, problem.status
+    )
+    return msgspec.structs.replace(answer, headers=(*answer.headers, *problem_headers(problem)))
 
 
 def choice_page(
